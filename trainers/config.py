@@ -1,0 +1,266 @@
+"""What a trial is: every setting that can change its result, resolved to explicit values.
+
+`resolve` turns what a study says (a method's name, a preset, an override) into a `TrialConfig`. A trial is
+identified by the resolved config, so two spellings of the same experiment are one experiment: LCS-p under BatchNorm
+*is* US. Where a trial runs (folders, devices, threads) is not part of it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import UnionType
+from typing import Any, cast, get_args
+
+from trainers.build import target_costs
+from trainers.data import dataset
+from trainers.errors import ConfigError, unknown
+from trainers.lattice import Lattice
+from trainers.ledger import BUDGET_UNITS, BudgetUnit
+from trainers.methods import METHODS, Sharing
+from trainers.nested.norms import NORM_POLICIES, NormPolicy
+from trainers.networks import NETWORKS
+from trainers.objectives import OBJECTIVES
+from trainers.precision import PRECISIONS, Precision, fastest
+from trainers.samplers import sampler
+from trainers.submodel import SubModel
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """The resolved config of a trial, less its seed.
+
+    Attributes:
+        dataset: a data set's name.
+        network: a network's name.
+        widths: the target widths, shares in (0, 1].
+        norm: norm policy.
+        recalibration_batches: training batches (250 images each) over which batch-recalibrated averages; else 0.
+        sharing: `nested`, or `separate` networks (the Independent baseline).
+        sampler: e.g. `uniform`, `sandwich(4)`.
+        objective: `stochastic-loss`, `stochastic-summation` or `sum`.
+        accumulation: micro-batches per optimizer step, each with its own images and its own draw; gradients average.
+        precision: of activations; weights, gradients and loss stay fp32.
+        batch_size: images per micro-batch.
+        learning_rate, momentum, weight_decay: of SGD without Nesterov; the decay acts on every parameter.
+        warmup: share of the budget over which the learning rate rises linearly; cosine to zero follows.
+        schedule_stages: number of equal stages over which the learning rate stays constant (200: per epoch of 200);
+            0 changes it at every step.
+        crop_padding: pixels of padding of the random crop.
+        flip: random mirroring.
+        budget_unit, budget: training ends once this many updates, passes or multiply-accumulates are done.
+        evaluations: how often the targets are evaluated, evenly over the budget; the last one at its end.
+    """
+
+    dataset: str
+    network: str
+    widths: tuple[float, ...]
+    norm: NormPolicy
+    recalibration_batches: int
+    sharing: Sharing
+    sampler: str
+    objective: str
+    accumulation: int
+    precision: Precision
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    warmup: float
+    schedule_stages: int
+    crop_padding: int
+    flip: bool
+    budget_unit: BudgetUnit
+    budget: int
+    evaluations: int
+
+    @property
+    def lattice(self) -> Lattice:
+        """The target sub-models."""
+        return Lattice(tuple(SubModel(width=float(width)) for width in self.widths))
+
+    @classmethod
+    def from_dict(cls, resolved: Mapping[str, Any]) -> "TrialConfig":
+        """The config that was written as JSON."""
+        return cls(**{**resolved, "widths": tuple(resolved["widths"])})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a study may say; the names `--set` knows. `resolve` makes a `TrialConfig` of it.
+
+    Fields as in `TrialConfig`, but: `method` stands for sampler, objective, sharing and accumulation, each of which
+    overrides it when given. `updates` and `equalize` give the budget: as many optimizer steps (`updates`), or the
+    passes or multiply-accumulates that training *every* target in each of that many steps would take, which is what
+    a slimmable network (NS) uses. None stands for the data set's usual augmentation.
+    """
+
+    dataset: str = "cifar10"
+    network: str = "cpreresnet20"
+    widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    method: str = "SortedNet"
+    norm: str = "instance"
+    recalibration_batches: int = 20
+    sharing: str | None = None
+    sampler: str | None = None
+    objective: str | None = None
+    accumulation: int | None = None
+    precision: str = "auto"
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.025
+    schedule_stages: int = 200
+    crop_padding: int | None = None
+    flip: bool | None = None
+    updates: int = 78_200
+    equalize: str = "updates"
+    evaluations: int = 20
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "recalibration_batches": (1, 10_000),
+    "accumulation": (1, 4096),
+    "batch_size": (2, 1 << 20),
+    "learning_rate": (0, 1e6),
+    "momentum": (0, 1),
+    "weight_decay": (0, 1e6),
+    "warmup": (0, 1),
+    "schedule_stages": (0, 1_000_000),
+    "crop_padding": (0, 64),
+    "updates": (1, 1 << 40),
+    "evaluations": (1, 100_000),
+}
+
+
+def settings(given: Mapping[str, Any]) -> Settings:
+    """Checks names, types and ranges one by one.
+
+    Raises:
+        ConfigError: naming the field, what it got and what it takes.
+    """
+    known = {field.name: field for field in fields(Settings)}
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown("setting", name, known)
+        checked[name] = _typed(name, value, known[name].type)
+    result = Settings(**checked)
+    for name, (low, high) in _RANGES.items():
+        value = getattr(result, name)
+        if value is not None and not low <= value <= high:
+            raise ConfigError(f"{name}={value}: must be from {low:g} to {high:g}")
+    _choose("network", result.network, NETWORKS)
+    _choose("method", result.method, METHODS)
+    _choose("norm", result.norm, NORM_POLICIES)
+    _choose("precision", result.precision, (*PRECISIONS, "auto"))
+    _choose("equalize", result.equalize, BUDGET_UNITS)
+    _choose("objective", result.objective, OBJECTIVES)
+    _choose("sharing", result.sharing, get_args(Sharing))
+    return result
+
+
+def resolve(given: Mapping[str, Any]) -> TrialConfig:
+    """The explicit config of what a study says.
+
+    Args:
+        given: fields of `Settings`.
+
+    Raises:
+        ConfigError: a name, value or combination that cannot be used.
+    """
+    said = settings(given)
+    method = METHODS[said.method]
+    data = dataset(said.dataset)
+    try:
+        lattice = Lattice(tuple(SubModel(width=width) for width in said.widths))
+    except ValueError as error:
+        raise ConfigError(f"widths={list(said.widths)}: {error}") from error
+    if lattice.largest["width"] != 1:
+        raise ConfigError(f"widths={list(said.widths)}: the full width, 1, must be among them")
+    config = TrialConfig(
+        dataset=said.dataset,
+        network=said.network,
+        widths=tuple(target["width"] for target in lattice),
+        norm=cast(NormPolicy, said.norm),
+        recalibration_batches=said.recalibration_batches if said.norm == "batch-recalibrated" else 0,
+        sharing=cast(Sharing, said.sharing or method.sharing),
+        sampler=said.sampler or method.sampler,
+        objective=said.objective or method.objective,
+        accumulation=said.accumulation or method.accumulation,
+        precision=fastest() if said.precision == "auto" else cast(Precision, said.precision),
+        batch_size=said.batch_size,
+        learning_rate=said.learning_rate,
+        momentum=said.momentum,
+        weight_decay=said.weight_decay,
+        warmup=said.warmup,
+        schedule_stages=said.schedule_stages,
+        crop_padding=data.crop_padding if said.crop_padding is None else said.crop_padding,
+        flip=data.flip if said.flip is None else said.flip,
+        budget_unit=cast(BudgetUnit, said.equalize),
+        budget=_budget(said, lattice),
+        evaluations=said.evaluations,
+    )
+    _check_combination(config, lattice)
+    return config
+
+
+def _budget(said: Settings, lattice: Lattice) -> int:
+    if said.equalize == "updates":
+        return said.updates
+    if said.equalize == "passes":
+        return said.updates * len(lattice)
+    macs = sum(cost.macs for cost in target_costs(said.network, said.dataset, lattice).values())
+    return said.updates * said.batch_size * macs
+
+
+def _typed(name: str, value: Any, declared: Any) -> Any:
+    """The value as the field's type: numbers where numbers belong, a list of numbers as widths, texts elsewhere."""
+    optional = isinstance(declared, UnionType)
+    if value is None and optional:
+        return None
+    kind = get_args(declared)[0] if optional else declared
+    if kind == tuple[float, ...]:
+        if isinstance(value, list | tuple) and value and all(_is_number(item) for item in value):
+            return tuple(float(item) for item in value)
+        raise ConfigError(f"{name}={value!r}: give a list of numbers, e.g. {name}=[0.25,0.5,1]")
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ConfigError(f"{name}={value!r}: give true or false")
+    if kind is int:
+        if _is_number(value) and float(value).is_integer():
+            return int(value)
+        raise ConfigError(f"{name}={value!r}: give a whole number")
+    if kind is float:
+        if _is_number(value):
+            return float(value)
+        raise ConfigError(f"{name}={value!r}: give a number")
+    if isinstance(value, str):
+        return value
+    raise ConfigError(f"{name}={value!r}: give a text")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_combination(config: TrialConfig, lattice: Lattice) -> None:
+    chosen = sampler(config.sampler)
+    chosen.expectation(lattice)  # raises if it names a target that is not there
+    if config.objective != "sum" and chosen.draws != 1:
+        raise ConfigError(
+            f"objective={config.objective} is defined for one sub-model; sampler={config.sampler} draws more"
+        )
+    if chosen.continuous and config.norm == "batch-switchable":
+        raise ConfigError(
+            f"sampler={config.sampler} draws widths between the targets, for which norm=batch-switchable has no "
+            "statistics: choose another norm or a sampler of targets"
+        )
+    if chosen.continuous and config.sharing == "separate":
+        raise ConfigError(f"sampler={config.sampler} draws widths between the targets; sharing=separate has none")
+
+
+def _choose(field: str, value: Any, choices: Any) -> None:
+    if value is not None and value not in choices:
+        raise unknown(field, value, choices)

@@ -1,0 +1,67 @@
+"""What a sub-model costs: multiply-accumulates and parameters, counted from the network itself.
+
+Hand-made tables go stale (Table 1's FLOPs column belongs to another network altogether); torch's counter does not.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainers.nested.network import ManyInOne, NestedNetwork
+from trainers.submodel import SubModel
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Forward multiply-accumulates for one example (convolutions, linear layers, average pooling) and parameters."""
+
+    macs: int
+    parameters: int
+
+
+def measure(network: nn.Module, input_shape: tuple[int, ...]) -> Cost:
+    """The cost of a plain network at one example of `input_shape`; moves it to the meta device."""
+    on_meta = network.to("meta").eval()
+    parameters = sum(parameter.numel() for parameter in on_meta.parameters())
+    return Cost(macs=_count(on_meta, input_shape), parameters=parameters)
+
+
+class MacCounter:
+    """Forward multiply-accumulates per example of any sub-model, remembered per distinct set of channel counts.
+
+    Continuous widths name endlessly many sub-models but only some hundred distinct networks.
+    """
+
+    def __init__(self, network: ManyInOne, input_shape: tuple[int, ...]) -> None:
+        self._network = network
+        self._meta = copy.deepcopy(network).to("meta").eval() if isinstance(network, NestedNetwork) else None
+        self._input_shape = input_shape
+        self._known: dict[tuple[int, ...] | SubModel, int] = {}
+
+    def __call__(self, sub_model: SubModel) -> int:
+        if self._meta is None:
+            if sub_model not in self._known:
+                self._known[sub_model] = measure(self._network.extract(sub_model), self._input_shape).macs
+            return self._known[sub_model]
+        self._meta.activate(sub_model)
+        signature = self._meta.signature()
+        if signature not in self._known:
+            self._known[signature] = _count(self._meta, self._input_shape)
+        return self._known[signature]
+
+
+def _count(network: nn.Module, input_shape: tuple[int, ...]) -> int:
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.avg_pool2d: _avg_pool_flops})
+    with counter, torch.no_grad():
+        network(torch.zeros(1, *input_shape, device="meta"))
+    return counter.get_total_flops() // 2
+
+
+def _avg_pool_flops(x_shape: list[int], kernel: list[int], *args: Any, out_shape: list[int], **kwargs: Any) -> int:
+    """Two per element read, since the counter counts a multiply-accumulate as two."""
+    return 2 * math.prod(out_shape) * math.prod(kernel)

@@ -1,0 +1,47 @@
+"""Data sets as whole arrays of uint8 images, verified before use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.data import cifar10, digits
+from trainers.data.images import ImageArrays
+from trainers.errors import unknown
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set by name: what can be said without loading it, and how to load it.
+
+    Attributes:
+        shape: of one image, (channels, height, width).
+        classes: number of classes.
+        crop_padding: pixels of zero padding of the random crop that is usual for it.
+        flip: whether a mirrored image is still of its class.
+        checksum: identifies the content; known before anything is fetched.
+        load: brings the arrays, from a folder if given; fetches what is missing.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    crop_padding: int
+    flip: bool
+    checksum: Callable[[], str]
+    load: Callable[[Path | None], ImageArrays]
+
+
+DATASETS: dict[str, Dataset] = {
+    "cifar10": Dataset((3, 32, 32), 10, 4, True, cifar10.checksum, cifar10.load),
+    "digits": Dataset((1, 8, 8), 10, 1, False, digits.checksum, digits.load),
+}
+
+
+def dataset(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    return DATASETS[name]

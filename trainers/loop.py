@@ -1,0 +1,193 @@
+"""The training loop, the only one: every method, norm and task runs through `fit`.
+
+It is a generator and knows nothing of who listens. It yields after every optimizer step, so whoever drives it
+decides when to save, report or stop; a step's snapshot costs nothing unless it is saved or holds an evaluation.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from trainers.build import build
+from trainers.config import TrialConfig
+from trainers.cost import MacCounter
+from trainers.data.images import ImageArrays
+from trainers.ledger import Budget, UpdateLedger
+from trainers.nested.network import NestedNetwork, SeparateNetworks, recalibrated
+from trainers.objectives import OBJECTIVES
+from trainers.randomness import stream
+from trainers.samplers import sampler
+from trainers.schedule import learning_rate
+from trainers.state import TrainingState
+from trainers.tasks import ImageClassification, Task
+
+_FINITE_CHECK_UPDATES = 50
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a trial stands after an optimizer step.
+
+    Attributes:
+        step: optimizer steps done.
+        progress: share of the budget spent, 0..1.
+        metrics: filled where an evaluation was due, else empty: `test_acc/w050`, `test_loss/w050`, `updates/w050`
+            for every target, their average `test_acc_average`, `train_loss` since the last evaluation, and
+            `ledger/…` totals.
+        final: nothing follows.
+        diverged: the loss stopped being finite, and training with it.
+        save: writes what a resumed trial needs into an existing, empty directory.
+    """
+
+    step: int
+    progress: float
+    metrics: dict[str, float]
+    final: bool
+    diverged: bool
+    save: Callable[[Path], None]
+
+
+def fit(
+    config: TrialConfig, seed: int, data: ImageArrays, device: torch.device, resume_from: Path | None = None
+) -> Iterator[Snapshot]:
+    """Trains a trial to the end of its budget.
+
+    Killed at any moment and resumed from any snapshot's directory, it ends with the same weights and metrics bit for
+    bit on CPU, given the same number of threads.
+
+    Args:
+        config: resolved.
+        seed: decides init, data order, augmentation and sampled sub-models; arms with the same seed are paired.
+        data: the arrays of `config.dataset`.
+        device: where to train.
+        resume_from: a directory that `Snapshot.save` filled.
+
+    Raises:
+        ValueError: `resume_from` holds the state of another network.
+    """
+    lattice = config.lattice
+    network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed)
+    channels_last = config.norm.startswith("batch")  # group norm is several times slower in it
+    network.to(device)
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
+    task = ImageClassification(
+        data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
+    )
+    macs = MacCounter(network, task.input_shape)
+    draw, objective = sampler(config.sampler), OBJECTIVES[config.objective]
+    budget = Budget(config.budget_unit, config.budget)
+    precision = _autocast(config, device)
+
+    state = TrainingState(network, _optimizer(network, config), UpdateLedger(lattice))
+    if resume_from is not None:
+        state.restore(resume_from)
+    ledger = state.ledger
+    if state.diverged or budget.exhausted(ledger):
+        yield _snapshot(state, budget, {}, final=True)
+        return
+
+    network.train()
+    while True:
+        before = budget.spent(ledger)
+        state.optimizer.zero_grad(set_to_none=False)
+        for micro in range(config.accumulation):
+            index = ledger.total.updates * config.accumulation + micro
+            batch = task.batch(index)
+            drawn = draw.sample(stream(seed, "sub-models", index), lattice)
+            for sub_model in objective(drawn, lattice):
+                network.activate(sub_model)
+                with precision():
+                    outputs = network(batch.inputs)
+                loss = task.loss(outputs, batch)
+                (loss / config.accumulation).backward()
+                state.note_loss(loss)
+                ledger.record_pass(sub_model, len(batch.targets), macs(sub_model) * len(batch.targets))
+        ledger.record_update()
+        after = budget.spent(ledger)
+        rate = learning_rate(config, (before + after) / 2 / budget.amount)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+
+        done = budget.exhausted(ledger)
+        due = done or _evaluation(config, after) > _evaluation(config, before)
+        if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
+            state.diverged = not math.isfinite(state.loss_sum.item())
+        metrics = _evaluate(config, task, network, state, precision) if due or state.diverged else {}
+        final = done or state.diverged
+        yield _snapshot(state, budget, metrics, final)
+        if final:
+            return
+
+
+def _evaluation(config: TrialConfig, spent: int) -> int:
+    """The number of the evaluation that is due once `spent` of the budget is used, in whole numbers."""
+    return spent * config.evaluations // config.budget
+
+
+def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], final: bool) -> Snapshot:
+    ledger = state.ledger
+    progress = min(1.0, budget.spent(ledger) / budget.amount)
+    return Snapshot(ledger.total.updates, progress, metrics, final, state.diverged, state.save)
+
+
+def _optimizer(network: nn.Module, config: TrialConfig) -> torch.optim.SGD:
+    parameters = list(network.parameters())
+    for parameter in parameters:
+        # From the first step on, so that every weight decays at every step, whether its sub-model was drawn or not,
+        # and a resumed trial does as an uninterrupted one.
+        parameter.grad = torch.zeros_like(parameter)
+    return torch.optim.SGD(
+        parameters,
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def _autocast(config: TrialConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    if config.precision == "fp32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, torch.bfloat16)
+
+
+def _evaluate(
+    config: TrialConfig,
+    task: Task,
+    network: NestedNetwork | SeparateNetworks,
+    state: TrainingState,
+    precision: Callable[[], AbstractContextManager[object]],
+) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+
+    def forward(inputs: Tensor) -> Tensor:
+        with precision():
+            outputs: Tensor = network(inputs)
+        return outputs
+
+    accuracies = []
+    ledger = state.ledger
+    for target in ledger.lattice:
+        network.activate(target)
+        recalibration: AbstractContextManager[None] = nullcontext()
+        if config.recalibration_batches:
+            recalibration = recalibrated(network, forward, task.calibration(config.recalibration_batches))
+        with recalibration, torch.no_grad():
+            network.eval()
+            for name, value in task.evaluate(forward).items():
+                metrics[f"test_{name}/{target.label}"] = value
+        network.train()
+        accuracies.append(metrics[f"test_acc/{target.label}"])
+        metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
+    metrics["test_acc_average"] = sum(accuracies) / len(accuracies)
+    metrics["train_loss"] = state.take_mean_loss()
+    for unit in ("updates", "passes", "samples", "macs"):
+        metrics[f"ledger/{unit}"] = getattr(ledger.total, unit)
+    return metrics

@@ -1,0 +1,62 @@
+"""Prefixes of a parameter as leaf tensors whose gradients land in the parameter's own gradient.
+
+Slicing a parameter in the forward pass makes autograd zero-fill and copy a full-size gradient per layer and pass
+(82 of some 232 operations of a cPreResNet20 step). A leaf over the same storage, which adds its gradient to the
+matching prefix of the parameter's, gives the same numbers in place and at fixed addresses.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class LeafViews:
+    """The leaves handed out for one parameter, made anew whenever its storage is replaced."""
+
+    def __init__(self) -> None:
+        self._leaves: dict[tuple[int, ...], Tensor] = {}
+        self._address = 0
+
+    def prefix(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
+        """`parameter[:sizes[0], :sizes[1], ...]`, differentiable where gradients are on.
+
+        `backward` fills the prefix of `parameter.grad` as slicing would; `torch.autograd.grad` with respect to the
+        parameter is not supported. Weights outside the prefix keep the gradient they have (zero after
+        `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
+        """
+        if not (torch.is_grad_enabled() and parameter.requires_grad):
+            return _cut(parameter.detach(), sizes)
+        if parameter.data_ptr() != self._address:
+            self._leaves.clear()
+            self._address = parameter.data_ptr()
+        leaf = self._leaves.get(sizes)
+        if leaf is None:
+            leaf = _cut(parameter.detach(), sizes).requires_grad_()
+            leaf.register_post_accumulate_grad_hook(_into(parameter, sizes))
+            self._leaves[sizes] = leaf
+        return leaf
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LeafViews":
+        return LeafViews()
+
+    def __reduce__(self) -> tuple[type["LeafViews"], tuple[()]]:
+        return LeafViews, ()
+
+
+def _into(parameter: nn.Parameter, sizes: tuple[int, ...]) -> Callable[[Tensor], None]:
+    def add(leaf: Tensor) -> None:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        assert leaf.grad is not None
+        _cut(parameter.grad, sizes).add_(leaf.grad)
+        leaf.grad = None
+
+    return add
+
+
+def _cut(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    for dimension, size in enumerate(sizes):
+        tensor = tensor.narrow(dimension, 0, size)
+    return tensor
