@@ -1,0 +1,1 @@
+"""Plan → run → track → report, for any trainer that keeps the contract in `orchestrator.trainer`."""

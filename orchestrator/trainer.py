@@ -1,0 +1,81 @@
+"""The contract between the engine and whatever trains: settings in, snapshots out. No torch on this side of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Snapshot(Protocol):
+    """Where a trial stands; see `trainers.loop.Snapshot`."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def progress(self) -> float: ...
+    @property
+    def metrics(self) -> dict[str, float]: ...
+    @property
+    def final(self) -> bool: ...
+    @property
+    def diverged(self) -> bool: ...
+    def save(self, directory: Path, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class SubModelCost:
+    """A target sub-model's label, forward multiply-accumulates per example, and parameters; smallest first."""
+
+    label: str
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a trial will use, before it starts: expected totals in all three units."""
+
+    updates: float
+    passes: float
+    macs: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial runs; never part of its identity. Threads for CPU work, whether a GPU is its own, the data."""
+
+    threads: int
+    gpu: bool
+    data: Path | None
+
+
+class Trainer(Protocol):
+    """What a study binds to the engine. Must be importable by name on every node."""
+
+    @property
+    def name(self) -> str:
+        """Name and version; part of every trial's identity."""
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Every setting explicit, as JSON values. Raises `UserError`."""
+
+    def data_checksum(self, config: Mapping[str, Any]) -> str:
+        """Identifies the data without fetching it."""
+
+    def prepare(self, config: Mapping[str, Any], place: Place) -> None:
+        """Makes the data ready where this runs. Raises `UserError`."""
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        """The targets, smallest first."""
+
+    def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        """Expected totals."""
+
+    def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        """Estimated duration of the trial alone, from steps measured here and now."""
+
+    def device_name(self, place: Place) -> str:
+        """For the record."""
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        """Trains to the end of the budget."""
