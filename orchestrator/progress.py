@@ -1,0 +1,154 @@
+"""What a running study shows: a live table on a terminal, one plain line per event elsewhere."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orchestrator.plan import Plan, Trial
+
+_REFRESH_SECONDS = 0.5
+
+
+@dataclass
+class _Standing:
+    state: str = "waiting"
+    progress: float = 0.0
+    seconds: float = 0.0
+    steps_done: int = 0
+    first_progress: float | None = None
+    largest: float | None = None
+    smallest: float | None = None
+
+    @property
+    def rate(self) -> float | None:
+        return self.steps_done / self.seconds if self.seconds and self.steps_done else None
+
+    @property
+    def left(self) -> float | None:
+        """Seconds to its end at the pace so far."""
+        if self.first_progress is None or self.progress <= self.first_progress or not self.seconds:
+            return None
+        return self.seconds / (self.progress - self.first_progress) * (1 - self.progress)
+
+
+class Progress:
+    """Follows the trials of a plan. `slots` trials run side by side; it spreads the time left over them."""
+
+    def __init__(self, plan: Plan, console: Console, slots: int) -> None:
+        self._plan, self._console, self._slots = plan, console, max(1, slots)
+        self._standing = {trial.key: _Standing() for trial in plan.trials}
+        self._started = time.monotonic()
+        self._refreshed = 0.0
+        self._largest, self._smallest = plan.costs[-1].label, plan.costs[0].label
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.update(self._table(), refresh=True)
+            self._live.stop()
+
+    def already(self, trials: Sequence[Trial]) -> None:
+        """Trials finished in an earlier run."""
+        for trial in trials:
+            self._standing[trial.key].state = "done"
+
+    def started(self, trial: Trial, step: int) -> None:
+        """A trial runs, from `step` on."""
+        self._standing[trial.key].state = "running"
+        self._line(f"{trial.label}: {f'resumed at update {step:,}' if step else 'started'}")
+
+    def update(self, trial: Trial, report: Mapping[str, Any]) -> None:
+        """A report of the worker."""
+        standing = self._standing[trial.key]
+        standing.progress, standing.seconds = report["progress"], report["seconds"]
+        standing.steps_done = report.get("steps_done", 0)
+        if standing.first_progress is None and standing.seconds:
+            standing.first_progress = standing.progress if standing.steps_done == 0 else 0.0
+        for point in report["points"]:
+            standing.largest = point["metrics"].get(f"test_acc/{self._largest}")
+            standing.smallest = point["metrics"].get(f"test_acc/{self._smallest}")
+        if report["points"] and standing.seconds and not report.get("final"):
+            self._line(f"{trial.label}: {standing.progress:.0%}, {self._accuracy([standing])}")
+        self.refresh()
+
+    def ended(self, trial: Trial, state: str, note: str = "") -> None:
+        """A trial is `done` or `failed`."""
+        standing = self._standing[trial.key]
+        standing.state = state
+        accuracy = self._accuracy([standing]) if state == "done" else ""
+        self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if accuracy else ''}{accuracy}{note}")
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Redraws the live table, at most twice a second."""
+        if self._live and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
+            self._live.update(self._table(), refresh=True)
+            self._refreshed = time.monotonic()
+
+    def _line(self, text: str) -> None:
+        if self._live is None:
+            self._console.print(f"[{duration(time.monotonic() - self._started)}] {text}", markup=False)
+
+    def _accuracy(self, standings: Sequence[_Standing]) -> str:
+        parts = []
+        for name, label in (("largest", self._largest), ("smallest", self._smallest)):
+            values = [value for standing in standings if (value := getattr(standing, name)) is not None]
+            if values:
+                parts.append(f"{label} {sum(values) / len(values):.2f} %")
+        return ", ".join(parts)
+
+    def _table(self) -> Table:
+        table = Table(title=self._plan.study.title, title_justify="left", expand=False)
+        for column in ("arm", "done", "running", "waiting", "failed", f"acc {self._largest}", f"acc {self._smallest}"):
+            table.add_column(column, justify="left" if column == "arm" else "right")
+        table.add_column("updates/s", justify="right")
+        table.add_column("left", justify="right")
+        for arm in self._plan.arms:
+            standings = [self._standing[trial.key] for trial in self._plan.trials if trial.arm == arm]
+            states = Counter(standing.state for standing in standings)
+            running = [standing for standing in standings if standing.state == "running"]
+            rates = [rate for standing in running if (rate := standing.rate)]
+            left = [left for standing in running if (left := standing.left) is not None]
+            accuracies = [
+                next((f"{value:.2f}" for s in reversed(standings) if (value := getattr(s, name)) is not None), "–")
+                for name in ("largest", "smallest")
+            ]
+            table.add_row(
+                arm.label,
+                *(str(states[state] or "–") for state in ("done", "running", "waiting", "failed")),
+                *accuracies,
+                f"{sum(rates):.1f}" if rates else "–",
+                duration(max(left)) if left else "–",
+            )
+        table.caption = f"{duration(time.monotonic() - self._started)} gone{self._time_left()}"
+        return table
+
+    def _time_left(self) -> str:
+        standings = list(self._standing.values())
+        paces = [s.seconds + s.left for s in standings if s.left is not None]
+        if not paces:
+            return ""
+        waiting = sum(standing.state == "waiting" for standing in standings)
+        running = sum(s.left for s in standings if s.state == "running" and s.left is not None)
+        return f", about {duration((running + waiting * sum(paces) / len(paces)) / self._slots)} left"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

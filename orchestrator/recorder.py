@@ -1,0 +1,152 @@
+"""The recorder: the driver's hand that writes a study into MLflow. The only writer, and idempotent.
+
+Per trial and step a point is written once, however often it is handed over: a replay adds nothing, and at the end
+the checkpoint's history fills whatever gap a crash left.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking.client import MlflowClient
+
+from orchestrator.plan import Plan, Trial
+from orchestrator.tracker import ARM, BASE, FACTOR, KEY, OUTCOME, PRESET, SAID, SEED, Tracker
+
+_SENTINEL = "ledger/updates"  # in every point; a point is written in one batch
+_METRICS_PER_BATCH, _PARAM_LIMIT = 1000, 6000
+WEIGHTS = "weights.safetensors"
+
+
+class Recorder:
+    """Writes one plan into its experiment. Runs are found again by key, so a restart continues them."""
+
+    def __init__(self, tracker: Tracker, plan: Plan, provenance: Mapping[str, str]) -> None:
+        self._client: MlflowClient = tracker.client
+        self._plan, self._provenance = plan, dict(provenance)
+        experiment = tracker.experiment(plan.study.name, create=True)
+        assert experiment is not None
+        self.experiment = experiment
+        parent = tracker.parent(experiment, plan.base_key)
+        self.parent_id = parent.info.run_id if parent else self._create_parent()
+        tracked = tracker.trials(experiment, plan.base_key)
+        self._runs = {trial.key: trial.run_id for trial in tracked}
+        self.finished = {trial.key for trial in tracked if trial.status == "FINISHED"}
+        self._steps: dict[str, set[int]] = {}
+
+    def _create_parent(self) -> str:
+        plan = self._plan
+        tags = {
+            "study.role": "base",
+            BASE: plan.base_key,
+            PRESET: plan.preset,
+            SAID: json.dumps(dict(plan.base), sort_keys=True),
+            "data.checksum": plan.data_checksum,
+            "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
+        }
+        run = self._client.create_run(self.experiment, tags=tags | self._provenance)
+        self._client.log_batch(run.info.run_id, params=_params(plan.base))
+        return str(run.info.run_id)
+
+    def start(self, trial: Trial) -> None:
+        """Opens the trial's run, or takes it up again."""
+        if trial.key in self._runs:
+            run_id = self._runs[trial.key]
+            recorded = self._client.get_metric_history(run_id, _SENTINEL)
+            self._steps[trial.key] = {metric.step for metric in recorded}
+            self._client.update_run(run_id, status="RUNNING")
+            return
+        factors = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
+        tags = {
+            "study.role": "trial",
+            "mlflow.parentRunId": self.parent_id,
+            "mlflow.runName": trial.label,
+            KEY: trial.key,
+            BASE: self._plan.base_key,
+            ARM: trial.arm.label,
+            SEED: str(trial.seed),
+            "data.checksum": self._plan.data_checksum,
+        }
+        run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
+        run_id = str(run.info.run_id)
+        self._client.log_batch(run_id, params=_params({**trial.config, "seed": trial.seed}))
+        self._client.log_dict(run_id, dict(trial.config), "config.json")
+        self._runs[trial.key], self._steps[trial.key] = run_id, set()
+
+    def describe(self, trial: Trial, device: str) -> None:
+        """Notes what only the worker knows."""
+        self._client.set_tag(self._runs[trial.key], "device", device)
+
+    def record(self, trial: Trial, points: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the points that are not there yet."""
+        steps = self._steps[trial.key]
+        for point in points:
+            if point["step"] in steps:
+                continue
+            metrics = [
+                Metric(name, float(value), int(point["time"]), int(point["step"]))
+                for name, value in point["metrics"].items()
+            ]
+            for first in range(0, len(metrics), _METRICS_PER_BATCH):
+                self._client.log_batch(self._runs[trial.key], metrics=metrics[first : first + _METRICS_PER_BATCH])
+            steps.add(point["step"])
+
+    def finish(
+        self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
+    ) -> None:
+        """Fills gaps from the history, attaches the artifacts and closes the run."""
+        run_id = self._runs[trial.key]
+        self.record(trial, history)
+        self._client.log_dict(run_id, {"points": list(history)}, "history.json")
+        self._client.log_text(run_id, self._sub_model_table(history), "sub_models.csv")
+        if (checkpoint / WEIGHTS).is_file():
+            self._client.log_artifact(run_id, str(checkpoint / WEIGHTS))
+        tags = [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")]
+        self._client.log_batch(run_id, tags=tags)
+        self._client.set_terminated(run_id, "FINISHED")
+        self.finished.add(trial.key)
+
+    def _sub_model_table(self, history: Sequence[Mapping[str, Any]]) -> str:
+        """The targets with their cost and the metrics of the last evaluation."""
+        last: Mapping[str, float] = history[-1]["metrics"] if history else {}
+        groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        table.writerow(["sub_model", "macs", "parameters", *groups])
+        for cost in self._plan.costs:
+            values = [last.get(f"{group}/{cost.label}", "") for group in groups]
+            table.writerow([cost.label, cost.macs, cost.parameters, *values])
+        return out.getvalue()
+
+    def fail(self, trial: Trial, error: str, traceback: str) -> None:
+        """Closes the run as failed, with its own traceback."""
+        run_id = self._runs[trial.key]
+        self._client.log_text(run_id, traceback, "traceback.txt")
+        self._client.log_batch(run_id, tags=[RunTag(OUTCOME, "failed"), RunTag("error", error[:5000])])
+        self._client.set_terminated(run_id, "FAILED")
+
+    def interrupt(self, trials: Sequence[Trial]) -> None:
+        """Marks runs that were cut off; they go on from their checkpoints when the study is run again."""
+        for trial in trials:
+            self._client.set_terminated(self._runs[trial.key], "KILLED")
+
+    def attach_report(self, folder: Path) -> None:
+        """Copies the report into the parent run and closes it."""
+        self._client.log_artifacts(self.parent_id, str(folder), "report")
+        complete = all(trial.key in self.finished for trial in self._plan.trials)
+        self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
+
+
+def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:
+    params: list[Param] = []
+    for name, value in sorted(config.items()):
+        if isinstance(value, Mapping):
+            params += _params(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            params.append(Param(f"{prefix}{name}", text[:_PARAM_LIMIT]))
+    return params
