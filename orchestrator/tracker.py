@@ -113,15 +113,16 @@ class Tracker:
 
     def read_json(self, run_id: str, name: str) -> Any:
         """A JSON artifact; None if the run has none of that name."""
-        text = self._read(run_id, name)
+        text = self.read_text(run_id, name)
         return None if text is None else json.loads(text)
 
     def read_csv(self, run_id: str, name: str) -> list[dict[str, str]]:
         """A CSV artifact's rows; none if the run has none of that name."""
-        text = self._read(run_id, name)
+        text = self.read_text(run_id, name)
         return [] if text is None else list(csv.DictReader(io.StringIO(text)))
 
-    def _read(self, run_id: str, name: str) -> str | None:
+    def read_text(self, run_id: str, name: str) -> str | None:
+        """A text artifact; None if the run has none of that name."""
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 return Path(self.client.download_artifacts(run_id, name, scratch)).read_text()
