@@ -35,7 +35,9 @@ def run_trial(task: dict[str, Any], trainer: Trainer, place: Place, folder: str)
     try:
         first_step = report["step"]
         saved = reported = time.monotonic()
-        for snapshot in trainer.fit(trial["config"], trial["seed"], place, checkpoint.directory if checkpoint else None):
+        for snapshot in trainer.fit(
+            trial["config"], trial["seed"], place, checkpoint.directory if checkpoint else None
+        ):
             now = time.monotonic()
             points = _points(snapshot)
             history.extend(points)

@@ -52,7 +52,7 @@ class Table:
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
     """Published accuracies by (arm label, sub-model), whether derived; and their average per arm."""
-    frame = pd.read_csv(path, dtype={name: str for name in factors})
+    frame = pd.read_csv(path, dtype=dict.fromkeys(factors, str))
     found: dict[tuple[str, str], tuple[float, bool]] = {}
     for levels, rows in frame.groupby(list(factors), sort=False):
         arm = " · ".join(str(level) for level in levels)

@@ -12,7 +12,15 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.report.figures import accuracy_over_macs, accuracy_over_updates
 from orchestrator.report.results import Results
-from orchestrator.report.tables import LEDGER_ROWS, Table, as_latex, as_markdown, ledger_text, make_table, read_published
+from orchestrator.report.tables import (
+    LEDGER_ROWS,
+    Table,
+    as_latex,
+    as_markdown,
+    ledger_text,
+    make_table,
+    read_published,
+)
 from orchestrator.study import Study
 
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}

@@ -1,0 +1,90 @@
+"""Binds `trainers` to the engine's contract (`orchestrator.trainer.Trainer`) for image classification."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator.errors import UserError
+from orchestrator.trainer import Outlook, Place, Snapshot, SubModelCost
+from trainers.build import build, target_costs
+from trainers.config import TrialConfig, resolve
+from trainers.cost import MacCounter
+from trainers.data import dataset
+from trainers.data.images import ImageArrays
+from trainers.errors import ConfigError, DataError
+from trainers.loop import fit
+from trainers.timing import expected_passes, trial_seconds
+
+_TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
+
+
+class ImageTrainer:
+    """Stateless: workers import it by name."""
+
+    name = "sortednet image classification 1"  # raised whenever the same config gives another result
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return asdict(resolve(settings))
+        except ConfigError as error:
+            raise UserError(str(error)) from error
+
+    def data_checksum(self, config: Mapping[str, Any]) -> str:
+        return dataset(config["dataset"]).checksum()
+
+    def prepare(self, config: Mapping[str, Any], place: Place) -> None:
+        try:
+            _arrays(config["dataset"], place.data)
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        resolved = TrialConfig.from_dict(config)
+        costs = target_costs(resolved.network, resolved.dataset, resolved.lattice)
+        return [SubModelCost(label, cost.macs, cost.parameters) for label, cost in costs.items()]
+
+    def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        resolved = TrialConfig.from_dict(config)
+        macs = _mac_counter(resolved.network, resolved.dataset, resolved.widths)
+        per_update = expected_passes(resolved)
+        passes = sum(share for _, share in per_update)
+        cost = sum(share * macs(sub_model) for sub_model, share in per_update) * resolved.batch_size
+        updates = resolved.budget / {"updates": 1.0, "passes": passes, "macs": cost}[resolved.budget_unit]
+        return Outlook(updates, updates * passes, updates * cost)
+
+    def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        device = _on(place)
+        updates = self.outlook(config).updates
+        return trial_seconds(TrialConfig.from_dict(config), updates, _TEST_IMAGES[config["dataset"]], device)
+
+    def device_name(self, place: Place) -> str:
+        device = _on(place)
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return f"CPU, {place.threads} thread{'s' * (place.threads > 1)}, {torch.backends.cpu.get_cpu_capability()}"
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        device = _on(place)
+        return fit(TrialConfig.from_dict(config), seed, _arrays(config["dataset"], place.data), device, resume_from)
+
+
+def _on(place: Place) -> torch.device:
+    """The device of a place; sets the number of threads, which a reused worker may have from another trial."""
+    torch.set_num_threads(place.threads)
+    return torch.device("cuda" if place.gpu else "cpu")
+
+
+@lru_cache(maxsize=1)
+def _arrays(name: str, folder: Path | None) -> ImageArrays:
+    return dataset(name).load(folder)
+
+
+@lru_cache(maxsize=8)
+def _mac_counter(network: str, data: str, widths: tuple[float, ...]) -> MacCounter:
+    config = resolve({"network": network, "dataset": data, "widths": list(widths)})
+    nested = build(network, data, config.lattice, "instance", "nested", seed=0)
+    return MacCounter(nested, dataset(data).shape)

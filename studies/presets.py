@@ -1,0 +1,37 @@
+"""The scales at which the CIFAR studies run. The recipe of `paper` is LCS's, which the paper's Table 1 follows."""
+
+from orchestrator.study import Preset
+
+QUICK = Preset(
+    {
+        "dataset": "cifar10",
+        "batch_size": 16,
+        "learning_rate": 0.1,
+        "warmup": 0.1,
+        "schedule_stages": 0,
+        "updates": 1500,
+        "evaluations": 2,
+    },
+    seeds=1,
+    about="real CIFAR-10, minutes on 2 CPU cores; batch and learning rate chosen on images held out of training",
+)
+SMOKE = Preset(
+    {
+        "dataset": "digits",
+        "batch_size": 32,
+        "learning_rate": 0.05,
+        "warmup": 0.1,
+        "schedule_stages": 0,
+        "precision": "fp32",
+        "updates": 120,
+        "evaluations": 3,
+    },
+    seeds=2,
+    about="embedded 8×8 digits, about a minute on 2 CPU cores: shows that everything works, and nothing else",
+)
+PAPER = Preset(
+    {"dataset": "cifar10", "evaluations": 200},
+    seeds=3,
+    about="the published recipe: 78,200 updates of batch 128, warm-up and cosine per epoch of 200; needs a GPU",
+)
+PRESETS = {"quick": QUICK, "smoke": SMOKE, "paper": PAPER}
