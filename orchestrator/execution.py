@@ -108,6 +108,10 @@ class _Bridge(Callback):
         self._failures: dict[str, dict[str, str]] = {}
         self.failed: list[Trial] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its callbacks for a restore that is never made (design: run = plan − finished)."""
+        return {}
+
     @property
     def unfinished(self) -> list[Trial]:
         """Trials whose runs are open."""
