@@ -186,9 +186,9 @@ def _console() -> Console:
 def _open_tracker(options: Options, create: bool) -> Any:
     from orchestrator.tracker import Tracker  # MLflow takes a second to import; bad input is answered before
 
-    if not create and options.artifacts is not None and not (options.storage / "mlflow.db").exists():
-        if options.tracking_uri.startswith("sqlite:///"):
-            return None
+    database = options.tracking_uri.removeprefix("sqlite:///")
+    if not create and database != options.tracking_uri and not Path(database).exists():
+        return None  # looking creates nothing
     return Tracker(options.tracking_uri, options.artifacts)
 
 
@@ -249,9 +249,8 @@ def _plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     console.print(table)
     sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in plan.costs)
     console.print(f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. Sub-models: {sizes}.")
-    console.print(
-        f"Seeds {', '.join(map(str, plan.seeds))}. About {duration(total)} on this machine for what is missing."
-    )
+    seeds = ", ".join(map(str, plan.seeds))
+    console.print(f"Seeds {seeds}. About {duration(total)} on this machine for the rest.")
     return 0
 
 
@@ -272,7 +271,7 @@ def _status(plan: Plan, trainer: Trainer, options: Options) -> int:
         else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
     )
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for trial in plan.trials:
         run_ = tracked.get(trial.key)
         state = "missing" if run_ is None else names.get(run_.status, run_.status.lower())

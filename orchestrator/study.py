@@ -1,7 +1,7 @@
 """A study: what is compared. Base settings × factors × seeds, laid out in a design."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Study:
         factors: laid out in a full factorial design.
         published: a CSV with a column per factor, `sub_model`, `accuracy` in per cent, and `source` (`printed` or
             `derived`); or None.
+        published_for: settings, resolved, that a result must have to stand beside the published ones.
         published_caption: where the numbers are from and what is known to be wrong with them.
     """
 
@@ -64,6 +65,7 @@ class Study:
     factors: tuple[Factor, ...]
     published: Path | None = None
     published_caption: str = ""
+    published_for: Mapping[str, Any] = field(default_factory=dict)
 
     def arms(self, base: Mapping[str, Any], only: Iterable[tuple[str, str]] = ()) -> list[Arm]:
         """Every arm, or those that `only` keeps: levels of one factor add up, factors narrow each other down.

@@ -1,6 +1,5 @@
 """Plotly figures of a study: accuracy over cost, accuracy over training."""
 
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
@@ -53,7 +52,8 @@ def accuracy_over_updates(results: Results) -> go.Figure:
         rows=(len(panels) + 1) // 2, cols=2, subplot_titles=panels, shared_xaxes=True, vertical_spacing=0.09
     )
     styles = _styles(results)
-    curves: pd.DataFrame = results.curves.groupby(["arm", "sub_model", "step"], as_index=False)["test_acc"].mean()
+    means = results.curves.groupby(["arm", "sub_model", "step"])["test_acc"].mean()
+    curves = means.to_frame().reset_index()
     for index, panel in enumerate(panels):
         for arm in results.arms:
             rows = curves[(curves["arm"] == arm) & (curves["sub_model"] == panel)].sort_values("step")

@@ -57,8 +57,8 @@ def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], 
     for levels, rows in frame.groupby(list(factors), sort=False):
         arm = " · ".join(str(level) for level in levels)
         for row in rows.itertuples():
-            found[arm, str(row.sub_model)] = (float(str(row.accuracy)), row.source == "derived")
-        found[arm, AVERAGE] = (float(rows["accuracy"].mean()), bool((rows["source"] == "derived").any()))
+            found[arm, str(row.sub_model)] = (float(str(row.accuracy)), str(row.source) == "derived")
+        found[arm, AVERAGE] = (float(rows["accuracy"].mean()), "derived" in set(rows["source"]))
     return found
 
 
@@ -79,15 +79,15 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             printed, derived = published.get((arm, row), (None, False))
             cells[row, arm] = Cell(mean, sd, n, round(mean, 2) == top, printed, derived)
     macs = frame.groupby("sub_model")["macs"].first()
-    updates = frame.groupby(["sub_model", "arm"])["updates"].mean()
+    updates = frame.groupby(["sub_model", "arm"])["updates"].mean().to_dict()
     totals = frame.groupby("arm")[["total_updates", "total_passes", "total_macs", "seconds"]].mean()
     return Table(
         arms=results.arms,
         rows=rows,
         macs={row: int(macs[row]) for row in results.sub_models},
         cells=cells,
-        updates={(str(row), str(arm)): float(value) for (row, arm), value in updates.items()},  # type: ignore[misc]
-        totals={arm: {str(k): float(v) for k, v in totals.loc[arm].items()} for arm in results.arms},
+        updates=updates,
+        totals={str(arm): row for arm, row in totals.to_dict("index").items()},
         seeds={arm: int(frame[frame["arm"] == arm]["seed"].nunique()) for arm in results.arms},
         caption=caption,
         compares=any(cell.published is not None for cell in cells.values()),

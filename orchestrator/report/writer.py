@@ -35,7 +35,8 @@ def write_report(
         settings: the base settings, as said.
         resolved: the params of a finished trial: dataset, budget and the like, explicit.
     """
-    published = read_published(study.published, results.factors) if study.published else {}
+    comparable = all(resolved.get(name) == value for name, value in study.published_for.items())
+    published = read_published(study.published, results.factors) if study.published and comparable else {}
     unit, amount = resolved.get("budget_unit", "updates"), int(resolved.get("budget", 0))
     budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
     lead = (

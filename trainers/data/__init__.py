@@ -32,7 +32,7 @@ class Dataset:
 
 DATASETS: dict[str, Dataset] = {
     "cifar10": Dataset((3, 32, 32), 10, 4, True, cifar10.checksum, cifar10.load),
-    "digits": Dataset((1, 8, 8), 10, 1, False, digits.checksum, digits.load),
+    "digits": Dataset((1, 16, 16), 10, 2, False, digits.checksum, digits.load),
 }
 
 

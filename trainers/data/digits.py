@@ -1,4 +1,7 @@
-"""Real 8×8 handwritten digits that come with scikit-learn: no network needed, a second to train on."""
+"""Real 8×8 handwritten digits that come with scikit-learn: no network needed, seconds to train on.
+
+Every pixel is doubled to 16×16: on 8×8 the last stage of a CIFAR network sees 2×2, where InstanceNorm has no say.
+"""
 
 import hashlib
 from functools import lru_cache
@@ -17,7 +20,8 @@ _TEST = 360  # of 1,797: the last ones, written by other people than the first
 @lru_cache(maxsize=1)
 def _arrays() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     digits = load_digits()
-    images = np.asarray(digits.images * (255 / 16), dtype=np.uint8)[:, None]
+    small = np.asarray(digits.images * (255 / 16), dtype=np.uint8)[:, None]
+    images = small.repeat(2, axis=2).repeat(2, axis=3)
     return images, np.asarray(digits.target, dtype=np.int64)
 
 
@@ -28,7 +32,7 @@ def checksum() -> str:
 
 
 def load(folder: Path | None) -> ImageArrays:
-    """1,437 training and 360 test images `(1, 8, 8)`; the folder is not used."""
+    """1,437 training and 360 test images `(1, 16, 16)`; the folder is not used."""
     images, labels = (torch.from_numpy(array) for array in _arrays())
     pixels = images[:-_TEST].float() / 255
     mean, std = float(pixels.mean()), float(pixels.std())

@@ -1,0 +1,38 @@
+"""Shared parts: small lattices, the digits, a trial config of seconds."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from trainers.config import TrialConfig, resolve
+from trainers.data import dataset
+from trainers.data.images import ImageArrays
+from trainers.lattice import Lattice
+
+FOUR = Lattice.product(width=(0.25, 0.5, 0.75, 1.0))
+TINY: dict[str, Any] = {
+    "dataset": "digits",
+    "batch_size": 16,
+    "updates": 12,
+    "evaluations": 3,
+    "precision": "fp32",
+    "learning_rate": 0.05,
+    "warmup": 0.1,
+    "schedule_stages": 0,
+}
+
+
+def tiny(**settings: Any) -> TrialConfig:
+    """A trial of a few seconds on the digits."""
+    return resolve({**TINY, **settings})
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageArrays:
+    return dataset("digits").load(None)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)

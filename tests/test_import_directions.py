@@ -1,0 +1,47 @@
+"""The three packages point one way: studies → orchestrator, trainers; neither of those knows the other."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN = {
+    "trainers": {"ray", "mlflow", "orchestrator", "studies"},
+    "orchestrator": {"torch", "torchvision", "trainers", "studies"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_package_imports_nothing_against_the_direction(package: str) -> None:
+    files = list((ROOT / package).rglob("*.py"))
+    assert files
+    for path in files:
+        assert not imported(path) & FORBIDDEN[package], path
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """No circles: modules can be ordered so that each imports earlier ones only."""
+    graph: dict[str, set[str]] = {}
+    for package in ("trainers", "orchestrator", "studies"):
+        for path in (ROOT / package).rglob("*.py"):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            graph[name] = {
+                node.module
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom) and node.module
+            }
+    graph = {name: {to for to in targets if to in graph} for name, targets in graph.items()}
+    while ready := [name for name, targets in graph.items() if not targets]:
+        graph = {name: targets - set(ready) for name, targets in graph.items() if name not in ready}
+    assert not graph

@@ -1,0 +1,131 @@
+"""What a trial does and how it resumes. `resuming` stops a generator anywhere, as a killed process would."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.conftest import tiny
+from trainers.config import TrialConfig
+from trainers.data.images import ImageArrays
+from trainers.loop import Snapshot, fit
+from trainers.tasks import ImageClassification
+
+CPU = torch.device("cpu")
+
+
+def to_the_end(config: TrialConfig, data: ImageArrays, folder: Path, resume_from: Path | None = None) -> list[Snapshot]:
+    """Trains on; the last snapshot is saved into `folder`."""
+    evaluated = []
+    for snapshot in fit(config, 3, data, CPU, resume_from):
+        if snapshot.metrics:
+            evaluated.append(snapshot)
+        if snapshot.final:
+            folder.mkdir()
+            snapshot.save(folder)
+    return evaluated
+
+
+RESUMED = [
+    {"method": "SortedNet", "norm": "instance"},
+    {"method": "NS", "norm": "batch-switchable"},
+    {"method": "LCS-p", "norm": "batch", "equalize": "passes"},
+    {"method": "SortedNet", "norm": "batch-switchable", "accumulation": 2},
+    {"method": "SortedNet", "norm": "batch-recalibrated", "objective": "stochastic-summation", "equalize": "macs"},
+    {"method": "Independent", "norm": "group", "updates": 4},
+    {"method": "SortedNet", "norm": "batch", "precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("settings", RESUMED, ids=lambda s: "-".join(map(str, s.values())))
+def test_a_trial_stopped_anywhere_and_resumed_ends_bit_for_bit_the_same(
+    settings: dict[str, object], digits: ImageArrays, tmp_path: Path
+) -> None:
+    config = tiny(**settings)
+    whole = to_the_end(config, digits, tmp_path / "whole")
+    for stop in random.Random(0).sample(range(1, whole[-1].step), 2):
+        kept = tmp_path / f"kept-{stop}"
+        kept.mkdir()
+        before = []
+        for snapshot in fit(config, 3, digits, CPU):
+            before += [snapshot] if snapshot.metrics else []
+            if snapshot.step == stop:
+                snapshot.save(kept)
+                break
+        end = tmp_path / f"end-{stop}"
+        after = to_the_end(config, digits, end, resume_from=kept)
+        assert [s.metrics for s in before + after] == [s.metrics for s in whole]
+        for name in ("weights.safetensors", "momentum.safetensors"):
+            expected, found = load_file(tmp_path / "whole" / name), load_file(end / name)
+            assert expected.keys() == found.keys()
+            assert all(torch.equal(expected[key], found[key]) for key in expected), name
+        assert json.loads((end / "state.json").read_text()) == json.loads(
+            (tmp_path / "whole" / "state.json").read_text()
+        )
+
+
+def test_independent_is_each_network_trained_alone(digits: ImageArrays, tmp_path: Path) -> None:
+    to_the_end(tiny(method="Independent", updates=4, evaluations=1), digits, tmp_path / "all")
+    together = load_file(tmp_path / "all" / "weights.safetensors")
+    alone = tiny(sharing="separate", sampler="fixed(w050)", objective="stochastic-loss", updates=4, evaluations=1)
+    to_the_end(alone, digits, tmp_path / "one")
+    for name, tensor in load_file(tmp_path / "one" / "weights.safetensors").items():
+        if name.startswith("networks.w050."):
+            assert torch.equal(tensor, together[name]), name
+
+
+def test_ns_trains_every_width_on_the_same_images(digits: ImageArrays) -> None:
+    *_, last = fit(tiny(method="NS", updates=5), 0, digits, CPU)
+    assert [last.metrics[f"updates/{label}"] for label in ("w025", "w050", "w075", "w100")] == [5, 5, 5, 5]
+    assert (last.metrics["ledger/updates"], last.metrics["ledger/passes"]) == (5, 20)
+
+
+def test_accumulation_averages_micro_batches_of_their_own(digits: ImageArrays) -> None:
+    *_, last = fit(tiny(accumulation=3, updates=4), 0, digits, CPU)
+    assert (last.step, last.metrics["ledger/passes"], last.metrics["ledger/samples"]) == (4, 12, 12 * 16)
+
+
+def test_a_trial_learns(digits: ImageArrays) -> None:
+    *_, last = fit(tiny(norm="batch", method="NS", updates=60, batch_size=32), 0, digits, CPU)
+    assert last.metrics["test_acc/w075"] > 60
+
+
+def test_divergence_ends_the_trial_and_is_said(digits: ImageArrays) -> None:
+    *_, last = fit(tiny(learning_rate=1e6, updates=200, evaluations=1), 0, digits, CPU)
+    assert last.diverged
+    assert last.final
+    assert last.step < 200
+
+
+def test_batches_are_a_function_of_seed_and_index_whatever_the_arm(digits: ImageArrays) -> None:
+    one = ImageClassification(digits, 16, 5, CPU, 2, False)
+    other = ImageClassification(digits, 16, 5, CPU, 2, False, channels_last=True)
+    for index in (0, 3, 89, 90, 200, 1):  # across the end of an epoch, and back
+        a, b = one.batch(index), other.batch(index)
+        assert torch.equal(a.inputs, b.inputs)
+        assert torch.equal(a.targets, b.targets)
+    assert not torch.equal(one.batch(0).inputs, ImageClassification(digits, 16, 6, CPU, 2, False).batch(0).inputs)
+
+
+def test_an_epoch_shows_every_image_once_cropped_as_a_shifted_copy(digits: ImageArrays) -> None:
+    count = len(digits.train_labels)
+    task = ImageClassification(digits, count, 0, CPU, 0, False)
+    labels = task.batch(0).targets
+    assert torch.equal(labels.bincount(), digits.train_labels.bincount())
+    padded = torch.nn.functional.pad(digits.train_images, (2, 2, 2, 2))
+    shifted = [
+        {padded[n, 0, y : y + 16, x : x + 16].numpy().tobytes() for y in range(5) for x in range(5)} for n in range(20)
+    ]
+    cropped = ImageClassification(digits, count, 0, CPU, 2, False)
+    pixels = cropped.batch(0).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
+    crops = {image.round().to(torch.uint8).numpy().tobytes() for image in pixels}
+    assert all(crops & its_own for its_own in shifted)  # the first 20 images, each as one of its 25 crops
+
+
+def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Path) -> None:
+    to_the_end(tiny(updates=1, evaluations=1), digits, tmp_path / "nested")
+    with pytest.raises(ValueError, match="no usable training state"):
+        next(fit(tiny(method="Independent"), 0, digits, CPU, tmp_path / "nested"))

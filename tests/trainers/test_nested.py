@@ -1,0 +1,175 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.conftest import FOUR
+from trainers.build import build, initialise, target_costs
+from trainers.cost import MacCounter, measure
+from trainers.nested.network import NestedNetwork, nest, recalibrated
+from trainers.nested.norms import NORM_POLICIES, NormPolicy
+from trainers.networks.cpreresnet import CPreResNet20
+from trainers.submodel import SubModel
+
+CONTINUOUS = [norm for norm in NORM_POLICIES if norm != "batch-switchable"]
+
+
+def network(norm: NormPolicy) -> NestedNetwork:
+    built = build("cpreresnet20", "cifar10", FOUR, norm, "nested", seed=0)
+    assert isinstance(built, NestedNetwork)
+    return built
+
+
+def images(count: int = 4) -> torch.Tensor:
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def test_macs_and_parameters_are_the_published_network_s() -> None:
+    costs = target_costs("cpreresnet20", "cifar10", FOUR)
+    assert [round(cost.macs / 1e6, 3) for cost in costs.values()] == [2.196, 8.554, 19.073, 33.754]
+    assert costs["w100"].parameters == 219_472
+    assert sum(p.numel() for p in CPreResNet20().parameters()) == 219_472
+
+
+@pytest.mark.parametrize("norm", NORM_POLICIES)
+def test_extracted_equals_nested_bit_for_bit(norm: NormPolicy) -> None:
+    net = network(norm)
+    net.train()
+    for target in FOUR:  # moves running statistics away from their start
+        net.activate(target)
+        net(images())
+    net.eval()
+    extra = [] if norm == "batch-switchable" else [SubModel(width=0.33), SubModel(width=0.01)]
+    for sub_model in [*FOUR, *extra]:
+        net.activate(sub_model)
+        plain = net.extract(sub_model)
+        assert not any(type(module).__module__.startswith("trainers.nested.layers") for module in plain.modules())
+        with torch.no_grad():
+            assert torch.equal(net(images()), plain(images()))
+        assert measure(plain, (3, 32, 32)).macs == MacCounter(net, (3, 32, 32))(sub_model)
+
+
+@settings(max_examples=15, deadline=None)
+@given(width=st.floats(0.01, 1.0), norm=st.sampled_from(CONTINUOUS))
+def test_any_width_keeps_the_rounded_prefix(width: float, norm: NormPolicy) -> None:
+    net = network(norm)
+    sub_model = SubModel(width=width)
+    plain = net.extract(sub_model)
+    convs = [module for module in plain.modules() if isinstance(module, nn.Conv2d)]
+    full = [module for module in CPreResNet20().modules() if isinstance(module, nn.Conv2d)]
+    for conv, whole in zip(convs[:-1], full[:-1], strict=True):
+        assert conv.out_channels == max(1, round(whole.out_channels * width))
+    assert convs[0].in_channels == 3
+    assert convs[-1].out_channels == 10
+
+
+@pytest.mark.parametrize("norm", NORM_POLICIES)
+def test_gradients_equal_those_of_slicing(norm: NormPolicy) -> None:
+    """The leaf views' gradients land in the full parameters as autograd's own slicing would put them."""
+    net = network(norm)
+    labels = torch.tensor([0, 1, 2, 3])
+    for target in (FOUR.smallest, FOUR.largest):
+        net.zero_grad(set_to_none=True)
+        net.activate(target)
+        plain = net.extract(target).train()
+        F.cross_entropy(net(images()), labels).backward()
+        F.cross_entropy(plain(images()), labels).backward()
+        ours = dict(net.network.named_parameters())
+        for name, parameter in plain.named_parameters():
+            if norm == "batch-switchable" and name not in ours:
+                continue  # its norms are whole modules, not prefixes
+            gradient = ours[name].grad
+            assert gradient is not None
+            assert parameter.grad is not None
+            prefix = gradient[tuple(slice(size) for size in parameter.shape)]
+            torch.testing.assert_close(prefix, parameter.grad, rtol=0, atol=0)
+            assert gradient.abs().sum() == prefix.abs().sum()  # and nothing outside
+
+
+def test_gradients_of_two_sub_models_add_up() -> None:
+    net, labels = network("instance"), torch.tensor([0, 1, 2, 3])
+    single = {}
+    for target in (FOUR.smallest, FOUR.largest):
+        net.zero_grad(set_to_none=True)
+        net.activate(target)
+        F.cross_entropy(net(images()), labels).backward()
+        single[target] = [p.grad.clone() for p in net.parameters() if p.grad is not None]
+    net.zero_grad(set_to_none=False)
+    for target in (FOUR.smallest, FOUR.largest):
+        net.activate(target)
+        F.cross_entropy(net(images()), labels).backward()
+    for both, a, b in zip(net.parameters(), *single.values(), strict=True):
+        assert both.grad is not None
+        torch.testing.assert_close(both.grad, a + b)
+
+
+def test_a_copy_and_a_moved_network_train_their_own_weights() -> None:
+    net = network("instance")
+    net(images()).sum().backward()
+    twin = copy.deepcopy(net)
+    twin.zero_grad(set_to_none=True)
+    net.zero_grad(set_to_none=True)
+    twin(images()).sum().backward()
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(parameter.grad is not None for parameter in twin.parameters())
+    net.double()
+    net(images().double()).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.dtype == torch.float64 for parameter in net.parameters())
+
+
+def test_instance_norm_is_instance_norm() -> None:
+    net = network("instance")
+    norm = net.network.get_submodule("blocks.0.norm1")
+    x = torch.randn(2, 16, 8, 8)
+    torch.testing.assert_close(norm(x), F.instance_norm(x))
+
+
+def test_group_norm_of_a_prefix_is_the_prefix_of_group_norm() -> None:
+    norm = network("group").network.get_submodule("blocks.0.norm1")
+    x = torch.randn(2, 16, 8, 8)
+    torch.testing.assert_close(norm(x)[:, :8], norm(x[:, :8]))
+
+
+def test_recalibration_averages_batches_cumulatively_and_leaves_no_trace() -> None:
+    net = network("batch-recalibrated").eval()
+    stem = net.network.get_submodule("blocks.0.norm1")
+    before = copy.deepcopy(net.state_dict())
+    batches = [images(8) + shift for shift in (0.0, 1.0, 2.0)]
+    net.activate(FOUR.smallest)
+    with torch.no_grad():
+        means = torch.stack([net.network.get_submodule("stem")(batch).mean((0, 2, 3)) for batch in batches])
+    with recalibrated(net, net, iter(batches)):
+        assert not net.training
+        assert isinstance(stem.running_mean, torch.Tensor)
+        torch.testing.assert_close(stem.running_mean[:4], means.mean(0))
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_switchable_norm_refuses_a_width_it_has_no_statistics_for() -> None:
+    with pytest.raises(ValueError, match=r"w033 .*norm=batch"):
+        network("batch-switchable").activate(SubModel(width=0.33))
+
+
+def test_a_layer_without_a_nested_form_is_named() -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU())
+            self.classifier = nn.Linear(4, 2)
+
+    with pytest.raises(ValueError, match=r"'body\.1' of Odd"):
+        nest(Odd(), FOUR, "batch", (3, 8, 8))
+
+
+def test_arms_with_one_seed_start_from_the_same_weights() -> None:
+    one, other = network("instance"), network("batch")
+    for (name, a), (_, b) in zip(one.network.named_parameters(), other.network.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    elsewhere = CPreResNet20()
+    initialise(elsewhere, seed=1)
+    assert not torch.equal(elsewhere.stem.weight, one.network.get_parameter("stem.weight"))
