@@ -310,7 +310,8 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
     from orchestrator.report.writer import write_report
 
     factors = tuple(factor.name for factor in plan.study.factors)
-    results = read_results(tracker, experiment, plan.base_key, factors)
+    arms = tuple(arm.label for arm in plan.arms)
+    results = read_results(tracker, experiment, plan.base_key, factors, arms)
     resolved = {key: str(value) for key, value in plan.trials[0].config.items()}
     folder = _report_folder(plan, options)
     table = write_report(plan.study, plan.preset, plan.base, results, resolved, folder)

@@ -19,8 +19,8 @@ QUICK = Preset(
 SMOKE = Preset(
     {
         "dataset": "digits",
-        "batch_size": 32,
-        "learning_rate": 0.05,
+        "batch_size": 16,
+        "learning_rate": 0.1,
         "warmup": 0.1,
         "schedule_stages": 0,
         "precision": "fp32",

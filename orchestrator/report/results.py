@@ -45,13 +45,15 @@ class Results:
     about: dict[str, str]
 
 
-def read_results(tracker: Tracker, experiment: str, base_key: str, factors: tuple[str, ...]) -> Results:
-    """Reads the trials of one base config.
+def read_results(
+    tracker: Tracker, experiment: str, base_key: str, factors: tuple[str, ...], order: tuple[str, ...]
+) -> Results:
+    """Reads the trials of one base config; `order` lists the arms that are wanted, as the table shall show them.
 
     Raises:
         UserError: nothing finished yet, or the trials do not spend the same budget.
     """
-    trials = tracker.trials(experiment, base_key)
+    trials = [trial for trial in tracker.trials(experiment, base_key) if trial.tags[ARM] in order]
     finished = [trial for trial in trials if trial.status == "FINISHED"]
     if not finished:
         raise UserError(f"nothing has finished yet ({len(trials)} trials started): run the study first")
@@ -89,7 +91,7 @@ def read_results(tracker: Tracker, experiment: str, base_key: str, factors: tupl
         frame=frame,
         curves=pd.DataFrame(points, columns=["arm", "seed", "step", "sub_model", "test_acc"]),
         factors=factors,
-        arms=tuple(dict.fromkeys(frame["arm"])),
+        arms=tuple(arm for arm in order if arm in set(frame["arm"])),
         sub_models=tuple(sub_models),
         failures=failures,
         unfinished=sum(trial.status not in ("FINISHED", "FAILED") for trial in trials),

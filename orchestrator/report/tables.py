@@ -9,6 +9,12 @@ import pandas as pd
 from orchestrator.report.results import Results
 
 AVERAGE = "avg."
+LEDGER_ROWS = (
+    ("total_updates", "all updates"),
+    ("total_passes", "all passes"),
+    ("total_macs", "training MACs (forward)"),
+    ("seconds", "seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,22 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             printed, derived = published.get((arm, row), (None, False))
             cells[row, arm] = Cell(mean, sd, n, round(mean, 2) == top, printed, derived)
     macs = frame.groupby("sub_model")["macs"].first()
-    updates = frame.groupby(["sub_model", "arm"])["updates"].mean().to_dict()
-    totals = frame.groupby("arm")[["total_updates", "total_passes", "total_macs", "seconds"]].mean()
+    updates = {
+        (row, arm): float(rows["updates"].mean())
+        for arm in results.arms
+        for row in results.sub_models
+        if not (rows := frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]).empty
+    }
+    totals = {
+        arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS} for arm in results.arms
+    }
     return Table(
         arms=results.arms,
         rows=rows,
         macs={row: int(macs[row]) for row in results.sub_models},
         cells=cells,
         updates=updates,
-        totals={str(arm): row for arm, row in totals.to_dict("index").items()},
+        totals=totals,
         seeds={arm: int(frame[frame["arm"] == arm]["seed"].nunique()) for arm in results.arms},
         caption=caption,
         compares=any(cell.published is not None for cell in cells.values()),
@@ -112,14 +125,6 @@ def as_markdown(table: Table) -> str:
         counts.append([title, *(ledger_text(name, table.totals[arm][name]) for arm in table.arms)])
     parts += ["Gradient updates per sub-model, and totals (means over seeds):", _grid(counts)]
     return "\n\n".join(parts) + "\n"
-
-
-LEDGER_ROWS = (
-    ("total_updates", "all updates"),
-    ("total_passes", "all passes"),
-    ("total_macs", "training MACs (forward)"),
-    ("seconds", "seconds"),
-)
 
 
 def ledger_text(name: str, value: float) -> str:

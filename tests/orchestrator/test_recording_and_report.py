@@ -1,0 +1,151 @@
+"""The recorder on a real MLflow database, and the report that reads it back."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import UserError
+from orchestrator.plan import Plan, Trial, make_plan
+from orchestrator.recorder import Recorder
+from orchestrator.report.results import read_results
+from orchestrator.report.tables import AVERAGE, as_latex, as_markdown
+from orchestrator.report.writer import write_report
+from orchestrator.study import Factor, Preset, Study
+from orchestrator.tracker import Tracker
+from studies.image_trainer import ImageTrainer
+
+PUBLISHED = "method,sub_model,accuracy,source\n" + "".join(
+    f"{method},{label},{value},{source}\n"
+    for method, value, source in (("NS", 50.0, "printed"), ("SortedNet", 60.0, "derived"))
+    for label in ("w050", "w100")
+)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    (tmp_path / "published.csv").write_text(PUBLISHED)
+    study = Study(
+        name="toy",
+        title="A <script>alert(1)</script> study",
+        presets={"tiny": Preset({"dataset": "digits", "widths": [0.5, 1.0], "updates": 4}, 2, "")},
+        factors=(Factor.of("method", ["NS", "SortedNet"]),),
+        published=tmp_path / "published.csv",
+        published_caption="50 % & 60 %",
+    )
+    return make_plan(study, ImageTrainer(), "tiny", {}, (0, 1))
+
+
+@pytest.fixture
+def tracker(tmp_path: Path) -> Tracker:
+    return Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+
+
+def points(base: float) -> list[dict[str, object]]:
+    return [
+        {
+            "step": step,
+            "time": 1_700_000_000_000 + step,
+            "metrics": {
+                "test_acc/w050": base + step,
+                "test_acc/w100": base + 10 + step,
+                "test_acc_average": base + 5 + step,
+                "updates/w050": float(step),
+                "updates/w100": float(step),
+                **{f"ledger/{unit}": float(step) for unit in ("updates", "passes", "samples", "macs")},
+            },
+        }
+        for step in (2, 4)
+    ]
+
+
+def finish(recorder: Recorder, trial: Trial, base: float, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    recorder.start(trial)
+    recorder.finish(trial, "finished", 1.0, points(base), folder)
+
+
+def test_recording_twice_adds_nothing_and_a_gap_is_filled(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    trial = plan.trials[0]
+    first = Recorder(tracker, plan, {})
+    first.start(trial)
+    first.record(trial, points(10)[:1])
+    first.record(trial, points(10)[:1])
+    second = Recorder(tracker, plan, {})  # after a crash of the driver
+    assert second.parent_id == first.parent_id
+    assert second.finished == set()
+    replayed = [{**point, "time": 1_800_000_000_000} for point in points(10)]
+    second.start(trial)
+    second.record(trial, replayed[:1])
+    (tmp_path / "end").mkdir()
+    (tmp_path / "end" / "weights.safetensors").write_bytes(b"weights")
+    second.finish(trial, "finished", 2.0, replayed, tmp_path / "end")
+    (tracked,) = tracker.trials(second.experiment, plan.base_key)
+    for key in ("test_acc/w050", "updates/w100", "ledger/macs"):
+        assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2, 4]
+    assert tracked.params["budget"] == "4"
+    assert tracked.tags["factor.method"] == "NS"
+    assert {file.path for file in tracker.client.list_artifacts(tracked.run_id)} == {
+        "config.json", "history.json", "sub_models.csv", "weights.safetensors",
+    }  # fmt: skip
+    assert Recorder(tracker, plan, {}).finished == {trial.key}
+
+
+def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    recorder = Recorder(tracker, plan, {"git.commit": "abc"})
+    for trial, base in zip(plan.trials, (40.0, 50.0, 42.0, 55.0), strict=True):
+        finish(recorder, trial, base, tmp_path / "end")
+    order = ("NS", "SortedNet")
+    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), order)
+    resolved = {key: str(value) for key, value in plan.trials[0].config.items()}
+    table = write_report(plan.study, "tiny", plan.base, results, resolved, tmp_path / "report")
+    assert table.arms == order
+    assert table.rows == ("w100", "w050", AVERAGE)
+    ns, ours = table.cells["w100", "NS"], table.cells["w100", "SortedNet"]
+    assert (ns.text, ns.n, ns.best) == ("55.00 ± 1.41", 2, False)
+    assert (ours.text, ours.best, ours.published_text) == ("66.50 ± 3.54", True, "60.00† (+6.50)")
+    assert table.cells[AVERAGE, "NS"].mean == pytest.approx(50.0)
+    assert "**66.50 ± 3.54**" in as_markdown(table)
+    assert "mean ± SD over n = 2" in table.caption
+    latex = as_latex(table)
+    assert latex.count(r"\\") == 3 + 3 + 2  # rows, their published ones, head and seeds
+    assert r"50 \% \& 60 \%" in latex
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert 'src="http' not in page
+    rows = (tmp_path / "report" / "results.csv").read_text().splitlines()
+    assert len(rows) == 1 + 4 * 2
+
+
+def test_one_seed_has_no_spread_and_says_so(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    recorder = Recorder(tracker, plan, {})
+    finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
+    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
+    table = write_report(plan.study, "tiny", plan.base, results, {}, tmp_path / "report")
+    assert table.cells["w100", "NS"].text == "54.00"
+    assert "no spread is known" in table.caption
+
+
+def test_nothing_finished_and_unequal_budgets_are_refused(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    recorder = Recorder(tracker, plan, {})
+    with pytest.raises(UserError, match="nothing has finished"):
+        read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS",))
+    for trial in plan.trials[:2]:
+        finish(recorder, trial, 40.0, tmp_path / "end")
+    other = Trial(plan.trials[2].arm, 7, {**plan.trials[2].config, "budget": 99}, "k" * 64)
+    finish(recorder, other, 40.0, tmp_path / "end")
+    with pytest.raises(UserError, match=r"unequal budgets.*99 updates: NS · seed 7"):
+        read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
+
+
+def test_a_failed_trial_is_reported_with_its_own_traceback(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    recorder = Recorder(tracker, plan, {})
+    finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
+    recorder.start(plan.trials[1])
+    recorder.fail(plan.trials[1], "ValueError: odd", "Traceback: line 3")
+    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
+    (failure,) = results.failures
+    assert (failure.trial, failure.error, failure.traceback) == (
+        "SortedNet · seed 0", "ValueError: odd", "Traceback: line 3",
+    )  # fmt: skip

