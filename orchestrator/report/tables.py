@@ -86,10 +86,9 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             cells[row, arm] = Cell(mean, sd, n, round(mean, 2) == top, printed, derived)
     macs = frame.groupby("sub_model")["macs"].first()
     updates = {
-        (row, arm): float(rows["updates"].mean())
+        (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]["updates"].mean())
         for arm in results.arms
         for row in results.sub_models
-        if not (rows := frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]).empty
     }
     totals = {
         arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS} for arm in results.arms

@@ -61,7 +61,9 @@ def test_a_damaged_batch_is_fetched_again_from_the_archive(
             tar.addfile(info, io.BytesIO(content))
 
     class Response(io.BytesIO):
-        headers = {"Content-Length": str(len(packed.getvalue()))}
+        def __init__(self, content: bytes) -> None:
+            super().__init__(content)
+            self.headers = {"Content-Length": str(len(packed.getvalue()))}
 
     monkeypatch.setattr(cifar10.urllib.request, "urlopen", lambda *_, **__: Response(packed.getvalue()))
     (tmp_path / "test_batch.bin").write_bytes(b"half")
