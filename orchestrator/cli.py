@@ -312,7 +312,9 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
     factors = tuple(factor.name for factor in plan.study.factors)
     arms = tuple(arm.label for arm in plan.arms)
     results = read_results(tracker, experiment, plan.base_key, factors, arms)
-    resolved = {key: str(value) for key, value in plan.trials[0].config.items()}
+    first, *others = [trial.config for trial in plan.trials]
+    common = [key for key in first if all(config[key] == first[key] for config in others)]
+    resolved = {key: str(first[key]) for key in common}
     folder = _report_folder(plan, options)
     table = write_report(plan.study, plan.preset, plan.base, results, resolved, folder)
     console = _console()
@@ -339,12 +341,13 @@ def _run(plan: Plan, trainer: Trainer, options: Options) -> int:
     console = _console()
     missing = plan.missing(_finished(plan, options))
     failed = []
+    origin = provenance(Path(sys.argv[0]).resolve().parent)
     with _terminable():
-        recorder = Recorder(tracker, plan, provenance(Path(sys.argv[0]).resolve().parent))
         if missing:
             with cluster(options.address):
                 resources, slots = allot(Resources(options.cpus, options.gpus, options.max_concurrent))
                 trainer.prepare(missing[0].config, Place(threads=1, gpu=False, data=options.data))
+                recorder = Recorder(tracker, plan, origin)
                 console.print(
                     f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
                     f"{slots} at a time, {options.storage}"
@@ -363,6 +366,7 @@ def _run(plan: Plan, trainer: Trainer, options: Options) -> int:
                         )
                         return 130
         else:
+            recorder = Recorder(tracker, plan, origin)
             console.print(f"All {len(plan.trials)} trials are finished already.")
     if recorder.finished:
         _write_report(plan, options, tracker, recorder.experiment)

@@ -12,7 +12,7 @@ from studies.presets import PRESETS
 
 STUDY = Study(
     name="cifar_norm_ablation",
-    title="SortedNet, Table 1: method × norm layer on CIFAR-10",
+    title="SortedNet, Table 1: method × norm layer",
     presets=PRESETS,
     factors=(
         Factor.of("method", ["NS", "LCS-p", "SortedNet"]),

@@ -129,3 +129,29 @@ def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path)
     shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     assert {trial["state"] for trial in shown["trials"]} <= {"done", "interrupted", "missing"}
     assert "interrupted" in {trial["state"] for trial in shown["trials"]}
+
+
+def test_a_trial_that_raises_is_reported_by_name_and_the_others_go_on(tmp_path: Path) -> None:
+    script = Path(__file__).parent / "failing_study.py"
+    command = [sys.executable, str(script), *SMALL, "--set", "updates=60", "--storage", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "LCS-p · instance · seed 0: failed" in done.stdout
+    assert "ZeroDivisionError: on purpose" in done.stdout
+    assert "(diverged)" in done.stdout
+    page = (tmp_path / "reports" / "cifar_norm_ablation" / "smoke" / "index.html").read_text()
+    assert "ZeroDivisionError: on purpose" in page
+    assert "failing_study.py" in page  # the traceback
+    assert set(results(tmp_path)["outcome"]) == {"finished", "diverged"}
+
+    healed = finish(start(tmp_path, "--set", "updates=60"))  # failures are tried again, results are kept
+    assert healed[0] == 0
+    assert "1 of 3 trials to run" in healed[1]
+
+
+def test_more_gpus_than_any_node_has_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
+    status, _, err = finish(start(tmp_path, "--gpus-per-trial", "64"))
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "64 GPUs" in err
+    assert not (tmp_path / "trials").exists()

@@ -1,0 +1,23 @@
+"""The Table 1 study with a trainer that raises in one arm and diverges in another; run as a script by a test."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cli import main
+from orchestrator.trainer import Place, Snapshot
+from studies.cifar_norm_ablation import STUDY
+from studies.image_trainer import ImageTrainer
+
+
+class Faulty(ImageTrainer):
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        if config["sampler"] == "sandwich(4)":
+            raise ZeroDivisionError("on purpose")
+        if config["sampler"] == "uniform":
+            config = {**config, "learning_rate": 1e9}
+        return super().fit(config, seed, place, resume_from)
+
+
+if __name__ == "__main__":
+    main(STUDY, Faulty())
