@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.conftest import tiny
+from tests.conftest import FOUR, tiny
 from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.loop import Snapshot, fit
@@ -89,8 +89,10 @@ def test_accumulation_averages_micro_batches_of_their_own(digits: ImageArrays) -
 
 
 def test_a_trial_learns(digits: ImageArrays) -> None:
-    *_, last = fit(tiny(norm="batch", method="NS", updates=60, batch_size=32), 0, digits, CPU)
-    assert last.metrics["test_acc/w075"] > 60
+    *_, last = fit(
+        tiny(norm="batch-switchable", method="NS", updates=60, batch_size=32, learning_rate=0.1), 0, digits, CPU
+    )
+    assert all(last.metrics[f"test_acc/{target.label}"] > 35 for target in FOUR)  # chance is 10
 
 
 def test_divergence_ends_the_trial_and_is_said(digits: ImageArrays) -> None:
