@@ -12,6 +12,8 @@ from tests.conftest import FOUR, tiny
 from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.loop import Snapshot, fit
+from trainers.randomness import stream
+from trainers.samplers import sampler
 from trainers.tasks import ImageClassification
 
 CPU = torch.device("cpu")
@@ -131,3 +133,10 @@ def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Pa
     to_the_end(tiny(updates=1, evaluations=1), digits, tmp_path / "nested")
     with pytest.raises(ValueError, match="no usable training state"):
         next(fit(tiny(method="Independent"), 0, digits, CPU, tmp_path / "nested"))
+
+
+def test_the_ledger_holds_the_draws_of_the_sampler(digits: ImageArrays) -> None:
+    *_, last = fit(tiny(updates=16, evaluations=1), 3, digits, CPU)
+    drawn = [sampler("uniform").sample(stream(3, "sub-models", index), FOUR)[0] for index in range(16)]
+    assert len(set(drawn)) > 1
+    assert all(last.metrics[f"updates/{target.label}"] == drawn.count(target) for target in FOUR)
