@@ -57,14 +57,13 @@ class Table:
 
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
-    """Published accuracies by (arm label, sub-model), whether derived; and their average per arm."""
+    """Published accuracies by (arm label, sub-model), and whether derived; averages as printed."""
     frame = pd.read_csv(path, dtype=dict.fromkeys(factors, str))
     found: dict[tuple[str, str], tuple[float, bool]] = {}
     for levels, rows in frame.groupby(list(factors), sort=False):
         arm = " · ".join(str(level) for level in levels)
         for row in rows.itertuples():
             found[arm, str(row.sub_model)] = (float(str(row.accuracy)), str(row.source) == "derived")
-        found[arm, AVERAGE] = (float(rows["accuracy"].mean()), "derived" in set(rows["source"]))
     return found
 
 

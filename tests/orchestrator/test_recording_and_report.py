@@ -8,10 +8,11 @@ from orchestrator.errors import UserError
 from orchestrator.plan import Plan, Trial, make_plan
 from orchestrator.recorder import Recorder
 from orchestrator.report.results import read_results
-from orchestrator.report.tables import AVERAGE, as_latex, as_markdown
+from orchestrator.report.tables import AVERAGE, as_latex, as_markdown, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study import Factor, Preset, Study
 from orchestrator.tracker import Tracker
+from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
 PUBLISHED = "method,sub_model,accuracy,source\n" + "".join(
@@ -149,3 +150,14 @@ def test_a_failed_trial_is_reported_with_its_own_traceback(plan: Plan, tracker: 
     assert (failure.trial, failure.error, failure.traceback) == (
         "SortedNet · seed 0", "ValueError: odd", "Traceback: line 3",
     )  # fmt: skip
+
+
+def test_table_1_stands_as_printed_with_its_one_derived_cell_marked() -> None:
+    assert STUDY.published is not None
+    published = read_published(STUDY.published, ("method", "norm"))
+    assert len(published) == 6 * (4 + 1)
+    assert published["NS · batch", AVERAGE] == (59.70, False)  # as printed; the mean of its cells is 59.71
+    assert [cell for cell, (_, derived) in published.items() if derived] == [("SortedNet · instance", "w025")]
+    for arm in {arm for arm, _ in published}:
+        cells = [published[arm, label][0] for label in ("w025", "w050", "w075", "w100")]
+        assert sum(cells) / 4 == pytest.approx(published[arm, AVERAGE][0], abs=0.011)
