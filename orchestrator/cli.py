@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from rich import box
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.table import Table
 
 from orchestrator.errors import UserError, unknown
@@ -21,6 +21,9 @@ from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress, duration
 from orchestrator.study import Study
 from orchestrator.trainer import Place, Trainer
+
+if TYPE_CHECKING:
+    from orchestrator.report.tables import Table as Accuracies
 
 COMMANDS = {
     "run": "train what is missing, then report (the default)",
@@ -318,11 +321,30 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
     folder = _report_folder(plan, options)
     table = write_report(plan.study, plan.preset, plan.base, results, resolved, folder)
     console = _console()
-    console.print(Markdown(as_markdown(table)) if console.is_terminal else as_markdown(table), markup=False)
+    console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
     for failure in results.failures:
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
     console.print(f"Report: {folder / 'index.html'}")
     console.print(f"MLflow: {_ui_command(options)}")
+
+
+def _for_terminal(found: "Accuracies") -> Table:
+    """A row per arm, so that it fits 80 columns; the published value beneath ours."""
+    shown = Table(title="Test accuracy (%)", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column("arm", no_wrap=True)
+    for row in found.rows:
+        shown.add_column(row, justify="right", no_wrap=True)
+    shown.add_column("n", justify="right")
+    for arm in found.arms:
+        cells = [found.cells[row, arm] for row in found.rows]
+        texts = [f"[bold]{cell.text}[/bold]" if cell.best else cell.text for cell in cells]
+        shown.add_row(arm, *texts, str(found.seeds[arm]))
+        if found.compares:
+            printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
+            shown.add_row("  published", *printed, style="dim")
+    shown.caption = found.caption
+    shown.caption_justify = "left"
+    return shown
 
 
 def _ui_command(options: Options) -> str:

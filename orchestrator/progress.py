@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -109,11 +110,10 @@ class Progress:
         return ", ".join(parts)
 
     def _table(self) -> Table:
-        table = Table(title=self._plan.study.title, title_justify="left", expand=False)
-        for column in ("arm", "done", "running", "waiting", "failed", f"acc {self._largest}", f"acc {self._smallest}"):
-            table.add_column(column, justify="left" if column == "arm" else "right")
-        table.add_column("updates/s", justify="right")
-        table.add_column("left", justify="right")
+        table = Table(title=self._plan.study.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("arm", no_wrap=True)
+        for column in ("done", "run", "wait", "fail", f"{self._largest} %", f"{self._smallest} %", "upd/s", "left"):
+            table.add_column(column, justify="right", no_wrap=True)
         for arm in self._plan.arms:
             standings = [self._standing[trial.key] for trial in self._plan.trials if trial.arm == arm]
             states = Counter(standing.state for standing in standings)

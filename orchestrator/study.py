@@ -53,8 +53,8 @@ class Study:
         title: of the report.
         presets: by name; the first is the default.
         factors: laid out in a full factorial design.
-        published: a CSV with a column per factor, `sub_model` (`avg.` for the printed average), `accuracy` in per cent, and `source` (`printed` or
-            `derived`); or None.
+        published: a CSV with a column per factor, `sub_model` (`avg.` for the printed average), `accuracy` in per
+            cent, and `source` (`printed` or `derived`); or None.
         published_for: settings, resolved, that a result must have to stand beside the published ones.
         published_caption: where the numbers are from and what is known to be wrong with them.
     """

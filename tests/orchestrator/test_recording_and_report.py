@@ -109,7 +109,7 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     assert "**66.50 ± 3.54**" in as_markdown(table)
     assert "mean ± SD over n = 2" in table.caption
     latex = as_latex(table)
-    assert latex.count(r"\\") == 3 + 3 + 2  # rows, their published ones, head and seeds
+    assert latex.count(r"\\") == 3 + 2 + 2  # rows, the published ones, head and seeds
     assert r"50 \% \& 60 \%" in latex
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<script>alert(1)" not in page
