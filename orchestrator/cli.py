@@ -15,6 +15,7 @@ import click
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from orchestrator.errors import UserError, unknown
 from orchestrator.plan import Plan, make_plan
@@ -324,8 +325,8 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
     console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
     for failure in results.failures:
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
-    console.print(f"Report: {folder / 'index.html'}")
-    console.print(f"MLflow: {_ui_command(options)}")
+    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_ui_command(options)}"):
+        console.print(line, markup=False, soft_wrap=True)  # to be copied whole
 
 
 def _for_terminal(found: "Accuracies") -> Table:
@@ -337,7 +338,7 @@ def _for_terminal(found: "Accuracies") -> Table:
     shown.add_column("n", justify="right")
     for arm in found.arms:
         cells = [found.cells[row, arm] for row in found.rows]
-        texts = [f"[bold]{cell.text}[/bold]" if cell.best else cell.text for cell in cells]
+        texts = [Text(cell.text, style="bold" if cell.best else "") for cell in cells]
         shown.add_row(arm, *texts, str(found.seeds[arm]))
         if found.compares:
             printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
