@@ -87,12 +87,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
     preset = given["preset"]
     if preset not in study.presets:
         raise unknown("preset", preset, study.presets)
-    overrides: dict[str, Any] = {}
-    for assignment in given["settings"]:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {assignment}: give KEY=VALUE")
-        overrides[key] = _value(value)
+    overrides = dict(setting(assignment) for assignment in given["settings"])
     for option in ("dataset", "equalize"):
         if given[option] is not None:
             overrides[option] = given[option]
@@ -116,11 +111,19 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
     )
 
 
-def _value(text: str) -> Any:
+def setting(assignment: str) -> tuple[str, Any]:
+    """The name and value of `KEY=VALUE`; the value is JSON where it can be, else a text.
+
+    Raises:
+        UserError: no `=`, or nothing before it.
+    """
+    key, equals, value = assignment.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {assignment}: give KEY=VALUE")
     try:
-        return json.loads(text)
+        return key, json.loads(value)
     except ValueError:
-        return text
+        return key, value
 
 
 def _levels(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
