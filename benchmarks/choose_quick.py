@@ -28,10 +28,8 @@ def main() -> None:
     started = time.perf_counter()
     for snapshot in fit(config, 0, data, torch.device("cpu")):
         if snapshot.metrics:
-            widths = {
-                k.partition("/")[2]: round(v, 1) for k, v in snapshot.metrics.items() if k.startswith("test_acc/")
-            }
-            print(f"{time.perf_counter() - started:.0f} s, update {snapshot.step}: {widths}", flush=True)
+            found = {target.label: round(snapshot.metrics[f"test_acc/{target.label}"], 1) for target in config.lattice}
+            print(f"{time.perf_counter() - started:.0f} s, update {snapshot.step}: {found}", flush=True)
 
 
 if __name__ == "__main__":
