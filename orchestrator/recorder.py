@@ -33,6 +33,7 @@ class Recorder:
         self.experiment = experiment
         parent = tracker.parent(experiment, plan.base_key)
         self.parent_id = parent.info.run_id if parent else self._create_parent()
+        self._client.update_run(self.parent_id, status="RUNNING")
         tracked = tracker.trials(experiment, plan.base_key)
         self._runs = {trial.key: trial.run_id for trial in tracked}
         self.finished = {trial.key for trial in tracked if trial.status == "FINISHED"}
@@ -131,8 +132,8 @@ class Recorder:
 
     def interrupt(self, trials: Sequence[Trial]) -> None:
         """Marks runs that were cut off; they go on from their checkpoints when the study is run again."""
-        for trial in trials:
-            self._client.set_terminated(self._runs[trial.key], "KILLED")
+        for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
+            self._client.set_terminated(run_id, "KILLED")
 
     def attach_report(self, folder: Path) -> None:
         """Copies the report into the parent run and closes it."""

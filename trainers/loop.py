@@ -19,6 +19,7 @@ from trainers.cost import MacCounter
 from trainers.data.images import ImageArrays
 from trainers.ledger import Budget, UpdateLedger
 from trainers.nested.network import NestedNetwork, SeparateNetworks, recalibrated
+from trainers.nested.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES
 from trainers.randomness import stream
 from trainers.samplers import sampler
@@ -72,7 +73,7 @@ def fit(
     """
     lattice = config.lattice
     network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed)
-    channels_last = config.norm.startswith("batch")  # group norm is several times slower in it
+    channels_last = prefers_channels_last(config.norm)
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)

@@ -7,6 +7,7 @@ import torch
 from trainers.build import build
 from trainers.config import TrialConfig
 from trainers.data import dataset
+from trainers.nested.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES
 from trainers.samplers import sampler
 from trainers.submodel import SubModel
@@ -31,7 +32,7 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
     """The time of one forward-backward pass of each target at the config's batch size and precision, best of three."""
     lattice = config.lattice
     network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed=0).to(device)
-    if config.norm.startswith("batch"):
+    if prefers_channels_last(config.norm):
         network.to(memory_format=torch.channels_last)
     source = dataset(config.dataset)
     inputs = torch.zeros(config.batch_size, *source.shape, device=device)

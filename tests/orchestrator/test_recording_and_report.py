@@ -119,6 +119,18 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     assert len(rows) == 1 + 4 * 2
 
 
+def test_an_interrupted_study_is_killed_and_running_again_once_taken_up(plan: Plan, tracker: Tracker) -> None:
+    recorder = Recorder(tracker, plan, {})
+    recorder.start(plan.trials[0])
+    recorder.interrupt(plan.trials[:1])
+    assert tracker.client.get_run(recorder.parent_id).info.status == "KILLED"
+    assert [trial.status for trial in tracker.trials(recorder.experiment, plan.base_key)] == ["KILLED"]
+    again = Recorder(tracker, plan, {})
+    again.start(plan.trials[0])
+    assert tracker.client.get_run(recorder.parent_id).info.status == "RUNNING"
+    assert [trial.status for trial in tracker.trials(recorder.experiment, plan.base_key)] == ["RUNNING"]
+
+
 def test_one_seed_has_no_spread_and_says_so(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {})
     finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
