@@ -43,7 +43,7 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted before any trial started", file=sys.stderr)
+        print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
 
 

@@ -23,6 +23,7 @@ from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.tables import Table as Accuracies
+    from orchestrator.tracker import TrackedTrial
 
 
 @dataclass(frozen=True)
@@ -120,23 +121,21 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 0
 
 
-def _finished(plan: Plan, options: Options) -> set[str]:
+def _tracked(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
     tracker = _open_tracker(options, create=False)
     experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
     if tracker is None or experiment is None:
-        return set()
-    return {t.key for t in tracker.trials(experiment, plan.base_key) if t.status == "FINISHED"}
+        return {}
+    return {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
+
+
+def _finished(plan: Plan, options: Options) -> set[str]:
+    return {key for key, trial in _tracked(plan, options).items() if trial.status == "FINISHED"}
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker alone."""
-    tracker = _open_tracker(options, create=False)
-    experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
-    tracked = (
-        {}
-        if tracker is None or experiment is None
-        else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
-    )
+    tracked = _tracked(plan, options)
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
     for trial in plan.trials:

@@ -34,7 +34,7 @@ SMOKE = Preset(
         "evaluations": 3,
     },
     seeds=2,
-    about="embedded 8×8 digits, about a minute on 2 CPU cores: shows that everything works, and nothing else",
+    about="embedded 8×8 digits, a minute or two on 2 CPU cores: shows that everything works, and nothing else",
 )
 PAPER = Preset(
     {"dataset": "cifar10", "evaluations": 200},
