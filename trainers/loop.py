@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainers.build import build
 from trainers.config import TrialConfig
 from trainers.cost import MacCounter
+from trainers.cpu import prepare_cpu
 from trainers.data.images import ImageArrays
 from trainers.ledger import Budget, UpdateLedger
 from trainers.nested.network import NestedNetwork, SeparateNetworks, recalibrated
@@ -71,6 +72,7 @@ def fit(
     Raises:
         ValueError: `resume_from` holds the state of another network.
     """
+    prepare_cpu()
     lattice = config.lattice
     network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed)
     channels_last = prefers_channels_last(config.norm)

@@ -6,6 +6,7 @@ import torch
 
 from trainers.build import build
 from trainers.config import TrialConfig
+from trainers.cpu import prepare_cpu
 from trainers.data import dataset
 from trainers.nested.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES
@@ -30,6 +31,7 @@ def expected_passes(config: TrialConfig) -> tuple[tuple[SubModel, float], ...]:
 
 def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
     """The time of one forward-backward pass of each target at the config's batch size and precision, best of three."""
+    prepare_cpu()
     lattice = config.lattice
     network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed=0).to(device)
     if prefers_channels_last(config.norm):

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.nested.pointwise import pointwise, suits
 from trainers.nested.prefix import LeafViews
 from trainers.submodel import SubModel
 
@@ -56,6 +57,8 @@ class NestedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self._weights.prefix(self.weight, (self.outputs, x.shape[1]))
         bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
+        if bias is None and suits(x, self.kernel_size, self.padding):
+            return pointwise(x, weight, self.stride)
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
 
     def plain(self, channels: int) -> nn.Conv2d:
