@@ -10,14 +10,13 @@ import torch
 
 from orchestrator.errors import UserError
 from orchestrator.trainer import Outlook, Place, Snapshot, SubModelCost
-from trainers.build import build, target_costs
+from trainers.build import target_costs
 from trainers.config import TrialConfig, resolve
-from trainers.cost import MacCounter
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.errors import ConfigError, DataError
 from trainers.loop import fit
-from trainers.timing import expected_passes, trial_seconds
+from trainers.timing import expected_trial, trial_seconds
 
 _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 
@@ -48,18 +47,11 @@ class ImageTrainer:
         return [SubModelCost(label, cost.macs, cost.parameters) for label, cost in costs.items()]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
-        resolved = TrialConfig.from_dict(config)
-        macs = _mac_counter(resolved.network, resolved.dataset, resolved.widths)
-        per_update = expected_passes(resolved)
-        passes = sum(share for _, share in per_update)
-        cost = sum(share * macs(sub_model) for sub_model, share in per_update) * resolved.batch_size
-        updates = resolved.budget / {"updates": 1.0, "passes": passes, "macs": cost}[resolved.budget_unit]
-        return Outlook(updates, updates * passes, updates * cost)
+        work = expected_trial(TrialConfig.from_dict(config))
+        return Outlook(work.updates, work.all_passes, work.macs)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
-        device = _on(place)
-        updates = self.outlook(config).updates
-        return trial_seconds(TrialConfig.from_dict(config), updates, _TEST_IMAGES[config["dataset"]], device)
+        return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
 
     def device_name(self, place: Place) -> str:
         device = _on(place)
@@ -81,10 +73,3 @@ def _on(place: Place) -> torch.device:
 @lru_cache(maxsize=1)
 def _arrays(name: str, folder: Path | None) -> ImageArrays:
     return dataset(name).load(folder)
-
-
-@lru_cache(maxsize=8)
-def _mac_counter(network: str, data: str, widths: tuple[float, ...]) -> MacCounter:
-    config = resolve({"network": network, "dataset": data, "widths": list(widths)})
-    nested = build(network, data, config.lattice, "instance", "nested", seed=0)
-    return MacCounter(nested, dataset(data).shape)

@@ -1,4 +1,4 @@
-"""From names to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
+"""From a config to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
 
 import math
 from functools import lru_cache
@@ -9,37 +9,41 @@ from torch import nn
 from trainers.cost import Cost, measure
 from trainers.data import dataset
 from trainers.lattice import Lattice
-from trainers.methods import Sharing
+from trainers.methods import Affine
 from trainers.nested.network import NestedNetwork, SeparateNetworks, nest
 from trainers.nested.norms import NormPolicy
 from trainers.networks import NETWORKS
 from trainers.randomness import stream
 
 
-def build(
-    network: str, data: str, lattice: Lattice, norm: NormPolicy, sharing: Sharing, seed: int
-) -> NestedNetwork | SeparateNetworks:
-    """The network to train. Arms with the same seed start from the same weights, whatever their norm or method.
+def build(network: str, data: str, lattice: Lattice, norm: NormPolicy, affine: Affine, seed: int) -> NestedNetwork:
+    """The nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity.
     """
-    nested = _nested(network, data, lattice, norm)
-    initialise(nested.network, seed)
-    if sharing == "nested":
-        return nested
-    separate = {target: nested.extract(target) for target in lattice}
+    source, architecture = dataset(data), NETWORKS[network]
+    plain = architecture.build(source.shape, source.classes)
+    initialise(plain, seed)
+    optional = architecture.optional if "depth" in lattice.largest else ()
+    return nest(plain, lattice, norm, source.shape, architecture.heads, optional, affine)
+
+
+def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:
+    """A network of its own for every target, each initialised as a plain network of its size would be."""
+    separate = {target: nested.extract(target) for target in nested.lattice}
     for standalone in separate.values():
         initialise(standalone, seed)
-    return SeparateNetworks(separate, lattice)
-
-
-def _nested(network: str, data: str, lattice: Lattice, norm: NormPolicy) -> NestedNetwork:
-    source = dataset(data)
-    return nest(NETWORKS[network](source.shape, source.classes), lattice, norm, source.shape)
+    return SeparateNetworks(separate, nested.lattice)
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """Kaiming-normal weights for every parameter of two or more dimensions, each from a stream of its own name."""
+    """Kaiming-normal weights for every parameter of two or more dimensions, each from a stream of its own name.
+
+    Biases of convolutions and linear layers become zero; torch has drawn them from its global generator.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            module.bias.data.zero_()
     for name, parameter in network.named_parameters():
         if parameter.ndim >= 2:
             fan_in = math.prod(parameter.shape[1:])
@@ -50,5 +54,5 @@ def initialise(network: nn.Module, seed: int) -> None:
 @lru_cache(maxsize=64)
 def target_costs(network: str, data: str, lattice: Lattice) -> dict[str, Cost]:
     """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
-    nested = _nested(network, data, lattice, "instance")
+    nested = build(network, data, lattice, "instance", "shared", seed=0)
     return {target.label: measure(nested.extract(target), dataset(data).shape) for target in lattice}

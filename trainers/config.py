@@ -16,13 +16,13 @@ from trainers.data import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.ledger import BUDGET_UNITS, BudgetUnit
-from trainers.methods import METHODS, Sharing
+from trainers.methods import METHODS, Affine, Distillation, Sharing
 from trainers.nested.norms import NORM_POLICIES, NormPolicy
 from trainers.networks import NETWORKS
 from trainers.objectives import OBJECTIVES
 from trainers.precision import PRECISIONS, Precision, fastest
-from trainers.samplers import sampler
-from trainers.submodel import SubModel
+from trainers.sampling.names import sampler
+from trainers.sampling.sampler import Moment
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,17 @@ class TrialConfig:
         dataset: a data set's name.
         network: a network's name.
         widths: the target widths, shares in (0, 1].
+        depths: the target depths, numbers of optional residual blocks; empty: all blocks always.
         norm: norm policy.
         recalibration_batches: training batches (250 images each) over which batch-recalibrated averages; else 0.
-        sharing: `nested`, or `separate` networks (the Independent baseline).
-        sampler: e.g. `uniform`, `sandwich(4)`.
+        affine: of the norm layers, `shared`, or a `line` between two endpoints along the width (LCS-l).
+        line_penalty: weight of the cos² between the endpoints of all lines in the loss; 0 without lines.
+        sharing: `nested`; `separate` networks (the Independent baseline); or `extracted`, nested first and then
+            separate.
+        extract_at: share of the budget after which targets are extracted; 0 unless they are.
+        sampler: e.g. `uniform`, `sandwich(4)`; of extracted networks until then, all of them from then on.
         objective: `stochastic-loss`, `stochastic-summation` or `sum`.
+        distillation: `in-place`: every other sub-model learns the largest one's predictions instead of the labels.
         accumulation: micro-batches per optimizer step, each with its own images and its own draw; gradients average.
         precision: of activations; weights, gradients and loss stay fp32.
         batch_size: images per micro-batch.
@@ -54,11 +60,16 @@ class TrialConfig:
     dataset: str
     network: str
     widths: tuple[float, ...]
+    depths: tuple[int, ...]
     norm: NormPolicy
     recalibration_batches: int
+    affine: Affine
+    line_penalty: float
     sharing: Sharing
+    extract_at: float
     sampler: str
     objective: str
+    distillation: Distillation
     accumulation: int
     precision: Precision
     batch_size: int
@@ -76,33 +87,45 @@ class TrialConfig:
     @property
     def lattice(self) -> Lattice:
         """The target sub-models."""
-        return Lattice(tuple(SubModel(width=float(width)) for width in self.widths))
+        return _lattice(self.widths, self.depths)
 
     @classmethod
     def from_dict(cls, resolved: Mapping[str, Any]) -> "TrialConfig":
         """The config that was written as JSON."""
-        return cls(**{**resolved, "widths": tuple(resolved["widths"])})
+        return cls(**{**resolved, "widths": tuple(resolved["widths"]), "depths": tuple(resolved["depths"])})
+
+
+def _lattice(widths: tuple[float, ...], depths: tuple[int, ...]) -> Lattice:
+    supports: dict[str, tuple[float, ...]] = {"width": tuple(map(float, widths))}
+    if depths:
+        supports["depth"] = depths
+    return Lattice.product(**supports)
 
 
 @dataclass(frozen=True)
 class Settings:
     """What a study may say; the names `--set` knows. `resolve` makes a `TrialConfig` of it.
 
-    Fields as in `TrialConfig`, but: `method` stands for sampler, objective, sharing and accumulation, each of which
-    overrides it when given. `updates` and `equalize` give the budget: as many optimizer steps (`updates`), or the
-    passes or multiply-accumulates that training *every* target in each of that many steps would take, which is what
-    a slimmable network (NS) uses. None stands for the data set's usual augmentation.
+    Fields as in `TrialConfig`, but: `method` stands for sampler, objective, sharing, accumulation, distillation and
+    affine, each of which overrides it when given. `updates` and `equalize` give the budget: as many optimizer steps
+    (`updates`), or the passes or multiply-accumulates that training *every* target in each of that many steps would
+    take, which is what a slimmable network (NS) uses. None stands for the data set's usual augmentation.
     """
 
     dataset: str = "cifar10"
     network: str = "cpreresnet20"
     widths: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    depths: tuple[int, ...] = ()
     method: str = "SortedNet"
     norm: str = "instance"
     recalibration_batches: int = 20
+    affine: str | None = None
+    line_penalty: float = 1.0
     sharing: str | None = None
+    extract_at: float = 0.5
     sampler: str | None = None
     objective: str | None = None
+    distillation: str | None = None
     accumulation: int | None = None
     precision: str = "auto"
     batch_size: int = 128
@@ -120,6 +143,8 @@ class Settings:
 
 _RANGES: dict[str, tuple[float, float]] = {
     "recalibration_batches": (1, 10_000),
+    "line_penalty": (0, 1e6),
+    "extract_at": (0, 1),
     "accumulation": (1, 4096),
     "batch_size": (2, 1 << 20),
     "learning_rate": (0, 1e6),
@@ -157,6 +182,8 @@ def settings(given: Mapping[str, Any]) -> Settings:
     _choose("equalize", result.equalize, BUDGET_UNITS)
     _choose("objective", result.objective, OBJECTIVES)
     _choose("sharing", result.sharing, get_args(Sharing))
+    _choose("distillation", result.distillation, get_args(Distillation))
+    _choose("affine", result.affine, get_args(Affine))
     return result
 
 
@@ -173,20 +200,28 @@ def resolve(given: Mapping[str, Any]) -> TrialConfig:
     method = METHODS[said.method]
     data = dataset(said.dataset)
     try:
-        lattice = Lattice(tuple(SubModel(width=width) for width in said.widths))
+        lattice = _lattice(said.widths, said.depths)
     except ValueError as error:
-        raise ConfigError(f"widths={list(said.widths)}: {error}") from error
+        raise ConfigError(f"widths={list(said.widths)}, depths={list(said.depths)}: {error}") from error
     if lattice.largest["width"] != 1:
         raise ConfigError(f"widths={list(said.widths)}: the full width, 1, must be among them")
+    _check_depths(said)
+    affine = said.affine or method.affine
+    sharing = said.sharing or method.sharing
     config = TrialConfig(
         dataset=said.dataset,
         network=said.network,
-        widths=tuple(target["width"] for target in lattice),
+        widths=tuple(sorted(map(float, said.widths))),
+        depths=tuple(sorted(said.depths)),
         norm=cast(NormPolicy, said.norm),
         recalibration_batches=said.recalibration_batches if said.norm == "batch-recalibrated" else 0,
-        sharing=cast(Sharing, said.sharing or method.sharing),
+        affine=cast(Affine, affine),
+        line_penalty=said.line_penalty if affine == "line" else 0.0,
+        sharing=cast(Sharing, sharing),
+        extract_at=said.extract_at if sharing == "extracted" else 0.0,
         sampler=said.sampler or method.sampler,
         objective=said.objective or method.objective,
+        distillation=cast(Distillation, said.distillation or method.distillation),
         accumulation=said.accumulation or method.accumulation,
         precision=fastest() if said.precision == "auto" else cast(Precision, said.precision),
         batch_size=said.batch_size,
@@ -214,6 +249,19 @@ def _budget(said: Settings, lattice: Lattice) -> int:
     return said.updates * said.batch_size * macs
 
 
+def _check_depths(said: Settings) -> None:
+    blocks = len(NETWORKS[said.network].optional)
+    if not said.depths:
+        return
+    if not blocks:
+        raise ConfigError(f"depths={list(said.depths)}: {said.network} has no optional blocks, give depths=[]")
+    if min(said.depths) < 1 or max(said.depths) != blocks:
+        raise ConfigError(
+            f"depths={list(said.depths)}: numbers from 1 to the {blocks} optional blocks of {said.network}, all of "
+            "which must be one of them"
+        )
+
+
 def _typed(name: str, value: Any, declared: Any) -> Any:
     """The value as the field's type: numbers where numbers belong, a list of numbers as widths, texts elsewhere."""
     optional = isinstance(declared, UnionType)
@@ -224,6 +272,10 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
         if isinstance(value, list | tuple) and value and all(_is_number(item) for item in value):
             return tuple(float(item) for item in value)
         raise ConfigError(f"{name}={value!r}: give a list of numbers, e.g. {name}=[0.25,0.5,1]")
+    if kind == tuple[int, ...]:
+        if isinstance(value, list | tuple) and all(_is_number(item) and float(item).is_integer() for item in value):
+            return tuple(int(item) for item in value)
+        raise ConfigError(f"{name}={value!r}: give a list of whole numbers, e.g. {name}=[1,2,3]")
     if kind is bool:
         if isinstance(value, bool):
             return value
@@ -247,7 +299,10 @@ def _is_number(value: Any) -> bool:
 
 def _check_combination(config: TrialConfig, lattice: Lattice) -> None:
     chosen = sampler(config.sampler)
-    chosen.expectation(lattice)  # raises if it names a target that is not there
+    try:
+        chosen.expectation(Moment(lattice, lambda _: 1))  # raises if it does not fit the targets
+    except ConfigError as error:
+        raise ConfigError(f"sampler {config.sampler!r}: {error}") from error
     if config.objective != "sum" and chosen.draws != 1:
         raise ConfigError(
             f"objective={config.objective} is defined for one sub-model; sampler={config.sampler} draws more"
@@ -259,6 +314,12 @@ def _check_combination(config: TrialConfig, lattice: Lattice) -> None:
         )
     if chosen.continuous and config.sharing == "separate":
         raise ConfigError(f"sampler={config.sampler} draws widths between the targets; sharing=separate has none")
+    if config.affine == "line" and config.norm == "batch-switchable":
+        raise ConfigError("affine=line needs affine parameters that widths share: choose another norm")
+    if config.affine == "line" and config.sharing != "nested":
+        raise ConfigError(f"affine=line is a line along the width of one network; sharing={config.sharing} has many")
+    if config.distillation == "in-place" and config.sharing != "nested":
+        raise ConfigError("distillation=in-place has the largest sub-model of one network teach: use sharing=nested")
 
 
 def _choose(field: str, value: Any, choices: Any) -> None:

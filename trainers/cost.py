@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.nested.network import ManyInOne, NestedNetwork
+from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
 
 
@@ -38,21 +38,16 @@ class MacCounter:
     real forward of one example on CPU: a third of the time that torch needs for shapes alone on the meta device.
     """
 
-    def __init__(self, network: ManyInOne, input_shape: tuple[int, ...]) -> None:
-        self._network = network
-        self._copy = copy.deepcopy(network).cpu().eval() if isinstance(network, NestedNetwork) else None
+    def __init__(self, network: NestedNetwork, input_shape: tuple[int, ...]) -> None:
+        self._network = copy.deepcopy(network).cpu().eval()
         self._input_shape = input_shape
-        self._known: dict[tuple[int, ...] | SubModel, int] = {}
+        self._known: dict[tuple[int, ...], int] = {}
 
     def __call__(self, sub_model: SubModel) -> int:
-        if self._copy is None:
-            if sub_model not in self._known:
-                self._known[sub_model] = measure(self._network.extract(sub_model), self._input_shape).macs
-            return self._known[sub_model]
-        self._copy.activate(sub_model)
-        signature = self._copy.signature()
+        self._network.activate(sub_model)
+        signature = self._network.signature()
         if signature not in self._known:
-            self._known[signature] = _count(self._copy, self._input_shape)
+            self._known[signature] = _count(self._network, self._input_shape)
         return self._known[signature]
 
 

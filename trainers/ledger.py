@@ -25,12 +25,15 @@ class Tally:
         passes: forward-backward passes.
         samples: examples seen, summed over passes.
         macs: multiply-accumulates of the forward passes; the backward costs about twice as much again in every arm.
+            A forward without a backward, a teacher's, counts a third.
+        forwards: forward passes without a backward.
     """
 
     updates: int = 0
     passes: int = 0
     samples: int = 0
     macs: int = 0
+    forwards: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,13 @@ class UpdateLedger:
             tally.samples += samples
             tally.macs += macs
         self._in_step.add(label)
+
+    def record_forward(self, sub_model: SubModel, macs: int) -> None:
+        """One forward pass without a backward that took `macs` multiply-accumulates."""
+        label = self._account(sub_model)
+        for tally in (self.per_sub_model.setdefault(label, Tally()), self.total):
+            tally.forwards += 1
+            tally.macs += round(macs / 3)
 
     def record_update(self) -> None:
         """One optimizer step over the passes since the last one.

@@ -8,24 +8,28 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from trainers.build import build
+from trainers.build import build, multiply
 from trainers.config import TrialConfig
 from trainers.cost import MacCounter
 from trainers.cpu import prepare_cpu
 from trainers.data.images import ImageArrays
 from trainers.ledger import Budget, UpdateLedger
-from trainers.nested.network import NestedNetwork, SeparateNetworks, recalibrated
-from trainers.nested.norms import prefers_channels_last
-from trainers.objectives import OBJECTIVES
+from trainers.nested.network import recalibrated
+from trainers.nested.norms import line_cosine_squared, prefers_channels_last
+from trainers.objectives import OBJECTIVES, Objective
 from trainers.randomness import stream
-from trainers.samplers import sampler
+from trainers.sampling.discrete import All
+from trainers.sampling.names import sampler
+from trainers.sampling.sampler import Moment, Sampler
 from trainers.schedule import learning_rate
-from trainers.state import TrainingState
+from trainers.state import Network, TrainingState
+from trainers.submodel import SubModel
 from trainers.tasks import ImageClassification, Task
 
 _FINITE_CHECK_UPDATES = 50
@@ -74,20 +78,20 @@ def fit(
     """
     prepare_cpu()
     lattice = config.lattice
-    network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed)
     channels_last = prefers_channels_last(config.norm)
-    network.to(device)
-    if channels_last:
-        network.to(memory_format=torch.channels_last)
     task = ImageClassification(
         data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
     )
-    macs = MacCounter(network, task.input_shape)
-    draw, objective = sampler(config.sampler), OBJECTIVES[config.objective]
+    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed)
+    macs = MacCounter(nested, task.input_shape)
+    network = multiply(nested, seed) if config.sharing == "separate" else nested
+    network.to(device)
+    if channels_last:
+        network.to(memory_format=torch.channels_last)
     budget = Budget(config.budget_unit, config.budget)
     precision = _autocast(config, device)
 
-    state = TrainingState(network, _optimizer(network, config), UpdateLedger(lattice))
+    state = TrainingState(network, partial(_optimizer, config=config), UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
     ledger = state.ledger
@@ -95,22 +99,38 @@ def fit(
         yield _snapshot(state, budget, {}, final=True)
         return
 
-    network.train()
+    state.network.train()
     while True:
         before = budget.spent(ledger)
+        if config.sharing == "extracted" and not state.extracted and before >= config.extract_at * budget.amount:
+            state.extract()
+        draw, objective = phase(config, state.extracted)
         state.optimizer.zero_grad(set_to_none=False)
         for micro in range(config.accumulation):
             index = ledger.total.updates * config.accumulation + micro
             batch = task.batch(index)
-            drawn = draw.sample(stream(seed, "sub-models", index), lattice)
-            for sub_model in objective(drawn, lattice):
-                network.activate(sub_model)
+            moment = Moment(lattice, macs, index, before / budget.amount, state.gaps if draw.needs_gaps else {})
+            trained = objective(draw.sample(stream(seed, "sub-models", index), moment), lattice)
+            teacher: Tensor | None = None
+            if config.distillation == "in-place":
+                trained = tuple(sorted(trained, key=lambda sub_model: sub_model != lattice.largest))
+                if trained[0] != lattice.largest:
+                    teacher = _forward(state.network, lattice.largest, batch.inputs, precision)
+                    ledger.record_forward(lattice.largest, macs(lattice.largest) * len(batch.targets))
+            for sub_model in trained:
+                state.network.activate(sub_model)
                 with precision():
-                    outputs = network(batch.inputs)
-                loss = task.loss(outputs, batch)
+                    outputs = state.network(batch.inputs)
+                loss = task.loss(outputs, batch) if teacher is None else task.distillation_loss(outputs, teacher)
                 (loss / config.accumulation).backward()
+                if config.distillation == "in-place" and sub_model == lattice.largest:
+                    teacher = outputs.detach()
                 state.note_loss(loss)
+                if draw.needs_gaps:
+                    state.note_gap(sub_model, loss)
                 ledger.record_pass(sub_model, len(batch.targets), macs(sub_model) * len(batch.targets))
+        if config.line_penalty:
+            (config.line_penalty * line_cosine_squared(state.network)).backward()
         ledger.record_update()
         after = budget.spent(ledger)
         rate = learning_rate(config, (before + after) / 2 / budget.amount)
@@ -122,11 +142,27 @@ def fit(
         due = done or _evaluation(config, after) > _evaluation(config, before)
         if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())
-        metrics = _evaluate(config, task, network, state, precision) if due or state.diverged else {}
+        metrics = _evaluate(config, task, state, precision) if due or state.diverged else {}
         final = done or state.diverged
         yield _snapshot(state, budget, metrics, final)
         if final:
             return
+
+
+def phase(config: TrialConfig, extracted: bool) -> tuple[Sampler, Objective]:
+    """What is sampled and summed: as configured, or every network once they are extracted."""
+    if extracted:
+        return All(), OBJECTIVES["sum"]
+    return sampler(config.sampler), OBJECTIVES[config.objective]
+
+
+def _forward(
+    network: Network, sub_model: SubModel, inputs: Tensor, precision: Callable[[], AbstractContextManager[object]]
+) -> Tensor:
+    network.activate(sub_model)
+    with torch.no_grad(), precision():
+        outputs: Tensor = network(inputs)
+    return outputs
 
 
 def _evaluation(config: TrialConfig, spent: int) -> int:
@@ -164,11 +200,11 @@ def _autocast(config: TrialConfig, device: torch.device) -> Callable[[], Abstrac
 def _evaluate(
     config: TrialConfig,
     task: Task,
-    network: NestedNetwork | SeparateNetworks,
     state: TrainingState,
     precision: Callable[[], AbstractContextManager[object]],
 ) -> dict[str, float]:
     metrics: dict[str, float] = {}
+    network = state.network
 
     def forward(inputs: Tensor) -> Tensor:
         with precision():

@@ -5,6 +5,7 @@ safetensors and the rest JSON: nothing is ever unpickled.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,15 +14,34 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainers.ledger import UpdateLedger
+from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.submodel import SubModel
 
 WEIGHTS, MOMENTUM, STATE = "weights.safetensors", "momentum.safetensors", "state.json"
 
 
-class TrainingState:
-    """The mutable part of a trial. `loss_sum` covers the passes since the last evaluation, on the device."""
+Network = NestedNetwork | SeparateNetworks
+_MEMORY = 0.9  # of the running loss per target
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.SGD, ledger: UpdateLedger) -> None:
-        self.network, self.optimizer, self.ledger = network, optimizer, ledger
+
+class TrainingState:
+    """The mutable part of a trial. `loss_sum` covers the passes since the last evaluation, on the device.
+
+    Args:
+        network: as training starts.
+        optimize: makes the optimizer of a network.
+        ledger: empty.
+    """
+
+    def __init__(
+        self, network: Network, optimize: Callable[[nn.Module], torch.optim.SGD], ledger: UpdateLedger
+    ) -> None:
+        self.network, self.ledger = network, ledger
+        self._optimize = optimize
+        self.optimizer = optimize(network)
+        self.extracted = False
+        self._recent: dict[str, float] = {}
+        self._best: dict[str, float] = {}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=next(network.parameters()).device)
         self.losses = 0
         self.diverged = False
@@ -30,6 +50,26 @@ class TrainingState:
         """Adds a pass's loss without waiting for the device."""
         self.loss_sum += loss.detach().double()
         self.losses += 1
+
+    def note_gap(self, sub_model: SubModel, loss: Tensor) -> None:
+        """Follows the recent loss of a target; waits for the device."""
+        if sub_model in self.ledger.lattice:
+            label, now = sub_model.label, float(loss.detach())
+            self._recent[label] = _MEMORY * self._recent.get(label, now) + (1 - _MEMORY) * now
+            self._best[label] = min(self._best.get(label, now), self._recent[label])
+
+    @property
+    def gaps(self) -> dict[str, float]:
+        """Per target that has had a pass, how far its recent loss lies above the lowest it has been."""
+        return {label: recent - self._best[label] for label, recent in self._recent.items()}
+
+    def extract(self) -> None:
+        """Goes on with a network of its own for every target, cut out of the nested one, and fresh momentum."""
+        assert isinstance(self.network, NestedNetwork)
+        lattice = self.network.lattice
+        self.network = SeparateNetworks({target: self.network.extract(target) for target in lattice}, lattice)
+        self.optimizer = self._optimize(self.network)
+        self.extracted = True
 
     def take_mean_loss(self) -> float:
         """The mean loss since it was last taken."""
@@ -52,6 +92,9 @@ class TrainingState:
             "loss_sum": self.loss_sum.item(),
             "losses": self.losses,
             "diverged": self.diverged,
+            "extracted": self.extracted,
+            "recent": self._recent,
+            "best": self._best,
         }
         (directory / STATE).write_text(json.dumps(counters))
 
@@ -64,6 +107,8 @@ class TrainingState:
         try:
             weights, momentum = load_file(directory / WEIGHTS), load_file(directory / MOMENTUM)
             counters = json.loads((directory / STATE).read_text())
+            if counters["extracted"]:
+                self.extract()
             self.network.load_state_dict(weights)
         except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RuntimeError) as error:
             raise ValueError(f"{directory} holds no usable training state: {error}") from error
@@ -74,6 +119,7 @@ class TrainingState:
         self.ledger = UpdateLedger.from_dict(self.ledger.lattice, counters["ledger"])
         self.loss_sum.fill_(counters["loss_sum"])
         self.losses, self.diverged = counters["losses"], counters["diverged"]
+        self._recent, self._best = counters["recent"], counters["best"]
 
 
 def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -37,6 +37,9 @@ class Task(Protocol):
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the batch, a scalar."""
 
+    def distillation_loss(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """The mean loss against another sub-model's outputs in the labels' place, a scalar."""
+
     def evaluate(self, forward: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Metrics over the whole test set, by name."""
 
@@ -124,6 +127,10 @@ class ImageClassification:
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(outputs.float(), batch.targets)
+
+    def distillation_loss(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
+        return F.cross_entropy(outputs.float(), teacher.float().softmax(1))
 
     def evaluate(self, forward: Callable[[Tensor], Tensor]) -> dict[str, float]:
         correct = torch.zeros((), dtype=torch.int64, device=self._device)

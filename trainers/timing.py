@@ -1,45 +1,99 @@
-"""How long a trial will take, from a few passes timed here and now."""
+"""What a trial will take, before it starts: updates, passes and multiply-accumulates expected, seconds from a probe."""
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
-from trainers.build import build
+from trainers.build import build, multiply
 from trainers.config import TrialConfig
+from trainers.cost import MacCounter
 from trainers.cpu import prepare_cpu
 from trainers.data import dataset
+from trainers.lattice import Lattice
+from trainers.loop import phase
 from trainers.nested.norms import prefers_channels_last
-from trainers.objectives import OBJECTIVES
-from trainers.samplers import sampler
+from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 
 _REPEATS = 3
+_NODES = 32  # moments of the budget at which a changing distribution is looked at
+_TIMED = 8  # sub-models at most; the others take the time of their nearest in multiply-accumulates
 
 
-def expected_passes(config: TrialConfig) -> tuple[tuple[SubModel, float], ...]:
-    """How often each sub-model runs in one optimizer step, on average (a quadrature for continuous samplers)."""
-    lattice, objective = config.lattice, OBJECTIVES[config.objective]
-    drawn = sampler(config.sampler).expectation(lattice)
-    if config.objective == "sum":
-        return tuple((sub_model, share * config.accumulation) for sub_model, share in drawn)
-    return tuple(
-        (trained, share * config.accumulation)
-        for sub_model, share in drawn
-        for trained in objective((sub_model,), lattice)
-    )
+@dataclass(frozen=True)
+class Work:
+    """Expected totals of a trial, or of one optimizer step: `macs` are training's, of forward passes."""
+
+    updates: float
+    passes: dict[SubModel, float]
+    forwards: float
+    macs: float
+
+    @property
+    def all_passes(self) -> float:
+        """Of all sub-models together."""
+        return sum(self.passes.values())
+
+
+def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
+    """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
+    lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.widths, config.depths)
+    draw, objective = phase(config, extracted=config.sharing == "extracted" and progress >= config.extract_at)
+    passes: dict[SubModel, float] = {}
+    for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
+        trained = (sub_model,) if draw.draws != 1 else objective((sub_model,), lattice)
+        for each in trained:
+            passes[each] = passes.get(each, 0.0) + share * config.accumulation
+    forwards = 0.0
+    if config.distillation == "in-place":
+        forwards = max(0.0, config.accumulation - passes.get(lattice.largest, 0.0))
+    total = sum(share * macs(sub_model) for sub_model, share in passes.items()) + forwards * macs(lattice.largest) / 3
+    return Work(1.0, passes, forwards, total * config.batch_size)
+
+
+def expected_trial(config: TrialConfig) -> Work:
+    """The whole trial: its budget cut into parts, each spent at the rate of its middle."""
+    updates, passes, forwards, macs = 0.0, dict.fromkeys(config.lattice, 0.0), 0.0, 0.0
+    for step in _steps(config):
+        per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget_unit]
+        count = config.budget / _NODES / per_update
+        updates, forwards, macs = updates + count, forwards + count * step.forwards, macs + count * step.macs
+        for sub_model, share in step.passes.items():
+            passes[sub_model] = passes.get(sub_model, 0.0) + count * share
+    return Work(updates, passes, forwards, macs)
+
+
+def _steps(config: TrialConfig) -> Iterator[Work]:
+    return (expected_step(config, (node + 0.5) / _NODES) for node in range(_NODES))
+
+
+@lru_cache(maxsize=8)
+def mac_counter(network: str, data: str, widths: tuple[float, ...], depths: tuple[int, ...]) -> MacCounter:
+    """Counts sub-models of a network without weights worth having."""
+    supports: dict[str, tuple[float, ...]] = {"width": widths, **({"depth": depths} if depths else {})}
+    nested = build(network, data, Lattice.product(**supports), "instance", "shared", seed=0)
+    return MacCounter(nested, dataset(data).shape)
 
 
 def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
-    """The time of one forward-backward pass of each target at the config's batch size and precision, best of three."""
+    """The time of one forward-backward pass of targets from the smallest to the largest, best of three each.
+
+    At the config's batch size and precision. Of a large lattice some targets stand for all.
+    """
     prepare_cpu()
     lattice = config.lattice
-    network = build(config.network, config.dataset, lattice, config.norm, config.sharing, seed=0).to(device)
+    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed=0)
+    network = (nested if config.sharing == "nested" else multiply(nested, seed=0)).to(device)
     if prefers_channels_last(config.norm):
         network.to(memory_format=torch.channels_last)
     source = dataset(config.dataset)
     inputs = torch.zeros(config.batch_size, *source.shape, device=device)
     found: dict[SubModel, float] = {}
-    for target in lattice:
+    every = max(1, -(-len(lattice) // _TIMED))
+    for target in {*lattice.targets[::every], lattice.largest}:
         network.activate(target)
         times = []
         for _ in range(_REPEATS + 1):
@@ -55,14 +109,17 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
     return found
 
 
-def trial_seconds(config: TrialConfig, updates: float, test_images: int, device: torch.device) -> float:
-    """Estimated seconds of a whole trial of so many optimizer steps, evaluations included."""
-    timed = seconds_per_pass(config, device)
-    training = updates * sum(share * timed[_nearest(sub_model, timed)] for sub_model, share in expected_passes(config))
+def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
+    """Estimated seconds of a whole trial, evaluations included."""
+    macs = mac_counter(config.network, config.dataset, config.widths, config.depths)
+    timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(config, device).items())
+
+    def seconds(sub_model: SubModel) -> float:
+        return min(timed, key=lambda known: abs(known[0] - macs(sub_model)))[1]
+
+    work = expected_trial(config)
+    training = sum(count * seconds(sub_model) for sub_model, count in work.passes.items())
     # A forward takes about a third of a pass.
-    evaluation = sum(timed.values()) / 3 * test_images / config.batch_size
+    training += work.forwards * seconds(config.lattice.largest) / 3
+    evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.batch_size
     return training + config.evaluations * evaluation
-
-
-def _nearest(sub_model: SubModel, timed: dict[SubModel, float]) -> SubModel:
-    return min(timed, key=lambda target: sum(abs(a - b) for a, b in zip(target.values, sub_model.values, strict=True)))

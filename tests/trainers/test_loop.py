@@ -13,7 +13,8 @@ from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.loop import Snapshot, fit
 from trainers.randomness import stream
-from trainers.samplers import sampler
+from trainers.sampling.names import sampler
+from trainers.sampling.sampler import Moment
 from trainers.tasks import ImageClassification
 
 CPU = torch.device("cpu")
@@ -39,6 +40,13 @@ RESUMED = [
     {"method": "SortedNet", "norm": "batch-recalibrated", "objective": "stochastic-summation", "equalize": "macs"},
     {"method": "Independent", "norm": "group", "updates": 4},
     {"method": "SortedNet", "norm": "batch", "precision": "bf16"},
+    {"method": "SortedNet", "norm": "instance", "precision": "bf16"},
+    {"method": "LCS-l", "norm": "instance", "updates": 6},
+    {"method": "US-distilled", "norm": "batch-recalibrated", "updates": 6},
+    {"method": "Extracted-tuned", "norm": "batch", "equalize": "passes", "updates": 6},
+    {"sampler": "adaptive(0.05)", "distillation": "in-place", "norm": "layer"},
+    {"sampler": "annealed(largest)", "equalize": "macs", "updates": 6},
+    {"network": "mobilenet_v2", "widths": [0.5, 1.0], "depths": [1, 10], "norm": "batch", "updates": 6},
 ]
 
 
@@ -137,6 +145,7 @@ def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Pa
 
 def test_the_ledger_holds_the_draws_of_the_sampler(digits: ImageArrays) -> None:
     *_, last = fit(tiny(updates=16, evaluations=1), 3, digits, CPU)
-    drawn = [sampler("uniform").sample(stream(3, "sub-models", index), FOUR)[0] for index in range(16)]
+    moment = Moment(FOUR, lambda _: 1)
+    drawn = [sampler("uniform").sample(stream(3, "sub-models", index), moment)[0] for index in range(16)]
     assert len(set(drawn)) > 1
     assert all(last.metrics[f"updates/{target.label}"] == drawn.count(target) for target in FOUR)

@@ -1,61 +1,12 @@
-import numpy as np
 import pytest
-from scipy.stats import chisquare, kstest
 
 from tests.conftest import FOUR, tiny
-from trainers.errors import ConfigError
 from trainers.ledger import Budget, UpdateLedger
 from trainers.methods import METHODS
 from trainers.objectives import OBJECTIVES
-from trainers.randomness import stream
-from trainers.samplers import sampler
 from trainers.schedule import learning_rate
 from trainers.submodel import SubModel
-from trainers.timing import expected_passes
-
-
-def draws(text: str, count: int) -> list[tuple[SubModel, ...]]:
-    chosen = sampler(text)
-    return [chosen.sample(stream(7, "sub-models", index), FOUR) for index in range(count)]
-
-
-def test_uniform_draws_each_target_equally_often() -> None:
-    counts = [sum(drawn == (target,) for drawn in draws("uniform", 8000)) for target in FOUR]
-    assert sum(counts) == 8000
-    assert chisquare(counts).pvalue > 1e-3
-
-
-def test_all_is_every_width_in_descending_order() -> None:
-    assert draws("all", 1)[0] == FOUR.targets[::-1]
-
-
-def test_sandwich_holds_both_ends_and_uniform_continuous_widths() -> None:
-    inner = []
-    for largest, smallest, *between in draws("sandwich(4)", 2000):
-        assert (largest, smallest) == (FOUR.largest, FOUR.smallest)
-        assert len(between) == 2
-        inner += [sub_model["width"] for sub_model in between]
-    assert kstest(inner, "uniform", args=(0.25, 0.75)).pvalue > 1e-3
-
-
-def test_fixed_is_one_target() -> None:
-    assert draws("fixed(w050)", 1)[0] == (SubModel(width=0.5),)
-    assert draws("fixed(largest)", 1)[0] == (FOUR.largest,)
-
-
-@pytest.mark.parametrize("text", ["uniform", "all", "sandwich(4)", "fixed(w075)"])
-def test_stated_expectation_is_what_is_drawn(text: str) -> None:
-    stated = sampler(text).expectation(FOUR)
-    found = draws(text, 2000)
-    assert sum(share for _, share in stated) == pytest.approx(np.mean([len(drawn) for drawn in found]))
-    mean_width = sum(share * sub_model["width"] for sub_model, share in stated)
-    assert mean_width == pytest.approx(np.mean([sum(s["width"] for s in drawn) for drawn in found]), rel=0.02)
-
-
-@pytest.mark.parametrize("text", ["unifrom", "sandwich(1)", "sandwich(x)", "uniform(3)", "fixed(w033)", "a b"])
-def test_a_sampler_that_cannot_be_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
-        tiny(sampler=text)
+from trainers.timing import expected_step
 
 
 def test_objectives_train_what_the_paper_sums_over() -> None:
@@ -66,7 +17,7 @@ def test_objectives_train_what_the_paper_sums_over() -> None:
 
 
 def test_stochastic_summation_costs_two_and_a_half_passes_on_average() -> None:
-    assert sum(share for _, share in expected_passes(tiny(objective="stochastic-summation"))) == pytest.approx(2.5)
+    assert expected_step(tiny(objective="stochastic-summation")).all_passes == pytest.approx(2.5)
 
 
 def test_recipes_are_the_published_ones() -> None:

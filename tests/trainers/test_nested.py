@@ -10,18 +10,18 @@ from torch import nn
 from tests.conftest import FOUR
 from trainers.build import build, initialise, target_costs
 from trainers.cost import MacCounter, measure
+from trainers.lattice import Lattice
 from trainers.nested.network import NestedNetwork, nest, recalibrated
-from trainers.nested.norms import NORM_POLICIES, NormPolicy
+from trainers.nested.norms import NORM_POLICIES, LineAffine, NestedGroupNorm, NormPolicy, line_cosine_squared
 from trainers.networks.cpreresnet import CPreResNet20
+from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
 from trainers.submodel import SubModel
 
 CONTINUOUS = [norm for norm in NORM_POLICIES if norm != "batch-switchable"]
 
 
 def network(norm: NormPolicy) -> NestedNetwork:
-    built = build("cpreresnet20", "cifar10", FOUR, norm, "nested", seed=0)
-    assert isinstance(built, NestedNetwork)
-    return built
+    return build("cpreresnet20", "cifar10", FOUR, norm, "shared", seed=0)
 
 
 def images(count: int = 4) -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_gradients_equal_those_of_slicing(norm: NormPolicy) -> None:
         plain = net.extract(target).train()
         F.cross_entropy(net(images()), labels).backward()
         F.cross_entropy(plain(images()), labels).backward()
-        ours = dict(net.network.named_parameters())
+        ours = {name.replace(".affine.", "."): p for name, p in net.network.named_parameters()}
         for name, parameter in plain.named_parameters():
             if norm == "batch-switchable" and name not in ours:
                 continue  # its norms are whole modules, not prefixes
@@ -163,7 +163,76 @@ def test_a_layer_without_a_nested_form_is_named() -> None:
             self.classifier = nn.Linear(4, 2)
 
     with pytest.raises(ValueError, match=r"'body\.1' of Odd"):
-        nest(Odd(), FOUR, "batch", (3, 8, 8))
+        nest(Odd(), FOUR, "batch", (3, 8, 8), frozenset({"classifier"}))
+    with pytest.raises(ValueError, match="no layer named clasifier in Odd"):
+        nest(Odd(), FOUR, "batch", (3, 8, 8), frozenset({"clasifier"}))
+    with pytest.raises(ValueError, match=r"'0' of Sequential: a convolution in several groups.*groups=1"):
+        nest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), FOUR, "batch", (4, 8, 8), frozenset())
+    with pytest.raises(ValueError, match=r"'1' of Sequential: dropout.*p=0"):
+        nest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.1)), FOUR, "batch", (3, 8, 8), frozenset())
+
+
+GRID = Lattice.product(width=(0.35, 0.5, 1.0), depth=(1, 4, 10))
+
+
+@pytest.mark.parametrize("norm", NORM_POLICIES)
+def test_torchvision_s_mobilenet_is_nested_in_width_and_depth_unedited(norm: NormPolicy) -> None:
+    net = build("mobilenet_v2", "cifar10", GRID, norm, "shared", seed=0)
+    net.train()
+    for target in GRID:
+        net.activate(target)
+        net(images())
+    net.eval()
+    sizes = []
+    for target in GRID:
+        net.activate(target)
+        plain = net.extract(target)
+        assert not any(type(module).__module__ == "trainers.nested.layers" for module in plain.modules())
+        with torch.no_grad():
+            assert torch.equal(net(images()), plain(images()))
+        blocks = [path for path in mobilenet_v2_blocks() if not isinstance(plain.get_submodule(path), nn.Identity)]
+        assert blocks == list(mobilenet_v2_blocks()[: int(target["depth"])])
+        sizes.append(measure(plain, (3, 32, 32)).macs)
+        assert sizes[-1] == MacCounter(net, (3, 32, 32))(target)
+    assert len(set(sizes)) == len(GRID)
+
+
+def test_the_full_sub_model_is_torchvision_s_own_network() -> None:
+    """Same weights, same output: nesting changes nothing at the largest sub-model."""
+    for name, original in (("mobilenet_v2", mobilenet_v2), ("resnet18", resnet18)):
+        plain = original((3, 32, 32), 10)
+        initialise(plain, seed=0)
+        net = build(name, "cifar10", FOUR, "batch", "shared", seed=0).eval()
+        with torch.no_grad():
+            assert torch.equal(net(images()), plain.eval()(images()))
+
+
+def test_depth_is_nested_every_depth_keeps_the_blocks_of_the_one_before() -> None:
+    assert len(mobilenet_v2_blocks()) == 10
+    residual = [n for n, m in mobilenet_v2((3, 32, 32), 10).named_modules() if getattr(m, "use_res_connect", False)]
+    assert sorted(residual) == sorted(mobilenet_v2_blocks())
+    assert len(resnet18_blocks()) == 4
+
+
+def test_lcs_l_puts_norm_parameters_on_a_line_between_two_endpoints() -> None:
+    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    norm = net.network.get_submodule("blocks.0.norm1")
+    assert isinstance(norm, NestedGroupNorm)
+    assert isinstance(norm.affine, LineAffine)
+    with torch.no_grad():
+        norm.affine.start.weight.fill_(1.0)
+        norm.affine.end.weight.fill_(3.0)
+    for width, expected in ((0.25, 1.0), (0.5, 1 + 2 / 3), (1.0, 3.0)):
+        net.activate(SubModel(width=width))
+        assert norm.affine.prefix(4)[0].tolist() == pytest.approx([expected] * 4)
+        torch.testing.assert_close(net.extract(SubModel(width=width))(images()), net(images()), rtol=0, atol=0)
+    start = torch.cat([p.detach() for line in _lines(net) for p in line.start.parameters()])
+    end = torch.cat([p.detach() for line in _lines(net) for p in line.end.parameters()])
+    assert line_cosine_squared(net).item() == pytest.approx(F.cosine_similarity(start, end, dim=0).item() ** 2)
+
+
+def _lines(net: NestedNetwork) -> list[LineAffine]:
+    return [module for module in net.modules() if isinstance(module, LineAffine)]
 
 
 def test_arms_with_one_seed_start_from_the_same_weights() -> None:

@@ -29,23 +29,21 @@ class NestedLayer(Protocol):
 class NestedConv2d(nn.Module):
     """A 2-d convolution over the first channels. `x: (N, c, H, W)`, any c up to the full number of inputs.
 
+    A depthwise convolution (as many groups as inputs and outputs) has as many outputs as channels arrive.
     A convolution with `elastic=False` keeps all its outputs at every width (the classifier).
     """
 
     def __init__(self, conv: nn.Conv2d, elastic: bool) -> None:
         super().__init__()
-        if conv.groups != 1:
-            raise ValueError("a grouped convolution has no single prefix; use groups=1")
+        self.depthwise = conv.groups > 1
+        if self.depthwise and not conv.groups == conv.in_channels == conv.out_channels:
+            raise ValueError("a convolution in several groups has no single prefix: use groups=1, or one per channel")
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise ValueError("only explicit zero padding is supported")
         self.weight = nn.Parameter(conv.weight.data)
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.data)
-        self.stride, self.padding, self.dilation, self.kernel_size = (
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            conv.kernel_size,
-        )
+        self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
+        self.kernel_size = conv.kernel_size
         self.elastic = elastic
         self.outputs = conv.out_channels
         self._weights, self._biases = LeafViews(), LeafViews()
@@ -55,26 +53,53 @@ class NestedConv2d(nn.Module):
         self.outputs = kept(full, sub_model["width"]) if self.elastic else full
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self._weights.prefix(self.weight, (self.outputs, x.shape[1]))
-        bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
-        if bias is None and suits(x, self.kernel_size, self.padding):
+        channels = x.shape[1]
+        outputs, inputs, groups = (channels, 1, channels) if self.depthwise else (self.outputs, channels, 1)
+        weight = self._weights.prefix(self.weight, (outputs, inputs))
+        bias = None if self.bias is None else self._biases.prefix(self.bias, (outputs,))
+        if bias is None and groups == 1 and suits(x, self.kernel_size, self.padding):
             return pointwise(x, weight, self.stride)
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
     def plain(self, channels: int) -> nn.Conv2d:
+        outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)
         conv = nn.Conv2d(
             channels,
-            self.outputs,
+            outputs,
             self.kernel_size,  # type: ignore[arg-type]  # nn.Conv2d keeps it as tuple[int, ...]
             self.stride,  # type: ignore[arg-type]
             self.padding,  # type: ignore[arg-type]
             self.dilation,  # type: ignore[arg-type]
+            groups=groups,
             bias=self.bias is not None,
-        )
-        conv.weight.data.copy_(self.weight.data[: self.outputs, :channels])
+        ).to(self.weight.device)
+        conv.weight.data.copy_(self.weight.data[:outputs, : channels // groups])
         if conv.bias is not None and self.bias is not None:
-            conv.bias.data.copy_(self.bias.data[: self.outputs])
-        return conv.to(self.weight.device)
+            conv.bias.data.copy_(self.bias.data[:outputs])
+        return conv
+
+
+class OptionalBlock(nn.Module):
+    """A residual block that sub-models of less depth pass by. Its output has the shape of its input.
+
+    Args:
+        block: the block.
+        rank: it is kept by depths of at least this many optional blocks.
+    """
+
+    def __init__(self, block: nn.Module, rank: int) -> None:
+        super().__init__()
+        self.block, self.rank = block, rank
+        self.kept = True
+
+    def activate(self, sub_model: SubModel) -> None:
+        self.kept = self.rank <= sub_model["depth"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.kept:
+            return x
+        out: Tensor = self.block(x)
+        return out
 
 
 class NestedLinear(nn.Module):
@@ -98,8 +123,8 @@ class NestedLinear(nn.Module):
         return F.linear(x, weight, bias)
 
     def plain(self, channels: int) -> nn.Linear:
-        linear = nn.Linear(channels, self.outputs, bias=self.bias is not None)
+        linear = nn.Linear(channels, self.outputs, bias=self.bias is not None).to(self.weight.device)
         linear.weight.data.copy_(self.weight.data[: self.outputs, :channels])
         if self.bias is not None:
             linear.bias.data.copy_(self.bias.data[: self.outputs])
-        return linear.to(self.weight.device)
+        return linear

@@ -7,27 +7,15 @@ once, in plain PyTorch, and `extract` is the same exchange backwards.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from trainers.lattice import Lattice
-from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear
+from trainers.methods import Affine
+from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
 from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
 from trainers.submodel import SubModel
-
-
-class ManyInOne(Protocol):
-    """What the training loop needs of a network: switch the sub-model, run it, take one out."""
-
-    lattice: Lattice
-
-    def activate(self, sub_model: SubModel) -> None:
-        """Makes every forward from now on that of `sub_model`."""
-
-    def extract(self, sub_model: SubModel) -> nn.Module:
-        """The sub-model as a plain network of its own."""
 
 
 class NestedNetwork(nn.Module):
@@ -44,17 +32,18 @@ class NestedNetwork(nn.Module):
         self.network = network
         self.lattice = lattice
         self.input_shape = input_shape
+        modules = list(network.named_modules())
+        self._layers: dict[str, NestedLayer] = {
+            path: module for path, module in modules if isinstance(module, NestedLayer)
+        }
+        self._optional = {path: module for path, module in modules if isinstance(module, OptionalBlock)}
         self.activate(lattice.largest)
 
-    def layers(self) -> Iterator[tuple[str, NestedLayer]]:
-        """Its nested layers with their paths in `network`."""
-        for path, module in self.network.named_modules():
-            if isinstance(module, NestedLayer):
-                yield path, module
-
     def activate(self, sub_model: SubModel) -> None:
-        for _, layer in self.layers():
+        for layer in self._layers.values():
             layer.activate(sub_model)
+        for block in self._optional.values():
+            block.activate(sub_model)
         self.active = sub_model
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,23 +51,29 @@ class NestedNetwork(nn.Module):
         return out
 
     def signature(self) -> tuple[int, ...]:
-        """The output channels of every layer at the active sub-model: equal signatures are equal networks."""
-        return tuple(layer.outputs for _, layer in self.layers() if isinstance(layer, NestedConv2d | NestedLinear))
+        """The outputs of every layer and the blocks kept by the active sub-model: equal signatures, equal networks."""
+        outputs = (layer.outputs for layer in self._layers.values() if isinstance(layer, NestedConv2d | NestedLinear))
+        return *outputs, *(block.kept for block in self._optional.values())
 
     def extract(self, sub_model: SubModel) -> nn.Module:
         """A stand-alone network of plain layers whose output equals the nested one's bit for bit."""
         with active(self, sub_model):
             channels = self._incoming_channels()
-            plain = {path: layer.plain(channels[path]) for path, layer in self.layers()}
+            plain = {path: layer.plain(channels[path]) for path, layer in self._layers.items() if path in channels}
+            optional = {path: block.kept for path, block in self._optional.items()}
         standalone = copy.deepcopy(self.network)
         for path, module in plain.items():
             standalone.set_submodule(path, module)
+        for path, is_kept in optional.items():
+            block = standalone.get_submodule(path)
+            assert isinstance(block, OptionalBlock)
+            standalone.set_submodule(path, block.block if is_kept else nn.Identity())
         return standalone.train(self.training)
 
     def _incoming_channels(self) -> dict[str, int]:
         channels: dict[str, int] = {}
         handles = []
-        for path, layer in self.layers():
+        for path, layer in self._layers.items():
             assert isinstance(layer, nn.Module)
 
             def remember(module: nn.Module, inputs: tuple[Tensor, ...], path: str = path) -> None:
@@ -129,40 +124,59 @@ def nest(
     lattice: Lattice,
     norm: NormPolicy,
     input_shape: tuple[int, ...],
-    heads: frozenset[str] = frozenset({"classifier"}),
+    heads: frozenset[str],
+    optional: tuple[str, ...] = (),
+    affine: Affine = "shared",
 ) -> NestedNetwork:
-    """Makes a plain network nested in its width, keeping its weights.
+    """Makes a plain network nested in its width, and in its depth if it has optional blocks, keeping its weights.
 
     Every convolution and linear layer keeps its first `max(1, round(outputs · width))` outputs; its inputs follow
-    the incoming tensor. Every BatchNorm is replaced by the norm policy's layer.
+    the incoming tensor. Every BatchNorm is replaced by the norm policy's layer. A sub-model of depth d keeps the
+    first d optional blocks.
 
     Args:
         network: taken over and changed in place.
-        lattice: the targets, with a `width`.
+        lattice: the targets, with a `width`, and a `depth` if there are optional blocks.
         norm: the norm policy.
         input_shape: of one example, e.g. (3, 32, 32).
-        heads: paths of the layers that keep all outputs at every width.
+        heads: paths of the layers that keep all outputs at every width: the classifier.
+        optional: paths of residual blocks whose output is as their input, in the order in which depth adds them.
+        affine: of the norm layers.
 
     Raises:
-        ValueError: a head that is not in the network, or a layer that has no prefix, with its path.
+        ValueError: a path that is not in the network, or a layer that has no nested form, with its path and the mend.
     """
-    make_norm = norm_layer(norm, lattice)
+    make_norm = norm_layer(norm, lattice, affine)
     modules = dict(network.named_modules())
-    if missing := heads - modules.keys():
-        raise ValueError(f"no layer named {', '.join(sorted(missing))} in {type(network).__name__}")
+    if missing := sorted({*heads, *optional} - modules.keys()):
+        raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
     for path, module in modules.items():
         try:
-            if isinstance(module, nn.Conv2d):
-                network.set_submodule(path, NestedConv2d(module, elastic=path not in heads))
-            elif isinstance(module, nn.Linear):
-                network.set_submodule(path, NestedLinear(module, elastic=path not in heads))
-            elif isinstance(module, nn.BatchNorm2d):
-                network.set_submodule(path, make_norm(module.num_features))
-            elif not list(module.children()) and list(module.parameters()):
-                raise ValueError(f"{type(module).__name__} has parameters but no nested form")
+            replacement = _nested_form(module, make_norm, elastic=path not in heads)
         except ValueError as error:
             raise ValueError(f"cannot nest layer {path!r} of {type(network).__name__}: {error}") from error
+        if replacement is not None:
+            network.set_submodule(path, replacement)
+    for rank, path in enumerate(optional, start=1):
+        network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
     return NestedNetwork(network, lattice, input_shape)
+
+
+def _nested_form(module: nn.Module, make_norm: Callable[[int], nn.Module], elastic: bool) -> nn.Module | None:
+    """What stands for a layer; None for one that works on any number of channels as it is."""
+    if isinstance(module, nn.Conv2d):
+        return NestedConv2d(module, elastic)
+    if isinstance(module, nn.Linear):
+        return NestedLinear(module, elastic)
+    if isinstance(module, nn.BatchNorm2d):
+        return make_norm(module.num_features)
+    if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
+        raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
+    if not list(module.children()) and list(module.parameters()):
+        raise ValueError(
+            f"{type(module).__name__} has parameters but no nested form: replace it by Conv2d, Linear or BatchNorm2d"
+        )
+    return None
 
 
 @contextmanager

@@ -12,33 +12,90 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.lattice import Lattice
+from trainers.methods import Affine
 from trainers.nested.layers import kept
 from trainers.nested.prefix import LeafViews
 from trainers.submodel import SubModel
 
-NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group"]
+NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
 NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
 _EPS, _MOMENTUM = 1e-5, 0.1
 
 
-def norm_layer(policy: NormPolicy, lattice: Lattice) -> Callable[[int], nn.Module]:
+def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[int], nn.Module]:
     """The constructor (channels → nested layer) of a policy.
 
     `batch` and `batch-recalibrated` train alike; the latter's statistics are recomputed before each evaluation.
+
+    Raises:
+        ValueError: switchable norms with a line of affine parameters.
     """
-    if policy == "instance":
-        return lambda channels: NestedGroupNorm(channels, group_size=1)
-    if policy == "group":
-        return lambda channels: NestedGroupNorm(channels, group_size=GROUP_SIZE)
+
+    def parameters(channels: int) -> SharedAffine | LineAffine:
+        return SharedAffine(channels) if affine == "shared" else LineAffine(channels, lattice)
+
     if policy == "batch-switchable":
+        if affine != "shared":
+            raise ValueError("switchable BatchNorm has affine parameters per target, so they cannot form a line")
         return lambda channels: SwitchableBatchNorm(channels, lattice)
-    return NestedBatchNorm
+    if policy.startswith("batch"):
+        return lambda channels: NestedBatchNorm(channels, parameters(channels))
+    group_size = {"instance": 1, "group": GROUP_SIZE}.get(policy)  # None: all channels of the active sub-model
+    return lambda channels: NestedGroupNorm(parameters(channels), group_size)
 
 
 def prefers_channels_last(policy: NormPolicy) -> bool:
     """Whether channels-last is the faster memory layout: for batch norms it is, group norm is several times slower."""
     return policy.startswith("batch")
+
+
+class SharedAffine(nn.Module):
+    """γ and β of which every sub-model reads its prefix."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self._weights, self._biases = LeafViews(), LeafViews()
+
+    def activate(self, sub_model: SubModel) -> None:
+        """Nothing to do: the incoming tensor tells the width."""
+
+    def prefix(self, channels: int) -> tuple[Tensor, Tensor]:
+        """γ and β of the first channels, differentiable."""
+        return self._weights.prefix(self.weight, (channels,)), self._biases.prefix(self.bias, (channels,))
+
+
+class LineAffine(nn.Module):
+    """γ and β on a line between two learnt endpoints: the smallest width has the start, the full width the end.
+
+    The subspace of structured LCS-l (Nunez et al. 2023): θ(α) = (1 − α) θ₀ + α θ₁ with w = w₀ + (1 − w₀) α.
+    """
+
+    def __init__(self, channels: int, lattice: Lattice) -> None:
+        super().__init__()
+        self.start, self.end = SharedAffine(channels), SharedAffine(channels)
+        self._smallest, self._largest = lattice.smallest["width"], lattice.largest["width"]
+        self._place = 1.0
+
+    def activate(self, sub_model: SubModel) -> None:
+        spread = self._largest - self._smallest
+        self._place = (sub_model["width"] - self._smallest) / spread if spread else 1.0
+
+    def prefix(self, channels: int) -> tuple[Tensor, Tensor]:
+        """γ and β of the first channels at the active width, differentiable."""
+        (weight, bias), (weight_end, bias_end) = self.start.prefix(channels), self.end.prefix(channels)
+        return torch.lerp(weight, weight_end, self._place), torch.lerp(bias, bias_end, self._place)
+
+
+def line_cosine_squared(network: nn.Module) -> Tensor:
+    """cos² of the angle between the two endpoints of all lines of a network, as one vector each; LCS's regulariser."""
+    lines = [module for module in network.modules() if isinstance(module, LineAffine)]
+    start, end = (
+        torch.cat([value for line in lines for value in getattr(line, name).parameters()]) for name in ("start", "end")
+    )
+    return (start @ end).square() / (start.square().sum() * end.square().sum())
 
 
 class PrefixGroupNorm(nn.Module):
@@ -66,32 +123,30 @@ def _group_norm(x: Tensor, weight: Tensor, bias: Tensor, group_size: int) -> Ten
 
 
 class NestedGroupNorm(nn.Module):
-    """Group norm whose statistics are per image; with `group_size=1` it is InstanceNorm (equal to 7e-7, and faster)."""
+    """Group norm whose statistics are per image; with groups of one it is InstanceNorm (equal to 7e-7, and faster).
 
-    def __init__(self, channels: int, group_size: int) -> None:
+    Without a group size all active channels form one group ("layer"): a sub-model then normalises over its own
+    channels alone.
+    """
+
+    def __init__(self, affine: SharedAffine | LineAffine, group_size: int | None) -> None:
         super().__init__()
-        self.group_size = group_size
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self._weights, self._biases = LeafViews(), LeafViews()
+        self.affine, self.group_size = affine, group_size
 
     def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: the incoming tensor tells the width."""
+        self.affine.activate(sub_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        sizes = (x.shape[1],)
-        weight, bias = self._weights.prefix(self.weight, sizes), self._biases.prefix(self.bias, sizes)
-        return _group_norm(x, weight, bias, self.group_size)
+        channels = x.shape[1]
+        weight, bias = self.affine.prefix(channels)
+        return _group_norm(x, weight, bias, self.group_size or channels)
 
     def plain(self, channels: int) -> nn.Module:
+        size = self.group_size or channels
         norm: nn.GroupNorm | PrefixGroupNorm
-        if channels % self.group_size:
-            norm = PrefixGroupNorm(channels, self.group_size)
-        else:
-            norm = nn.GroupNorm(channels // self.group_size, channels, _EPS)
-        norm.weight.data.copy_(self.weight.data[:channels])
-        norm.bias.data.copy_(self.bias.data[:channels])
-        return norm.to(self.weight.device)
+        norm = PrefixGroupNorm(channels, size) if channels % size else nn.GroupNorm(channels // size, channels, _EPS)
+        _copy_affine(norm, self.affine, channels)
+        return norm
 
 
 class NestedBatchNorm(nn.Module):
@@ -100,55 +155,62 @@ class NestedBatchNorm(nn.Module):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, affine: SharedAffine | LineAffine) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.affine = affine
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.default_momentum = _MOMENTUM
         self.momentum = _MOMENTUM
-        self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: the incoming tensor tells the width."""
+        self.affine.activate(sub_model)
 
     def forward(self, x: Tensor) -> Tensor:
         c = x.shape[1]
-        weight, bias = self._weights.prefix(self.weight, (c,)), self._biases.prefix(self.bias, (c,))
+        weight, bias = self.affine.prefix(c)
         mean, var = self.running_mean[:c], self.running_var[:c]
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, _EPS)
 
     def plain(self, channels: int) -> nn.BatchNorm2d:
         norm = nn.BatchNorm2d(channels, _EPS, _MOMENTUM)
-        norm.weight.data.copy_(self.weight.data[:channels])
-        norm.bias.data.copy_(self.bias.data[:channels])
+        _copy_affine(norm, self.affine, channels)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         norm.running_mean.copy_(self.running_mean[:channels])
         norm.running_var.copy_(self.running_var[:channels])
-        return norm.to(self.weight.device)
+        return norm
+
+
+def _copy_affine(
+    norm: nn.GroupNorm | nn.BatchNorm2d | PrefixGroupNorm, affine: SharedAffine | LineAffine, channels: int
+) -> None:
+    with torch.no_grad():
+        weight, bias = affine.prefix(channels)
+        norm.to(weight.device)
+        norm.weight.copy_(weight)
+        norm.bias.copy_(bias)
 
 
 class SwitchableBatchNorm(nn.Module):
-    """One BatchNorm per target sub-model, affine and statistics its own (slimmable networks, Yu et al. 2019)."""
+    """One BatchNorm per target width, affine and statistics its own (slimmable networks, Yu et al. 2019)."""
 
     def __init__(self, channels: int, lattice: Lattice) -> None:
         super().__init__()
-        self._choices = ", ".join(target.label for target in lattice)
-        self.norms = nn.ModuleDict()
-        for target in lattice:
-            self.norms[target.module_name] = nn.BatchNorm2d(kept(channels, target["width"]), _EPS, _MOMENTUM)
-        self._targets = frozenset(lattice)
-        self._active = lattice.largest.module_name
+        widths = sorted({target["width"] for target in lattice})
+        self.norms = nn.ModuleDict(
+            {_width_name(width): nn.BatchNorm2d(kept(channels, width), _EPS, _MOMENTUM) for width in widths}
+        )
+        self._active = _width_name(widths[-1])
 
     def activate(self, sub_model: SubModel) -> None:
-        if sub_model not in self._targets:
+        name = _width_name(sub_model["width"])
+        if name not in self.norms:
             raise ValueError(
-                f"switchable BatchNorm has no statistics for {sub_model.label} (it has {self._choices}); "
+                f"switchable BatchNorm has no statistics for {sub_model.label} (it has {', '.join(self.norms)}); "
                 "sample target widths only, or choose norm=batch"
             )
-        self._active = sub_model.module_name
+        self._active = name
 
     def forward(self, x: Tensor) -> Tensor:
         normed: Tensor = self.norms[self._active](x)
@@ -160,3 +222,7 @@ class SwitchableBatchNorm(nn.Module):
         norm = nn.BatchNorm2d(channels, _EPS, _MOMENTUM)
         norm.load_state_dict(source.state_dict())
         return norm.to(source.weight.device)
+
+
+def _width_name(width: float) -> str:
+    return SubModel(width=width).module_name

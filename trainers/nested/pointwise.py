@@ -22,7 +22,7 @@ def suits(x: Tensor, kernel: tuple[int, ...], padding: tuple[int, ...]) -> bool:
     )
 
 
-def pointwise(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+def pointwise(x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
     """`conv2d` of `x: (N, C, H, W)` with `weight: (O, C, 1, 1)` fp32, computed in bf16 → (N, O, H', W') bf16.
 
     The weight's gradient is rounded to bf16 per image and summed over images in fp32.
@@ -33,7 +33,7 @@ def pointwise(x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
 
 class _Pointwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, int]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
         down, right = stride
         taken = x[:, :, ::down, ::right].to(torch.bfloat16).contiguous()
         factor = weight.flatten(1).to(torch.bfloat16)

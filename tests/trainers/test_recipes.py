@@ -1,0 +1,170 @@
+"""NS, US, LCS and the others against their published definitions: which widths, in which order, what is summed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.conftest import FOUR, tiny
+from trainers.build import build
+from trainers.config import TrialConfig
+from trainers.data.images import ImageArrays
+from trainers.errors import ConfigError
+from trainers.loop import fit
+from trainers.methods import METHODS
+from trainers.nested.network import NestedNetwork
+from trainers.nested.norms import line_cosine_squared, prefers_channels_last
+from trainers.submodel import SubModel
+from trainers.tasks import ImageClassification
+from trainers.timing import expected_trial
+
+CPU = torch.device("cpu")
+
+
+@contextmanager
+def watched(ran: list[SubModel]) -> Iterator[None]:
+    """Notes the sub-model of every training forward."""
+    forward = NestedNetwork.forward
+
+    def noting(self: NestedNetwork, x: Tensor) -> Tensor:
+        if self.training and len(x) > 1:
+            ran.append(self.active)
+        return forward(self, x)
+
+    with patch.object(NestedNetwork, "forward", noting):
+        yield
+
+
+def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], dict[str, Tensor]]:
+    """The widths of the first optimizer step and the gradients it took."""
+    ran: list[SubModel] = []
+    gradients: dict[str, Tensor] = {}
+    step = torch.optim.SGD.step
+
+    def noting(self: torch.optim.SGD, *args: object) -> None:
+        for index, parameter in enumerate(self.param_groups[0]["params"]):
+            assert parameter.grad is not None
+            gradients[str(index)] = parameter.grad.clone()
+        step(self)
+
+    with watched(ran), patch.object(torch.optim.SGD, "step", noting):
+        next(fit(config, 0, data, CPU))
+    return ran, gradients
+
+
+def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False) -> list[Tensor]:
+    """The gradient of the summed losses of `widths`, largest first, by plain autograd."""
+    last = prefers_channels_last(config.norm)
+    layout = torch.channels_last if last else torch.contiguous_format  # the other rounds otherwise
+    net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0).to(memory_format=layout)
+    batch = ImageClassification(data, config.batch_size, 0, CPU, config.crop_padding, config.flip, last).batch(0)
+    total, teacher = torch.zeros(()), None
+    net.train()
+    for width in widths:
+        net.activate(width)
+        out = net(batch.inputs)
+        if teacher is None or not distilled:
+            total = total + F.cross_entropy(out, batch.targets)
+        else:
+            total = total - (teacher.softmax(1) * out.log_softmax(1)).sum(1).mean()
+        teacher = out.detach() if teacher is None else teacher
+    net.zero_grad(set_to_none=False)
+    total.backward()
+    return [torch.zeros_like(p) if p.grad is None else p.grad for p in net.parameters()]
+
+
+def test_ns_sums_every_width_in_descending_order_in_one_step(digits: ImageArrays) -> None:
+    config = tiny(method="NS", norm="batch-switchable")
+    ran, gradients = first_step(config, digits)
+    assert ran == list(FOUR.targets[::-1])
+    for ours, exact in zip(gradients.values(), by_hand(config, digits, ran), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["US", "LCS-p"])
+def test_us_and_lcs_p_sum_the_sandwich_without_distillation(method: str, digits: ImageArrays) -> None:
+    config = tiny(method=method)
+    ran, gradients = first_step(config, digits)
+    assert ran[:2] == [FOUR.largest, FOUR.smallest]
+    assert len(ran) == 4
+    assert all(FOUR.smallest < width < FOUR.largest for width in ran[2:])
+    for ours, exact in zip(gradients.values(), by_hand(config, digits, ran), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_us_in_place_distillation_teaches_the_others_with_the_detached_largest(digits: ImageArrays) -> None:
+    config = tiny(method="US-distilled")
+    ran, gradients = first_step(config, digits)
+    for ours, exact in zip(gradients.values(), by_hand(config, digits, ran, distilled=True), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
+    plain = first_step(tiny(method="US"), digits)[1]
+    assert any(not torch.allclose(plain[name], gradients[name]) for name in plain)
+
+
+def test_a_teacher_that_is_not_among_the_trained_runs_forward_only_and_is_counted(digits: ImageArrays) -> None:
+    config = tiny(sampler="fixed(w025)", distillation="in-place", updates=3, evaluations=1)
+    ran: list[SubModel] = []
+    with watched(ran):
+        *_, last = fit(config, 0, digits, CPU)
+    assert ran == [FOUR.largest, FOUR.smallest] * 3
+    alone = [*fit(tiny(sampler="fixed(w025)", updates=3, evaluations=1), 0, digits, CPU)][-1]
+    full = [*fit(tiny(sampler="fixed(largest)", updates=3, evaluations=1), 0, digits, CPU)][-1]
+    expected = alone.metrics["ledger/macs"] + full.metrics["ledger/macs"] / 3
+    assert last.metrics["ledger/macs"] == pytest.approx(expected, rel=1e-9)
+    assert (last.metrics["ledger/passes"], last.metrics["updates/w100"]) == (3, 0)
+    assert expected_trial(config).macs == pytest.approx(expected)
+
+
+def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays, tmp_path: Path) -> None:
+    """At equal endpoints its gradient is zero; once they differ, the penalty is all that changes a step."""
+    config = tiny(method="LCS-l")
+    assert (config.affine, config.line_penalty, config.objective) == ("line", 1.0, "sum")
+    assert tiny(method="LCS-p").line_penalty == 0.0
+    cosines = []
+    for penalty in (0.0, 100.0):
+        config = tiny(method="LCS-l", line_penalty=penalty, updates=8, evaluations=1)
+        *_, last = fit(config, 0, digits, CPU)
+        folder = tmp_path / str(penalty)
+        folder.mkdir()
+        last.save(folder)
+        net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0)
+        net.load_state_dict(load_file(folder / "weights.safetensors"))
+        cosines.append(line_cosine_squared(net).item())
+    assert cosines[1] < cosines[0] < 1
+
+
+def test_extracted_trains_the_largest_alone_and_tuning_gives_each_target_its_own_network(digits: ImageArrays) -> None:
+    *_, plain = fit(tiny(method="Extracted", updates=4, evaluations=1), 0, digits, CPU)
+    assert [plain.metrics[f"updates/{t.label}"] for t in FOUR] == [0, 0, 0, 4]
+    *_, tuned = fit(tiny(method="Extracted-tuned", updates=4, extract_at=0.5, evaluations=1), 0, digits, CPU)
+    assert [tuned.metrics[f"updates/{t.label}"] for t in FOUR] == [2, 2, 2, 4]
+    assert expected_trial(tiny(method="Extracted-tuned", updates=32)).all_passes == pytest.approx(16 + 16 * 4)
+
+
+def test_nested_dropout_is_geometric_and_sorted_net_uniform() -> None:
+    assert (METHODS["NestedDropout"].sampler, METHODS["SortedNet"].sampler) == ("geometric(0.5)", "uniform")
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ({"affine": "line", "norm": "batch-switchable"}, "another norm"),
+        ({"affine": "line", "method": "Independent"}, "sharing=separate"),
+        ({"method": "Independent", "distillation": "in-place"}, "sharing=nested"),
+        ({"depths": [1, 2]}, "no optional blocks"),
+        ({"network": "mobilenet_v2", "depths": [1, 2]}, "10 optional blocks"),
+        ({"network": "mobilenet_v2", "depths": [0, 10]}, "depths="),
+        ({"distillation": "in-palce"}, "'in-place'"),
+        ({"extract_at": 2}, "from 0 to 1"),
+    ],
+)
+def test_combinations_that_cannot_be_are_refused(settings: dict[str, object], hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        tiny(**settings)
+    assert hint in str(caught.value)

@@ -1,0 +1,57 @@
+"""torchvision's ResNet-18 and MobileNetV2 as they are, with strides for images of 32×32 or less.
+
+At their own strides a 32×32 image is a single pixel before the last stages. The usual mend for CIFAR is fewer
+strides: ResNet-18 with a 3×3 stem of stride 1 and no pooling, MobileNetV2 with stride 1 in its first strided stage.
+"""
+
+from itertools import zip_longest
+
+from torch import nn
+from torchvision.models import MobileNetV2, ResNet
+from torchvision.models.resnet import BasicBlock
+
+# Expansion, outputs, blocks, stride of each stage (Sandler et al. 2018, table 2), and the strides for small images.
+_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+_SMALL_STRIDES = (1, 1, 2, 2, 1, 1, 1)
+_SMALL = 64  # pixels; below it an image counts as small
+_RESNET18 = (2, 2, 2, 2)
+
+
+def mobilenet_v2(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """MobileNetV2 at width 1, without dropout, for images of `shape` (channels, height, width)."""
+    strides = _SMALL_STRIDES if shape[1] < _SMALL else [stride for *_, stride in _STAGES]
+    stages = [[t, c, n, stride] for (t, c, n, _), stride in zip(_STAGES, strides, strict=True)]
+    network: nn.Module = MobileNetV2(num_classes=classes, inverted_residual_setting=stages, dropout=0.0)
+    if shape[0] != 3:
+        network.set_submodule("features.0.0", nn.Conv2d(shape[0], 32, 3, stride=2, padding=1, bias=False))
+    return network
+
+
+def mobilenet_v2_blocks() -> tuple[str, ...]:
+    """The ten inverted residuals whose output is as their input: the second of every stage, then the third, …"""
+    stages, first = [], 1  # features.0 is the stem
+    for _, _, blocks, _ in _STAGES:
+        stages.append([f"features.{index}" for index in range(first + 1, first + blocks)])
+        first += blocks
+    return _interleaved(stages)
+
+
+def resnet18(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """ResNet-18 for images of `shape` (channels, height, width)."""
+    network: nn.Module = ResNet(BasicBlock, list(_RESNET18), num_classes=classes)
+    if shape[1] < _SMALL:
+        network.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    elif shape[0] != 3:
+        network.conv1 = nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
+    return network
+
+
+def resnet18_blocks() -> tuple[str, ...]:
+    """The four second blocks of ResNet-18's stages."""
+    return _interleaved([[f"layer{stage}.{block}" for block in range(1, n)] for stage, n in enumerate(_RESNET18, 1)])
+
+
+def _interleaved(stages: list[list[str]]) -> tuple[str, ...]:
+    """One of every stage in turn, so that depth grows evenly over the network; every depth is a prefix of the next."""
+    return tuple(path for rank in zip_longest(*stages) for path in rank if path is not None)

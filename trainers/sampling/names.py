@@ -1,0 +1,107 @@
+"""Samplers by name. In a config a sampler is a short text, `uniform` or `sandwich(4)`, which is how MLflow shows it."""
+
+import re
+from collections.abc import Callable
+
+from trainers.errors import ConfigError, unknown
+from trainers.sampling import continuous, discrete
+from trainers.sampling.sampler import Sampler
+
+Arguments = list[str]
+
+
+def _plain(make: Callable[[], Sampler]) -> Callable[[Arguments], Sampler]:
+    def parse(arguments: Arguments) -> Sampler:
+        _count(arguments, 0, 0)
+        return make()
+
+    return parse
+
+
+def _numbers(make: Callable[..., Sampler], *usual: float) -> Callable[[Arguments], Sampler]:
+    def parse(arguments: Arguments) -> Sampler:
+        _count(arguments, 0, len(usual))
+        return make(*(type(u)(a) for u, a in zip(usual, arguments, strict=False)), *usual[len(arguments) :])
+
+    return parse
+
+
+def _or_continuous(
+    targets: Callable[..., Sampler], between: Callable[..., Sampler], *usual: float
+) -> Callable[[Arguments], Sampler]:
+    def parse(arguments: Arguments) -> Sampler:
+        if arguments and arguments[-1] == "continuous":
+            return _numbers(between, *usual)(arguments[:-1])
+        return _numbers(targets, *usual)(arguments)
+
+    return parse
+
+
+def _categorical(arguments: Arguments) -> Sampler:
+    if not arguments:
+        raise ConfigError("give a probability per target, smallest first, or label:probability pairs")
+    if not any(":" in argument for argument in arguments):
+        return discrete.categorical(tuple(float(argument) for argument in arguments))
+    pairs = [argument.partition(":") for argument in arguments]
+    labels = [label.strip() for label, _, _ in pairs]
+    if len(set(labels)) < len(labels):
+        raise ConfigError("a target is given twice")
+    return discrete.categorical({label: float(share) for label, (_, _, share) in zip(labels, pairs, strict=True)})
+
+
+def _fixed(arguments: Arguments) -> Sampler:
+    _count(arguments, 0, 1)
+    return discrete.fixed(arguments[0] if arguments else "largest")
+
+
+def _annealed(arguments: Arguments) -> Sampler:
+    _count(arguments, 1, 2)
+    return discrete.annealed(arguments[0], float(arguments[1]) if len(arguments) > 1 else 0.5)
+
+
+def _count(arguments: Arguments, least: int, most: int) -> None:
+    if not least <= len(arguments) <= most:
+        wanted = str(least) if least == most else f"from {least} to {most}"
+        raise ConfigError(f"it takes {wanted} arguments, not {len(arguments)}")
+
+
+_SAMPLERS: dict[str, Callable[[Arguments], Sampler]] = {
+    "uniform": _plain(discrete.uniform),
+    "categorical": _categorical,
+    "linear": _plain(discrete.linear),
+    "macs": _plain(discrete.by_macs),
+    "inverse-macs": _plain(discrete.by_inverse_macs),
+    "geometric": _numbers(discrete.geometric, 0.5),
+    "truncated-normal": _or_continuous(discrete.truncated_normal, continuous.truncated_normal, 0.5, 0.25),
+    "log-uniform": _or_continuous(discrete.log_uniform, continuous.log_uniform),
+    "round-robin": _plain(discrete.RoundRobin),
+    "annealed": _annealed,
+    "adaptive": _numbers(discrete.adaptive, 0.1),
+    "fixed": _fixed,
+    "all": _plain(discrete.All),
+    "sandwich": _numbers(continuous.sandwich, 4),
+}
+
+
+def sampler(text: str) -> Sampler:
+    """The sampler that a text names.
+
+    `uniform`, `categorical(.4,.3,.2,.1)`, `categorical(w025:.5,w100:.5)`, `linear`, `macs`, `inverse-macs`,
+    `geometric(ratio)`, `truncated-normal(mean,sd)`, `log-uniform`, the last two also with `continuous` as their last
+    argument, `round-robin`, `annealed(largest,until)`, `annealed(smallest,until)`, `adaptive(temperature)`,
+    `fixed(w050)`, `all`, `sandwich(n)`.
+
+    Raises:
+        ConfigError: no such sampler, or an argument that it cannot take.
+    """
+    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(\s*(.*?)\s*\))?\s*", text)
+    if match is None:
+        raise ConfigError(f"sampler {text!r} is not of the form name or name(argument, …)")
+    name, inside = match[1], match[2] or ""
+    if name not in _SAMPLERS:
+        raise unknown("sampler", name, _SAMPLERS)
+    arguments = [argument.strip() for argument in inside.split(",")] if inside else []
+    try:
+        return _SAMPLERS[name](arguments)
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"sampler {text!r}: {error}") from error
