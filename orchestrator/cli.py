@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import click
 
-from orchestrator.commands import Options, run_study, show_plan, show_status, write_report
+from orchestrator.commands import Options, Wanted, extract, run_study, show_plan, show_status, write_report
 from orchestrator.errors import UserError, unknown
 from orchestrator.plan import make_plan
-from orchestrator.study import Study
+from orchestrator.study import DESIGNS, Layout, Study
 from orchestrator.trainer import Trainer
 
 COMMANDS = {
@@ -19,6 +19,7 @@ COMMANDS = {
     "plan": "show arms, budgets, what is finished and how long the rest may take; start nothing",
     "report": "write the tables and the page from the tracker alone",
     "status": "show where every trial stands, from the tracker alone",
+    "extract": "write one sub-model of one finished trial as a network of its own",
 }
 
 
@@ -63,6 +64,12 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     @click.option("--seeds", help="A number of seeds (3) or a list (0,1,2).")
     @click.option("--equalize", help="What every arm gets the same amount of: updates, passes or macs.")
     @click.option("--only", multiple=True, metavar="FACTOR=LEVEL,…", help="Keep these levels only; repeatable.")
+    @click.option(
+        "--design", default="factorial", show_default=True, help=f"How factors combine: {', '.join(DESIGNS)}."
+    )
+    @click.option(
+        "--baseline", multiple=True, metavar="FACTOR=LEVEL,…", help="What arms are compared with; repeatable."
+    )
     @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any base setting; repeatable.")
     @click.option("--storage", default="./runs", show_default=True, type=click.Path(path_type=Path))
     @click.option("--tracking-uri", help="MLflow store (default: SQLite in the storage).")
@@ -71,12 +78,19 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
     @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
+    @click.option("--sub-model", help="extract: this one, by its label.")
+    @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
+    @click.option("--max-params", type=float, help="extract: the largest with at most so many parameters.")
+    @click.option("--min-accuracy", type=float, help="extract: the smallest that reached so many per cent.")
+    @click.option("--to", type=click.Path(path_type=Path), help="extract: the folder to write into.")
     def command(**given: Any) -> int:
         name = given.pop("command")
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
         options = _options(study, given)
-        plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.only)
+        plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.layout)
+        if name == "extract":
+            return extract(plan, trainer, options, _wanted(given))
         act = {"run": run_study, "plan": show_plan, "report": write_report, "status": show_status}[name]
         return act(plan, trainer, options)
 
@@ -98,7 +112,11 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         preset=preset,
         overrides=overrides,
         seeds=_seeds(given["seeds"], study.presets[preset].seeds),
-        only=tuple(_levels(given["only"])),
+        layout=Layout(
+            design=given["design"],
+            baseline={**study.baseline, **dict(_levels("--baseline", given["baseline"]))},
+            only=tuple(_levels("--only", given["only"])),
+        ),
         storage=storage,
         tracking_uri=uri,
         artifacts=None if remote else storage / "artifacts",
@@ -109,6 +127,15 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         gpus=given["gpus_per_trial"],
         as_json=given["as_json"],
     )
+
+
+def _wanted(given: Mapping[str, Any]) -> Wanted:
+    if given["to"] is None:
+        raise UserError("extract: give the folder to write into, --to DIR")
+    bounds = (given["max_macs"], given["max_params"], given["min_accuracy"])
+    if given["sub_model"] is not None and any(bound is not None for bound in bounds):
+        raise UserError("extract: give --sub-model, or bounds to choose by, not both")
+    return Wanted(given["sub_model"], *bounds, given["to"].expanduser().resolve())
 
 
 def setting(assignment: str) -> tuple[str, Any]:
@@ -126,12 +153,12 @@ def setting(assignment: str) -> tuple[str, Any]:
         return key, value
 
 
-def _levels(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _levels(option: str, given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for text in given:
         for pair in text.split(","):
             factor, equals, level = pair.partition("=")
             if not equals:
-                raise UserError(f"--only {text}: give FACTOR=LEVEL, or several with commas")
+                raise UserError(f"{option} {text}: give FACTOR=LEVEL, or several with commas")
             yield factor.strip(), level.strip()
 
 

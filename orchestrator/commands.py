@@ -1,4 +1,4 @@
-"""What the commands do: run, plan, report, status. MLflow and Ray are imported only by those that need them."""
+"""What the commands do. MLflow and Ray are imported only by those that need them."""
 
 import json
 import os
@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, unknown
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, duration
+from orchestrator.study import Layout
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
+    from orchestrator.recorder import Recorder
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.tracker import TrackedTrial
 
@@ -33,7 +35,7 @@ class Options:
     preset: str
     overrides: Mapping[str, Any]
     seeds: tuple[int, ...]
-    only: tuple[tuple[str, str], ...]
+    layout: Layout
     storage: Path
     tracking_uri: str
     artifacts: Path | None
@@ -43,6 +45,20 @@ class Options:
     cpus: float
     gpus: float | None
     as_json: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `extract` shall write: a sub-model by its label, or by bounds (`selection.select`), and where."""
+
+    sub_model: str | None
+    max_macs: float | None
+    max_parameters: float | None
+    min_accuracy: float | None
+    folder: Path
+
+
+_MOST_COLUMNS = 6  # sub-models and their average, on a terminal
 
 
 def _console() -> Console:
@@ -167,6 +183,39 @@ def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 0
 
 
+def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> int:
+    """Writes the wanted sub-model of the plan's one arm, trained with its first seed that has finished."""
+    if len(plan.arms) > 1:
+        labels = ", ".join(arm.label for arm in plan.arms)
+        raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
+    tracked = _tracked(plan, options)
+    done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
+    if not done:
+        raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
+    trial, tracker = done[0], _open_tracker(options, create=False)
+    run_id = tracked[trial.key].run_id
+    label = wanted.sub_model or _chosen(tracker, run_id, wanted)
+    if label not in (known := [cost.label for cost in plan.costs]):
+        raise unknown("sub-model", label, known)
+    _writable(wanted.folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = Path(tracker.client.download_artifacts(run_id, "weights.safetensors", scratch))
+        trainer.export(trial.config, weights, label, wanted.folder)
+    _console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _chosen(tracker: Any, run_id: str, wanted: Wanted) -> str:
+    import pandas as pd
+
+    from orchestrator.report.selection import select
+
+    table = pd.DataFrame(tracker.read_csv(run_id, "sub_models.csv"))
+    for column in ("macs", "parameters", "test_acc"):
+        table[column] = table[column].astype(float)
+    return str(select(table, wanted.max_macs, wanted.max_parameters, wanted.min_accuracy)["sub_model"])
+
+
 def _report_folder(plan: Plan, options: Options) -> Path:
     return options.storage / "reports" / plan.study.name / plan.preset
 
@@ -176,36 +225,37 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
     from orchestrator.report.tables import as_markdown
     from orchestrator.report.writer import write_report as write_files
 
-    factors = tuple(factor.name for factor in plan.study.factors)
-    arms = tuple(arm.label for arm in plan.arms)
-    results = read_results(tracker, experiment, plan.base_key, factors, arms)
-    first, *others = [trial.config for trial in plan.trials]
-    common = [key for key in first if all(config[key] == first[key] for config in others)]
-    resolved = {key: str(first[key]) for key in common}
+    results = read_results(tracker, experiment, plan)
     folder = _report_folder(plan, options)
-    table = write_files(plan.study, plan.preset, plan.base, results, resolved, folder)
+    tables = write_files(plan, results, folder)
     console = _console()
-    console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
+    for table in tables:
+        console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
     for failure in results.failures:
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
+    for trial in results.unpaired:
+        console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
     for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_ui_command(options)}"):
         console.print(line, markup=False, soft_wrap=True)  # to be copied whole
 
 
 def _for_terminal(found: "Accuracies") -> Table:
-    """A row per arm, so that it fits 80 columns; the published value beneath ours."""
-    shown = Table(title="Test accuracy (%)", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    """A row per arm, so that it fits 80 columns; beneath it the published value and the difference to the baseline."""
+    title = f"Test accuracy (%) {found.title}".rstrip()
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
     shown.add_column("arm", no_wrap=True)
-    for row in found.rows:
+    for row in rows:
         shown.add_column(row, justify="right", no_wrap=True)
-    shown.add_column("n", justify="right")
     for arm in found.arms:
-        cells = [found.cells[row, arm] for row in found.rows]
-        texts = [Text(cell.text, style="bold" if cell.best else "") for cell in cells]
-        shown.add_row(arm, *texts, str(found.seeds[arm]))
+        cells = [found.cells[row, arm] for row in rows]
+        shown.add_row(arm, *(Text(cell.text, style="bold" if cell.best else "") for cell in cells))
         if found.compares:
             printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")
+        if arm in found.against:
+            differences = (f"{found.comparisons[row, arm].statistics.mean:+.2f}" for row in rows)
+            shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
     shown.caption = found.caption
     shown.caption_justify = "left"
     return shown
@@ -256,11 +306,19 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
             recorder = Recorder(tracker, plan, origin)
             console.print(f"All {len(plan.trials)} trials are finished already.")
     if recorder.finished:
+        _measure_latency(plan, trainer, options, recorder, again=bool(missing))
         _write_report(plan, options, tracker, recorder.experiment)
         recorder.attach_report(_report_folder(plan, options))
     for trial in failed:
         console.print(f"failed: {trial.label} (see the report)", markup=False)
     return 1 if failed else 0
+
+
+def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", again: bool) -> None:
+    """On the driver's machine, now that no trial runs beside it. `again` unless nothing was trained."""
+    if again:
+        place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
+        recorder.note_latency(trainer.device_name(place), trainer.latencies(plan.trials[0].config, place))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.identity import fingerprint
-from orchestrator.study import Arm, Study
+from orchestrator.study import Arm, Layout, Study
 from orchestrator.trainer import SubModelCost, Trainer
 
 
@@ -33,6 +33,7 @@ class Plan:
     """The trials of a study at one base config. `base_key` identifies the base config by content."""
 
     study: Study
+    layout: Layout
     preset: str
     base: Mapping[str, Any]
     base_key: str
@@ -54,7 +55,7 @@ def make_plan(
     preset: str,
     overrides: Mapping[str, Any],
     seeds: Sequence[int],
-    only: Iterable[tuple[str, str]] = (),
+    layout: Layout | None = None,
 ) -> Plan:
     """Resolves every arm and identifies every trial. Touches neither storage nor network.
 
@@ -64,7 +65,8 @@ def make_plan(
         UserError: a setting, factor or level that cannot be used; two arms that are the same experiment.
     """
     base = {**study.presets[preset].settings, **overrides}
-    arms = study.arms(base, only)
+    layout = layout or Layout(baseline=study.baseline)
+    arms = study.arms(base, layout)
     configs = [trainer.resolve(arm.settings) for arm in arms]
     checksum = trainer.data_checksum(configs[0])
     seen: dict[str, Arm] = {}
@@ -84,6 +86,7 @@ def make_plan(
     )
     return Plan(
         study,
+        layout,
         preset,
         base,
         base_key,

@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking.client import MlflowClient
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.tracker import ARM, BASE, FACTOR, KEY, OUTCOME, PRESET, SAID, SEED, Tracker
+from orchestrator.tracker import ARM, BASE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
 
 _SENTINEL = "ledger/updates"  # in every point; a point is written in one batch
 _METRICS_PER_BATCH, _PARAM_LIMIT = 1000, 6000
@@ -117,10 +117,12 @@ class Recorder:
         groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(["sub_model", "macs", "parameters", *groups])
+        dimensions = sorted(self._plan.costs[0].dimensions)
+        table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
         for cost in self._plan.costs:
             values = [last.get(f"{group}/{cost.label}", "") for group in groups]
-            table.writerow([cost.label, cost.macs, cost.parameters, *values])
+            place = [cost.dimensions[name] for name in dimensions]
+            table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
         return out.getvalue()
 
     def fail(self, trial: Trial, error: str, traceback: str) -> None:
@@ -134,6 +136,10 @@ class Recorder:
         """Marks runs that were cut off; they go on from their checkpoints when the study is run again."""
         for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
             self._client.set_terminated(run_id, "KILLED")
+
+    def note_latency(self, device: str, milliseconds: Mapping[str, float]) -> None:
+        """Keeps the latency of every target with the base config."""
+        self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
 
     def attach_report(self, folder: Path) -> None:
         """Copies the report into the parent run and closes it."""

@@ -1,25 +1,35 @@
 """A study: what is compared. Base settings × factors × seeds, laid out in a design."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from orchestrator.errors import UserError, unknown
+
+Design = Literal["factorial", "one-factor-at-a-time", "leave-one-out"]
+DESIGNS: tuple[Design, ...] = get_args(Design)
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that is varied: level names, each with the settings it stands for."""
+    """One thing that is varied: level names, each with the settings it stands for.
+
+    Attributes:
+        usual: the levels that a study has unless others are asked for by `--only`; None: all.
+        without: the level that leaves the thing out, for leave-one-out.
+    """
 
     name: str
     levels: Mapping[str, Mapping[str, Any]]
+    usual: tuple[str, ...] | None = None
+    without: str | None = None
 
     @classmethod
-    def of(cls, setting: str, levels: Sequence[str]) -> "Factor":
+    def of(cls, setting: str, levels: Sequence[str], usual: tuple[str, ...] | None = None) -> "Factor":
         """A factor whose levels are values of one setting of the same name."""
-        return cls(setting, {level: {setting: level} for level in levels})
+        return cls(setting, {level: {setting: level} for level in levels}, usual)
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,23 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a study's factors are combined, which levels of them, and what arms are compared with.
+
+    Attributes:
+        design: `factorial`, every combination; `one-factor-at-a-time`, the baseline and every arm that differs from it
+            in one factor; `leave-one-out`, the baseline and every arm that lacks one thing of it.
+        baseline: levels by factor. An arm is compared with the arm that has these levels and otherwise its own; the
+            two other designs need a level for every factor.
+        only: levels to keep, (factor, level) each: those of one factor add up, factors narrow each other down.
+    """
+
+    design: Design = "factorial"
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    only: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Study:
     """What is compared, at which scales, and which published numbers stand beside ours.
 
@@ -52,7 +79,10 @@ class Study:
         name: of the MLflow experiment and the report's folder.
         title: of the report.
         presets: by name; the first is the default.
-        factors: laid out in a full factorial design.
+        factors: what is varied.
+        baseline: see `Layout`.
+        facets: factors that split the report into tables of their own, since their levels do not compare: budgets.
+        curve: the facet that is an axis, over which the average accuracy is drawn.
         published: a CSV with a column per factor, `sub_model` (`avg.` for the printed average), `accuracy` in per
             cent, and `source` (`printed` or `derived`); or None.
         published_for: settings, resolved, that a result must have to stand beside the published ones.
@@ -63,34 +93,87 @@ class Study:
     title: str
     presets: Mapping[str, Preset]
     factors: tuple[Factor, ...]
+    baseline: Mapping[str, str] = field(default_factory=dict)
+    facets: tuple[str, ...] = ()
+    curve: str | None = None
     published: Path | None = None
     published_caption: str = ""
     published_for: Mapping[str, Any] = field(default_factory=dict)
 
-    def arms(self, base: Mapping[str, Any], only: Iterable[tuple[str, str]] = ()) -> list[Arm]:
-        """Every arm, or those that `only` keeps: levels of one factor add up, factors narrow each other down.
+    def check(self, layout: Layout) -> None:
+        """Refuses a layout that this study cannot have.
 
         Raises:
-            UserError: a factor or level that does not exist, or a base setting that a factor varies anyway.
+            UserError: an unknown design, factor or level; a design without the baseline that it needs.
         """
-        kept: dict[str, set[str]] = {}
+        if layout.design not in DESIGNS:
+            raise unknown("design", layout.design, DESIGNS)
+        for name, level in (*layout.only, *layout.baseline.items()):
+            self._factor(name, level)
+        if layout.design == "factorial":
+            return
+        if missing := [factor.name for factor in self.factors if factor.name not in layout.baseline]:
+            raise UserError(
+                f"--design {layout.design} needs a baseline level of every factor: add --baseline {missing[0]}=LEVEL"
+            )
+        if layout.design == "leave-one-out":
+            if kept := [factor.name for factor in self.factors if factor.without is None]:
+                raise UserError(f"--design leave-one-out: {', '.join(kept)} of this study cannot be left out")
+            for factor in self.factors:
+                if layout.baseline[factor.name] == factor.without:
+                    raise UserError(
+                        f"--design leave-one-out: the baseline lacks {factor.name}={factor.without} already; choose "
+                        "the level that has it"
+                    )
+
+    def _factor(self, name: str, level: str) -> Factor:
         by_name = {factor.name: factor for factor in self.factors}
-        for name, level in only:
-            if name not in by_name:
-                raise unknown("factor", name, by_name)
-            if level not in by_name[name].levels:
-                raise unknown(f"level of {name}", level, by_name[name].levels)
+        if name not in by_name:
+            raise unknown("factor", name, by_name)
+        if level not in by_name[name].levels:
+            raise unknown(f"level of {name}", level, by_name[name].levels)
+        return by_name[name]
+
+    def arms(self, base: Mapping[str, Any], layout: Layout) -> list[Arm]:
+        """The arms of a layout, in the order of the factors' levels.
+
+        Raises:
+            UserError: as `check`; a base setting that a factor varies anyway.
+        """
+        self.check(layout)
+        kept: dict[str, set[str]] = {}
+        for name, level in layout.only:
             kept.setdefault(name, set()).add(level)
         choices = [
-            [(factor.name, level) for level in factor.levels if level in kept.get(factor.name, factor.levels)]
+            [level for level in factor.levels if level in kept.get(factor.name, factor.usual or factor.levels)]
             for factor in self.factors
         ]
+        if layout.design != "factorial":
+            start = tuple(layout.baseline[factor.name] for factor in self.factors)
+            choices = [list(dict.fromkeys([level, *levels])) for level, levels in zip(start, choices, strict=True)]
         arms = []
         for combination in product(*choices):
+            if layout.design != "factorial" and not self._one_step(combination, start, layout.design):
+                continue
             patch: dict[str, Any] = {}
-            for name, level in combination:
-                patch |= by_name[name].levels[level]
+            for factor, level in zip(self.factors, combination, strict=True):
+                patch |= factor.levels[level]
             if overlap := sorted(patch.keys() & base.keys()):
                 raise UserError(f"{overlap[0]} is varied by this study and cannot be set: use --only to choose levels")
-            arms.append(Arm(combination, {**base, **patch}))
+            names = (factor.name for factor in self.factors)
+            arms.append(Arm(tuple(zip(names, combination, strict=True)), {**base, **patch}))
         return arms
+
+    def _one_step(self, levels: tuple[str, ...], start: tuple[str, ...], design: Design) -> bool:
+        changed = [(f, level) for f, level, usual in zip(self.factors, levels, start, strict=True) if level != usual]
+        if design == "leave-one-out" and any(level != factor.without for factor, level in changed):
+            return False
+        return len(changed) <= 1
+
+    def compared(self, levels: Mapping[str, str]) -> str:
+        """An arm's name within its table: its levels of the factors that are not facets."""
+        return " · ".join(levels[factor.name] for factor in self.factors if factor.name not in self.facets)
+
+    def facet(self, levels: Mapping[str, str]) -> str:
+        """The name of the table that an arm belongs to; empty without facets."""
+        return " · ".join(f"{name} {levels[name]}" for name in self.facets)

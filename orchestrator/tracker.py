@@ -21,6 +21,7 @@ from orchestrator.errors import UserError
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SAID = "study.preset", "study.settings"
+LATENCY = "latency.json"
 _PAGE, _REACH_SECONDS = 1000, 5
 
 

@@ -24,9 +24,10 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True)
 class SubModelCost:
-    """A target sub-model's label, forward multiply-accumulates per example, and parameters; smallest first."""
+    """A target sub-model: its label, what it keeps of every dimension, forward multiply-accumulates per example."""
 
     label: str
+    dimensions: Mapping[str, float]
     macs: int
     parameters: int
 
@@ -73,6 +74,12 @@ class Trainer(Protocol):
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         """Estimated duration of the trial alone, from steps measured here and now."""
+
+    def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        """Milliseconds that each target takes for one example, measured here and now, by label."""
+
+    def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
+        """Writes the sub-model `label` of a finished trial's weights into `folder`, to be used on its own."""
 
     def device_name(self, place: Place) -> str:
         """For the record."""

@@ -1,6 +1,8 @@
 """Table 1: slimmable networks (NS), LCS-p and SortedNet under InstanceNorm and BatchNorm, cPreResNet20, CIFAR-10.
 
 python studies/cifar_norm_ablation.py
+
+`--only` also takes the other norm policies and the rest of the family: `--only method=Independent,norm=layer`.
 """
 
 from pathlib import Path
@@ -9,15 +11,27 @@ from orchestrator.cli import main
 from orchestrator.study import Factor, Study
 from studies.image_trainer import ImageTrainer
 from studies.presets import PRESETS
+from trainers.methods import METHODS
+
+_TABLE_1 = ("NS", "LCS-p", "SortedNet")
 
 STUDY = Study(
     name="cifar_norm_ablation",
     title="SortedNet, Table 1: method × norm layer",
     presets=PRESETS,
     factors=(
-        Factor.of("method", ["NS", "LCS-p", "SortedNet"]),
-        Factor.of("norm", ["instance", "batch"]),
+        Factor.of(
+            "method",
+            ["NS", "LCS-p", "SortedNet", *(name for name in METHODS if name not in _TABLE_1)],
+            usual=_TABLE_1,
+        ),
+        Factor.of(
+            "norm",
+            ["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"],
+            usual=("instance", "batch"),
+        ),
     ),
+    baseline={"method": "NS"},
     published=Path(__file__).parent / "published" / "sortednet_table1.csv",
     published_for={"dataset": "cifar10", "network": "cpreresnet20"},
     published_caption=(

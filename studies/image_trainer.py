@@ -15,8 +15,9 @@ from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.errors import ConfigError, DataError
+from trainers.export import export
 from trainers.loop import fit
-from trainers.timing import expected_trial, trial_seconds
+from trainers.timing import expected_trial, latency, trial_seconds
 
 _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 
@@ -44,7 +45,10 @@ class ImageTrainer:
     def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
         resolved = TrialConfig.from_dict(config)
         costs = target_costs(resolved.network, resolved.dataset, resolved.lattice)
-        return [SubModelCost(label, cost.macs, cost.parameters) for label, cost in costs.items()]
+        return [
+            SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
+            for target in resolved.lattice
+        ]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
         work = expected_trial(TrialConfig.from_dict(config))
@@ -52,6 +56,13 @@ class ImageTrainer:
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
+
+    def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        found = latency(TrialConfig.from_dict(config), _on(place))
+        return {target.label: 1000 * seconds for target, seconds in found.items()}
+
+    def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
+        export(TrialConfig.from_dict(config), weights, label, folder)
 
     def device_name(self, place: Place) -> str:
         device = _on(place)

@@ -7,6 +7,9 @@ Rate .3: 33.7 %; batch 8: 35.3 % after 193 s instead of 150 s; batch 32 with 70,
 momentum and weight decay stay the published ones.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from orchestrator.study import Preset
 
 QUICK = Preset(
@@ -44,3 +47,32 @@ PAPER = Preset(
     about="the published recipe: 78,200 updates of batch 128, warm-up and cosine per epoch of 200; needs a GPU",
 )
 PRESETS = {"quick": QUICK, "smoke": SMOKE, "paper": PAPER}
+
+
+def scaled(
+    updates: int,
+    seeds: int,
+    common: Mapping[str, Any] | None = None,
+    quick: Mapping[str, Any] | None = None,
+    smoke: Mapping[str, Any] | None = None,
+    varied: tuple[str, ...] = (),
+) -> dict[str, Preset]:
+    """The three presets for a study of many arms.
+
+    Args:
+        updates, seeds: of `quick`, instead of Table 1's.
+        common: settings of all three; `quick` and `smoke` of these two, over them.
+        varied: settings that the study's factors vary and no preset may fix.
+    """
+    patches: dict[str, Mapping[str, Any]] = {
+        "quick": {"updates": updates, **(quick or {})},
+        "smoke": {"updates": 60, "evaluations": 2, **(smoke or {})},
+    }
+    made = {}
+    for name, preset in PRESETS.items():
+        settings = {**preset.settings, **(common or {}), **patches.get(name, {})}
+        for setting in varied:
+            settings.pop(setting, None)
+        count = {"quick": seeds, "smoke": 1}.get(name, preset.seeds)
+        made[name] = Preset(settings, count, preset.about)
+    return made

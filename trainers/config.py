@@ -109,7 +109,8 @@ class Settings:
     Fields as in `TrialConfig`, but: `method` stands for sampler, objective, sharing, accumulation, distillation and
     affine, each of which overrides it when given. `updates` and `equalize` give the budget: as many optimizer steps
     (`updates`), or the passes or multiply-accumulates that training *every* target in each of that many steps would
-    take, which is what a slimmable network (NS) uses. None stands for the data set's usual augmentation.
+    take, which is what a slimmable network (NS) uses; `budget_scale` multiplies it. None stands for the data set's
+    usual augmentation.
     """
 
     dataset: str = "cifar10"
@@ -137,6 +138,7 @@ class Settings:
     crop_padding: int | None = None
     flip: bool | None = None
     updates: int = 78_200
+    budget_scale: float = 1.0
     equalize: str = "updates"
     evaluations: int = 20
 
@@ -154,6 +156,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "schedule_stages": (0, 1_000_000),
     "crop_padding": (0, 64),
     "updates": (1, 1 << 40),
+    "budget_scale": (1e-6, 1e6),
     "evaluations": (1, 100_000),
 }
 
@@ -241,12 +244,13 @@ def resolve(given: Mapping[str, Any]) -> TrialConfig:
 
 
 def _budget(said: Settings, lattice: Lattice) -> int:
+    updates = max(1, round(said.updates * said.budget_scale))
     if said.equalize == "updates":
-        return said.updates
+        return updates
     if said.equalize == "passes":
-        return said.updates * len(lattice)
+        return updates * len(lattice)
     macs = sum(cost.macs for cost in target_costs(said.network, said.dataset, lattice).values())
-    return said.updates * said.batch_size * macs
+    return updates * said.batch_size * macs
 
 
 def _check_depths(said: Settings) -> None:

@@ -1,5 +1,6 @@
 """What a trial will take, before it starts: updates, passes and multiply-accumulates expected, seconds from a probe."""
 
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from trainers.nested.norms import prefers_channels_last
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 
-_REPEATS = 3
+_REPEATS, _LATENCY_REPEATS = 3, 9
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
 _TIMED = 8  # sub-models at most; the others take the time of their nearest in multiply-accumulates
 
@@ -123,3 +124,20 @@ def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -
     training += work.forwards * seconds(config.lattice.largest) / 3
     evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.batch_size
     return training + config.evaluations * evaluation
+
+
+def latency(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
+    """Seconds that each target, extracted, takes for one example in fp32, the median of several."""
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    example = torch.zeros(1, *dataset(config.dataset).shape, device=device)
+    found = {}
+    for target in config.lattice:
+        network = nested.extract(target).eval().to(device)
+        times = []
+        with torch.inference_mode():
+            for _ in range(_LATENCY_REPEATS + 2):
+                started = time.perf_counter()
+                network(example).sum().item()
+                times.append(time.perf_counter() - started)
+        found[target] = statistics.median(times[2:])
+    return found

@@ -1,5 +1,8 @@
-"""Plotly figures of a study: accuracy over cost, accuracy over training."""
+"""Plotly figures of a study: accuracy over cost, over training, over budgets, and over a lattice."""
 
+from itertools import combinations, pairwise
+
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
@@ -8,6 +11,7 @@ from orchestrator.report.results import Results
 
 _PALETTE = qualitative.Safe  # told apart by colour-blind readers
 _DASHES = ("solid", "dot", "dash", "dashdot")
+_MOST_PANELS = 4
 
 
 def _styles(results: Results) -> dict[str, dict[str, str]]:
@@ -47,7 +51,7 @@ def accuracy_over_macs(results: Results) -> go.Figure:
 
 def accuracy_over_updates(results: Results) -> go.Figure:
     """Mean accuracy over gradient updates, a panel per sub-model, a line per arm."""
-    panels = results.sub_models[::-1]
+    panels = _panels(results.sub_models)
     figure = make_subplots(
         rows=(len(panels) + 1) // 2, cols=2, subplot_titles=panels, shared_xaxes=True, vertical_spacing=0.09
     )
@@ -72,6 +76,97 @@ def accuracy_over_updates(results: Results) -> go.Figure:
     figure.update_yaxes(title_text="test accuracy (%)", col=1)
     figure.update_layout(height=320 * ((len(panels) + 1) // 2))
     return _tidied(figure)
+
+
+def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
+    """The largest first; of many, some from the largest to the smallest."""
+    count = min(len(sub_models), _MOST_PANELS)
+    last = len(sub_models) - 1
+    return tuple(sub_models[last - round(place * last / max(1, count - 1))] for place in range(count))
+
+
+def accuracy_over_lattice(results: Results) -> go.Figure:
+    """A heat map per arm over two dimensions of the sub-models: mean final accuracy of every one."""
+    across, down = results.dimensions[-1], results.dimensions[0]
+    figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=results.arms, vertical_spacing=0.12)
+    accuracies = results.frame["test_acc"]
+    for index, arm in enumerate(results.arms):
+        rows = results.frame[results.frame["arm"] == arm]
+        grid = rows.pivot_table(index=down, columns=across, values="test_acc", aggfunc="mean")
+        figure.add_heatmap(
+            x=[f"{value:g}" for value in grid.columns],
+            y=[f"{value:g}" for value in grid.index],
+            z=grid.to_numpy(),
+            texttemplate="%{z:.1f}",
+            zmin=float(accuracies.min()),
+            zmax=float(accuracies.max()),
+            colorscale="Viridis",
+            colorbar={"title": "%"},
+            showscale=index == 0,
+            hovertemplate=f"{across} %{{x}}, {down} %{{y}}: %{{z:.2f}} %<extra></extra>",
+            row=index + 1,
+            col=1,
+        )
+    figure.update_xaxes(title_text=across, type="category")
+    figure.update_yaxes(title_text=down, type="category")
+    figure.update_layout(height=80 + 420 * len(results.arms))
+    return _tidied(figure)
+
+
+def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -> pd.DataFrame:
+    """Average accuracy over all sub-models: `panel`, `arm`, `level` of the axis, `budget` in the equalised unit,
+    `mean`, `sd`, `n`."""
+    frame = results.frame
+    panel = frame[list(others)].agg(" · ".join, axis=1) if others else pd.Series("", index=frame.index)
+    averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)["test_acc"].mean()
+    over_seeds = averages.groupby(["panel", "arm", axis], sort=False).agg(["mean", "std", "count"]).reset_index()
+    return over_seeds.rename(columns={axis: "level", "std": "sd", "count": "n"})
+
+
+def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) -> go.Figure:
+    """Average accuracy over the budget, a panel per kind of budget, a line per arm, bars of one SD over seeds."""
+    panels = list(dict.fromkeys(averages["panel"]))
+    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=panels, shared_yaxes=True)
+    styles = _styles(results)
+    for index, panel in enumerate(panels):
+        for arm in results.arms:
+            rows = averages[(averages["panel"] == panel) & (averages["arm"] == arm)]
+            figure.add_scatter(
+                x=rows["level"],
+                y=rows["mean"],
+                error_y={"type": "data", "array": rows["sd"], "visible": bool((rows["n"] > 1).all())},
+                name=arm,
+                legendgroup=arm,
+                showlegend=index == 0,
+                mode="lines+markers",
+                line=styles[arm],
+                row=1,
+                col=index + 1,
+            )
+    figure.update_xaxes(title_text=axis, type="category")
+    figure.update_yaxes(title_text="average test accuracy (%)", col=1)
+    figure.update_layout(height=440)
+    return _tidied(figure)
+
+
+def crossings(averages: pd.DataFrame) -> list[str]:
+    """Where the lines of two arms cross between neighbouring budgets, one sentence each."""
+    lines: dict[str, dict[str, dict[str, float]]] = {}
+    for point in averages.to_dict("records"):
+        lines.setdefault(str(point["panel"]), {}).setdefault(str(point["arm"]), {})[str(point["level"])] = point["mean"]
+    found = []
+    for panel, arms in lines.items():
+        where = f"{panel}: " if panel else ""
+        for one, other in combinations(arms, 2):
+            lead = [(level, mean - arms[other][level]) for level, mean in arms[one].items() if level in arms[other]]
+            for (low, before), (high, after) in pairwise(lead):
+                if before * after < 0:
+                    ahead, behind = (one, other) if after > 0 else (other, one)
+                    found.append(
+                        f"{where}{ahead} overtakes {behind} between {low} and {high} "
+                        f"({abs(before):.2f} points behind, then {abs(after):.2f} ahead)"
+                    )
+    return found
 
 
 def _tidied(figure: go.Figure) -> go.Figure:

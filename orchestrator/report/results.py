@@ -1,13 +1,15 @@
 """The tidy frame of a study: one row per trial × sub-model, read from the tracker alone."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from orchestrator.errors import UserError
-from orchestrator.tracker import ARM, FACTOR, OUTCOME, SEED, TrackedTrial, Tracker
+from orchestrator.plan import Plan
+from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker
 
 _UNITS = ("updates", "passes", "samples", "macs")
 
@@ -22,63 +24,104 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """Milliseconds of every sub-model for one example, and where they were measured."""
+
+    device: str
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything a report shows.
 
     Attributes:
-        frame: a row per finished trial × sub-model: `arm`, a column per factor, `seed`, `sub_model`, `macs`,
-            `parameters`, every metric of the last evaluation (`test_acc` in per cent), `total_…` per ledger unit.
-        curves: a row per finished trial × evaluation × sub-model: `arm`, `seed`, `step`, `sub_model`, `test_acc`.
+        frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor, `seed`, `sub_model`, a column
+            per dimension, `macs`, `parameters`, every metric of the last evaluation (`test_acc` in per cent),
+            `total_…` per ledger unit.
+        curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
+            `test_acc`.
+        facets: the tables; one nameless without.
         arms, sub_models: in the order of the study, and smallest first.
+        dimensions: of the sub-models.
+        against: the arm that each arm is compared with, by arm; none for a baseline.
+        unpaired: trials left out, since some arm of their table lacks their seed.
         failures: trials that raised or were lost.
         unfinished: number of trials that run or were interrupted.
+        latency: of the sub-models, if measured.
         about: what is common to all: settings, checksum, versions.
     """
 
     frame: pd.DataFrame
     curves: pd.DataFrame
-    factors: tuple[str, ...]
+    facets: tuple[str, ...]
     arms: tuple[str, ...]
     sub_models: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    against: dict[str, str]
+    unpaired: tuple[str, ...]
     failures: tuple[Failure, ...]
     unfinished: int
+    latency: Latency | None
     about: dict[str, str]
 
+    def of(self, facet: str) -> "Results":
+        """One table's part."""
+        frame = self.frame[self.frame["facet"] == facet]
+        present = set(frame["arm"])
+        return replace(
+            self,
+            frame=frame,
+            curves=self.curves[self.curves["facet"] == facet],
+            facets=(facet,),
+            arms=tuple(arm for arm in self.arms if arm in present),
+            against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
+        )
 
-def read_results(
-    tracker: Tracker, experiment: str, base_key: str, factors: tuple[str, ...], order: tuple[str, ...]
-) -> Results:
-    """Reads the trials of one base config; `order` lists the arms that are wanted, as the table shall show them.
+
+def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
+    """Reads the trials of a plan's arms.
 
     Raises:
-        UserError: nothing finished yet, or the trials do not spend the same budget.
+        UserError: nothing finished yet, the trials of one table do not spend the same budget, or no seed is common to
+            all its arms.
     """
-    trials = [trial for trial in tracker.trials(experiment, base_key) if trial.tags[ARM] in order]
+    order = [arm.label for arm in plan.arms]
+    trials = [trial for trial in tracker.trials(experiment, plan.base_key) if trial.tags[ARM] in order]
+    trials.sort(key=lambda trial: (order.index(trial.tags[ARM]), int(trial.tags[SEED])))
     finished = [trial for trial in trials if trial.status == "FINISHED"]
     if not finished:
         raise UserError(f"nothing has finished yet ({len(trials)} trials started): run the study first")
-    _refuse_unequal_budgets(finished)
+    facet_of = {arm.label: plan.study.facet(dict(arm.levels)) for arm in plan.arms}
+    facets = tuple(dict.fromkeys(facet_of[trial.tags[ARM]] for trial in finished))
+    unpaired: list[str] = []
+    for facet in facets:
+        inside = [trial for trial in finished if facet_of[trial.tags[ARM]] == facet]
+        _refuse_unequal_budgets(inside)
+        unpaired += _without_partner(inside)
+    finished = [trial for trial in finished if _name(trial) not in unpaired]
+    names = {arm.label: plan.study.compared(dict(arm.levels)) for arm in plan.arms}
     rows: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for trial in finished:
-        who = {"arm": trial.tags[ARM], "seed": int(trial.tags[SEED])}
-        levels = {name: trial.tags.get(f"{FACTOR}{name}", "") for name in factors}
+        label = trial.tags[ARM]
+        who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
+        levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
         totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
         common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
         for row in tracker.read_csv(trial.run_id, "sub_models.csv"):
-            label = row.pop("sub_model")
-            rows.append({**common, "sub_model": label, **{k: _number(v) for k, v in row.items()}, **totals})
+            sub_model = row.pop("sub_model")
+            rows.append({**common, "sub_model": sub_model, **{k: _number(v) for k, v in row.items()}, **totals})
         history = tracker.read_json(trial.run_id, "history.json") or {"points": []}
         for point in history["points"]:
             for name, value in point["metrics"].items():
-                group, _, label = name.partition("/")
+                group, _, sub_model = name.partition("/")
                 if group == "test_acc":
-                    points.append({**who, "step": point["step"], "sub_model": label, "test_acc": value})
+                    points.append({**who, "step": point["step"], "sub_model": sub_model, "test_acc": value})
     frame = pd.DataFrame(rows)
-    sub_models = frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]
     failures = tuple(
         Failure(
-            f"{trial.tags[ARM]} · seed {trial.tags[SEED]}",
+            _name(trial),
             trial.tags.get("error", ""),
             str(tracker.read_text(trial.run_id, "traceback.txt") or ""),
         )
@@ -87,23 +130,62 @@ def read_results(
     )
     tags = finished[0].tags
     about = {name: tags[name] for name in sorted(tags) if name.startswith(("version.", "git.", "data.", "device"))}
+    present = set(frame["arm"])
     return Results(
         frame=frame,
-        curves=pd.DataFrame(points, columns=["arm", "seed", "step", "sub_model", "test_acc"]),
-        factors=factors,
-        arms=tuple(arm for arm in order if arm in set(frame["arm"])),
-        sub_models=tuple(sub_models),
+        curves=pd.DataFrame(points, columns=["facet", "arm", "seed", "step", "sub_model", "test_acc"]),
+        facets=facets,
+        arms=tuple(dict.fromkeys(names[label] for label in order if names[label] in present)),
+        sub_models=tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]),
+        dimensions=tuple(sorted(plan.costs[0].dimensions)),
+        against=_against(plan),
+        unpaired=tuple(unpaired),
         failures=failures,
         unfinished=sum(trial.status not in ("FINISHED", "FAILED") for trial in trials),
+        latency=_latency(tracker, experiment, plan),
         about=about,
     )
 
 
-def _refuse_unequal_budgets(trials: list[TrackedTrial]) -> None:
+def _against(plan: Plan) -> dict[str, str]:
+    """The arm with the baseline's levels and otherwise an arm's own, by arm."""
+    pairs = {}
+    for arm in plan.arms:
+        levels = dict(arm.levels)
+        baseline = levels | {name: level for name, level in plan.layout.baseline.items() if name in levels}
+        mine, other = plan.study.compared(levels), plan.study.compared(baseline)
+        if plan.layout.baseline and mine != other:
+            pairs[mine] = other
+    return pairs
+
+
+def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
+    parent = tracker.parent(experiment, plan.base_key)
+    kept = None if parent is None else tracker.read_json(parent.info.run_id, LATENCY)
+    return None if kept is None else Latency(kept["device"], kept["milliseconds"])
+
+
+def _name(trial: TrackedTrial) -> str:
+    return f"{trial.tags[ARM]} · seed {trial.tags[SEED]}"
+
+
+def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
+    """The trials whose seed some other arm lacks."""
+    seeds: dict[str, set[str]] = {}
+    for trial in trials:
+        seeds.setdefault(trial.tags[ARM], set()).add(trial.tags[SEED])
+    shared = set.intersection(*seeds.values())
+    if not shared:
+        listed = "; ".join(f"{arm}: {', '.join(sorted(has))}" for arm, has in seeds.items())
+        raise UserError(f"no seed is common to these arms, so they cannot stand in one table (seeds {listed})")
+    return [_name(trial) for trial in trials if trial.tags[SEED] not in shared]
+
+
+def _refuse_unequal_budgets(trials: Sequence[TrackedTrial]) -> None:
     budgets: dict[tuple[str, str], list[str]] = {}
     for trial in trials:
         budget = (trial.params.get("budget_unit", ""), trial.params.get("budget", ""))
-        budgets.setdefault(budget, []).append(f"{trial.tags[ARM]} · seed {trial.tags[SEED]}")
+        budgets.setdefault(budget, []).append(_name(trial))
     if len(budgets) > 1:
         listed = "; ".join(f"{amount} {unit}: {', '.join(who)}" for (unit, amount), who in budgets.items())
         raise UserError(f"these trials have unequal budgets and cannot stand in one table: {listed}")

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 
 import pandas as pd
 
 from orchestrator.report.results import Results
+from orchestrator.report.statistics import LEVEL, Paired, holm, inseparable_from_best, paired, sortedness
 
 AVERAGE = "avg."
 LEDGER_ROWS = (
@@ -15,6 +17,7 @@ LEDGER_ROWS = (
     ("total_macs", "training MACs (forward)"),
     ("seconds", "seconds"),
 )
+_MOST_ROWS = 12  # sub-models; of larger lattices some stand for all
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,68 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows are sub-models (largest first) and the average; columns are arms."""
+class Comparison:
+    """An arm minus its baseline on one row, and the p adjusted over all comparisons of the table."""
 
+    statistics: Paired
+    adjusted_p: float | None
+
+    @property
+    def text(self) -> str:
+        """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90`, or the difference alone."""
+        found = self.statistics
+        text = f"{found.mean + 0.0:+.2f}".replace("-0.00", "+0.00")
+        if found.low is not None and found.high is not None:
+            text += f" [{found.low:+.2f}, {found.high:+.2f}]"
+        if found.p is not None and self.adjusted_p is not None:
+            text += f", p {_p(found.p)} → {_p(self.adjusted_p)}"
+        return text if found.effect is None else f"{text}, d {found.effect:.2f}"
+
+
+def _p(value: float) -> str:
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows are sub-models (largest first) and the average; columns are arms.
+
+    Attributes:
+        title: of one of several tables; else empty.
+        comparisons: by row and arm, for arms that have a baseline.
+        against: the baseline of each such arm.
+        sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
+        milliseconds: by row, if measured.
+    """
+
+    title: str
     arms: tuple[str, ...]
     rows: tuple[str, ...]
     macs: Mapping[str, int]
+    milliseconds: Mapping[str, float]
     cells: Mapping[tuple[str, str], Cell]
+    comparisons: Mapping[tuple[str, str], Comparison]
+    against: Mapping[str, str]
+    sorted: Mapping[str, str]
     updates: Mapping[tuple[str, str], float]
     totals: Mapping[str, Mapping[str, float]]
-    seeds: Mapping[str, int]
+    seeds: int
     caption: str
     compares: bool
+
+    @property
+    def comparison_caption(self) -> str:
+        """What the comparisons are and how they were corrected."""
+        baselines = ", ".join(dict.fromkeys(self.against.values()))
+        text = f"Differences to the baseline ({baselines}) in percentage points, paired by seed"
+        if self.seeds == 1:
+            return f"{text}; one seed, so nothing is known of their spread."
+        test = "exact sign-flip test" if 5 <= self.seeds <= 20 else "paired t-test"
+        return (
+            f"{text}, with the 95 % t-interval, the p of the {test} and after Holm's correction over the "
+            f"{len(self.comparisons)} comparisons of this table, and Cohen's d for paired samples; n = {self.seeds}. "
+            "Where all differences are the same, no spread is known."
+        )
 
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -68,51 +121,111 @@ def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], 
 
 
 def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float, bool]], caption: str) -> Table:
-    """The table of final test accuracies. The best of each row is marked, to the printed two decimals."""
+    """The table of final test accuracies of one facet's results."""
     frame = results.frame
-    rows = (*reversed(results.sub_models), AVERAGE)
+    shown = _shown(results.sub_models)
+    rows = (*reversed(shown), AVERAGE)
     averages = frame.groupby(["arm", "seed"], as_index=False)["test_acc"].mean().assign(sub_model=AVERAGE)
     values = pd.concat([frame[["arm", "seed", "sub_model", "test_acc"]], averages])
-    stats = values.groupby(["sub_model", "arm"])["test_acc"].agg(["mean", "std", "count"])
+    by_seed = {
+        (row, arm): dict(zip(part["seed"].astype(int), part["test_acc"].astype(float), strict=True))
+        for (row, arm), part in values.groupby(["sub_model", "arm"])
+    }
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
-        means = {arm: float(stats.loc[(row, arm), "mean"]) for arm in results.arms}
-        top = max(round(mean, 2) for mean in means.values())
-        for arm, mean in means.items():
-            n = int(stats.loc[(row, arm), "count"])
-            sd = float(stats.loc[(row, arm), "std"]) if n > 1 else None
+        best = inseparable_from_best({arm: by_seed[row, arm] for arm in results.arms})
+        for arm in results.arms:
+            accuracies = list(by_seed[row, arm].values())
+            sd = stdev(accuracies) if len(accuracies) > 1 else None
             printed, derived = published.get((arm, row), (None, False))
-            cells[row, arm] = Cell(mean, sd, n, round(mean, 2) == top, printed, derived)
-    macs = frame.groupby("sub_model")["macs"].first()
-    updates = {
-        (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]["updates"].mean())
-        for arm in results.arms
-        for row in results.sub_models
+            cells[row, arm] = Cell(mean(accuracies), sd, len(accuracies), arm in best, printed, derived)
+    found = {
+        (row, arm): paired([value - by_seed[row, other][seed] for seed, value in by_seed[row, arm].items()])
+        for row in rows
+        for arm, other in results.against.items()
     }
-    totals = {
-        arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS} for arm in results.arms
-    }
+    adjusted = holm({key: each.p for key, each in found.items() if each.p is not None})
+    costs = frame.groupby("sub_model")["macs"].first()
+    first = cells[rows[0], results.arms[0]].n
     return Table(
+        title=results.facets[0],
         arms=results.arms,
         rows=rows,
-        macs={row: int(macs[row]) for row in results.sub_models},
+        macs={row: int(costs[row]) for row in shown},
+        milliseconds={} if results.latency is None else results.latency.milliseconds,
         cells=cells,
-        updates=updates,
-        totals=totals,
-        seeds={arm: int(frame[frame["arm"] == arm]["seed"].nunique()) for arm in results.arms},
-        caption=caption,
+        comparisons={key: Comparison(each, adjusted.get(key)) for key, each in found.items()},
+        against=results.against,
+        sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions) for arm in results.arms},
+        updates={
+            (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]["updates"].mean())
+            for arm in results.arms
+            for row in shown
+        },
+        totals={
+            arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS}
+            for arm in results.arms
+        },
+        seeds=first,
+        caption=f"{caption} {_bold_rule(first)}{_left_out(results.sub_models, shown)}",
         compares=any(cell.published is not None for cell in cells.values()),
     )
 
 
+def _shown(sub_models: tuple[str, ...]) -> tuple[str, ...]:
+    if len(sub_models) <= _MOST_ROWS:
+        return sub_models
+    last = len(sub_models) - 1
+    return tuple(sub_models[round(place * last / (_MOST_ROWS - 1))] for place in range(_MOST_ROWS))
+
+
+def _left_out(sub_models: tuple[str, ...], shown: tuple[str, ...]) -> str:
+    if len(shown) == len(sub_models):
+        return ""
+    return f" {len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
+
+
+def _bold_rule(seeds: int) -> str:
+    if seeds == 1:
+        return "Bold: the highest of each row; one seed, so no spread is known and nothing is separated."
+    return (
+        f"Mean ± SD over n = {seeds} seeds. Bold: the highest mean of each row and every arm not separated from it by "
+        f"paired t-tests (Holm over the row, level {LEVEL})."
+    )
+
+
+def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:
+    found = []
+    for _, trial in frame.groupby("seed"):
+        points = [tuple(map(float, point)) for point in trial[list(dimensions)].to_numpy()]
+        found.append(sortedness(list(zip(points, trial["test_acc"].astype(float), strict=True))))
+    known = [each for each in found if each is not None]
+    if not known:
+        return "–"
+    share, shortfall = (
+        sum(values) / len(known) for values in zip(*((k.share, k.shortfall) for k in known), strict=True)
+    )
+    return f"{100 * share:.0f} % ({shortfall:.2f})"
+
+
 def as_markdown(table: Table) -> str:
-    """GitHub Markdown: the table, the comparison with the published numbers, the ledger."""
-    grid = [["sub-model", "MACs", *table.arms]]
+    """GitHub Markdown: the table, the comparisons, the published numbers, the ledger."""
+    timed = bool(table.milliseconds)
+    grid = [["sub-model", "MACs", *(["ms"] if timed else []), *table.arms]]
     for row in table.rows:
         cells = [table.cells[row, arm] for arm in table.arms]
-        grid.append([row, _macs(table, row), *(f"**{cell.text}**" if cell.best else cell.text for cell in cells)])
-    grid.append(["n (seeds)", "", *(str(table.seeds[arm]) for arm in table.arms)])
-    parts = [_grid(grid), table.caption]
+        latency = [latency_text(table, row)] if timed else []
+        texts = (f"**{cell.text}**" if cell.best else cell.text for cell in cells)
+        grid.append([row, macs_text(table, row), *latency, *texts])
+    blank = ["", *([""] if timed else [])]
+    grid.append(["sorted pairs (shortfall)", *blank, *(table.sorted[arm] for arm in table.arms)])
+    parts = [f"## {table.title}"] if table.title else []
+    parts += [_grid(grid), table.caption]
+    if table.comparisons:
+        differing = [arm for arm in table.arms if arm in table.against]
+        against = [["sub-model", *(f"{arm} − {table.against[arm]}" for arm in differing)]]
+        against += [[row, *(table.comparisons[row, arm].text for arm in differing)] for row in table.rows]
+        parts += [_grid(against), table.comparison_caption]
     if table.compares:
         beside = [["sub-model", *table.arms]]
         beside += [[row, *(table.cells[row, arm].published_text for arm in table.arms)] for row in table.rows]
@@ -130,8 +243,14 @@ def ledger_text(name: str, value: float) -> str:
     return f"{value:.3e}" if name == "total_macs" else f"{value:,.0f}"
 
 
-def _macs(table: Table, row: str) -> str:
+def macs_text(table: Table, row: str) -> str:
+    """Multiply-accumulates of a row's sub-model; empty for the average."""
     return f"{table.macs[row] / 1e6:.3f} M" if row in table.macs else ""
+
+
+def latency_text(table: Table, row: str) -> str:
+    """Milliseconds of a row's sub-model; empty where not measured."""
+    return f"{table.milliseconds[row]:.2f}" if row in table.milliseconds else ""
 
 
 def _grid(rows: Sequence[Sequence[str]]) -> str:
@@ -144,24 +263,33 @@ _LATEX = str.maketrans(
     {
         "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "·": r"$\cdot$", "±": r"$\pm$", "×": r"$\times$",
-        "–": "--", "−": "$-$", "†": r"$\dagger$", "Θ": r"$\Theta$",
+        "–": "--", "−": "$-$", "†": r"$\dagger$", "Θ": r"$\Theta$", "→": r"$\rightarrow$",
+        "½": r"$\frac12$", "¼": r"$\frac14$", "<": r"$<$", ">": r"$>$",
     }
 )  # fmt: skip
 
 
-def as_latex(table: Table) -> str:
-    """A document that compiles on its own (booktabs); the tabular can be cut out of it."""
-    columns = "lr" + "r" * len(table.arms)
+def as_latex(tables: Sequence[Table]) -> str:
+    """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it."""
     lines = [
         r"\documentclass{article}",
         r"\usepackage[T1]{fontenc}",
         r"\usepackage[utf8]{inputenc}",
-        r"\usepackage{booktabs}",
+        r"\usepackage{booktabs,graphicx}",
         r"\usepackage[landscape,margin=1.5cm]{geometry}",
         r"\begin{document}",
+    ]
+    for table in tables:
+        lines += _latex_table(table)
+    return "\n".join([*lines, r"\end{document}"]) + "\n"
+
+
+def _latex_table(table: Table) -> list[str]:
+    lines = [
         r"\begin{table}",
         r"\centering\small",
-        rf"\begin{{tabular}}{{{columns}}}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{lr{'r' * len(table.arms)}}}",
         r"\toprule",
         " & ".join(["sub-model", "MACs", *(arm.translate(_LATEX) for arm in table.arms)]) + r" \\",
         r"\midrule",
@@ -172,12 +300,11 @@ def as_latex(table: Table) -> str:
         cells = [table.cells[row, arm] for arm in table.arms]
         texts = [rf"\textbf{{{cell.mean:.2f}}}" if cell.best else f"{cell.mean:.2f}" for cell in cells]
         spread = [rf" $\pm$ {cell.sd:.2f}" if cell.sd is not None else "" for cell in cells]
-        line = [row.translate(_LATEX), _macs(table, row), *(a + b for a, b in zip(texts, spread, strict=True))]
+        line = [row.translate(_LATEX), macs_text(table, row), *(a + b for a, b in zip(texts, spread, strict=True))]
         lines.append(" & ".join(line) + r" \\")
         if any(cell.published is not None for cell in cells):
             paper = ["", r"\emph{published}", *(cell.published_text.translate(_LATEX) for cell in cells)]
             lines.append(" & ".join(paper) + r" \\")
-    lines.append(" & ".join(["$n$ (seeds)", "", *(str(table.seeds[arm]) for arm in table.arms)]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{table.caption.translate(_LATEX)}}}"]
-    lines += [r"\end{table}", r"\end{document}"]
-    return "\n".join(lines) + "\n"
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    title = f"{table.title}. " if table.title else ""
+    return [*lines, rf"\caption{{{(title + table.caption).translate(_LATEX)}}}", r"\end{table}"]

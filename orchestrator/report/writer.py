@@ -1,89 +1,139 @@
 """Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from orchestrator.report.figures import accuracy_over_macs, accuracy_over_updates
+from orchestrator.plan import Plan
+from orchestrator.report import figures
 from orchestrator.report.results import Results
+from orchestrator.report.selection import pareto
 from orchestrator.report.tables import (
     LEDGER_ROWS,
     Table,
     as_latex,
     as_markdown,
+    latency_text,
     ledger_text,
+    macs_text,
     make_table,
     read_published,
 )
-from orchestrator.study import Study
 
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
 
 
-def write_report(
-    study: Study, preset: str, settings: Mapping[str, Any], results: Results, resolved: Mapping[str, str], folder: Path
-) -> Table:
-    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the table.
-
-    Args:
-        settings: the base settings, as said.
-        resolved: the params of a finished trial: dataset, budget and the like, explicit.
-    """
-    comparable = all(resolved.get(name) == value for name, value in study.published_for.items())
-    published = read_published(study.published, results.factors) if study.published and comparable else {}
-    unit, amount = resolved.get("budget_unit", "updates"), int(resolved.get("budget", 0))
-    budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
-    lead = (
-        f"{resolved.get('network')} on {resolved.get('dataset')}, preset {preset}: every arm gets {budget} "
-        f"{_READINGS.get(unit, unit)}, batch {resolved.get('batch_size')}, {resolved.get('precision')}."
-    )
-    most, least = int(results.frame.groupby("arm")["seed"].nunique().max()), _fewest(results)
-    seeds = f"{most}" if most == least else f"{least} to {most}"
-    spread = "one seed, so no spread is known" if most == 1 else f"mean ± SD over n = {seeds} seeds"
-    caption = f"{lead} Final test accuracy in per cent, {spread}; the highest mean of each row is bold."
-    if published:
-        caption += f" {study.published_caption}"
-    table = make_table(results, published, caption)
+def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
+    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet."""
+    study = plan.study
+    tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
+    shown = _figures(plan, results)
+    crossings = _crossings(plan, results)
+    best = _pareto(results)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "table.md").write_text(f"# {study.title}\n\n{as_markdown(table)}")
-    (folder / "table.tex").write_text(as_latex(table))
+    parts = [f"# {study.title}", *(as_markdown(table) for table in tables)]
+    if study.curve:
+        parts += ["Crossings of the means over budgets:", "\n".join(f"- {line}" for line in crossings) or "None."]
+    (folder / "table.md").write_text("\n\n".join([*parts, _notes(results)]).rstrip() + "\n")
+    (folder / "table.tex").write_text(as_latex(tables))
     results.frame.to_csv(folder / "results.csv", index=False)
     environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
-    about = {**results.about, "settings": json.dumps(dict(settings)), "resolved": json.dumps(dict(resolved))}
+    about = {**results.about, "settings": json.dumps(dict(plan.base)), "resolved": json.dumps(_common(plan))}
     page = environment.get_template("page.html").render(
         title=study.title,
-        lead=lead,
-        incomplete=_incomplete(results),
-        table=table,
+        lead=f"Preset {plan.preset}, {plan.layout.design} design.",
+        notes=_notes(results),
+        tables=tables,
         ledger_rows=LEDGER_ROWS,
         ledger_text=ledger_text,
+        macs_text=macs_text,
+        latency_text=latency_text,
+        figures=[(title, _embedded(figure)) for title, figure in shown.items()],
+        has_curve=bool(study.curve),
+        crossings=crossings,
+        pareto=best.to_dict("records"),
+        latency=results.latency,
         failures=results.failures,
         about=sorted(about.items()),
         plotly_js=Markup(get_plotlyjs()),
-        over_macs=_embedded(accuracy_over_macs(results)),
-        over_updates=_embedded(accuracy_over_updates(results)),
     )
     (folder / "index.html").write_text(page)
-    return table
+    return tables
 
 
-def _fewest(results: Results) -> int:
-    return int(results.frame.groupby("arm")["seed"].nunique().min())
+def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
+    """What the resolved configs of all arms, or of one facet's, agree on."""
+    first, *others = [
+        trial.config for trial in plan.trials if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
+    ]
+    return {key: str(first[key]) for key in first if all(config[key] == first[key] for config in others)}
 
 
-def _incomplete(results: Results) -> str:
+def _table(plan: Plan, results: Results, facet: str) -> Table:
+    study, common = plan.study, _common(plan, facet)
+    comparable = all(common.get(name) == value for name, value in study.published_for.items())
+    factors = tuple(factor.name for factor in study.factors)
+    published = read_published(study.published, factors) if study.published and comparable else {}
+    unit, amount = common.get("budget_unit", "updates"), int(common.get("budget", 0))
+    budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
+    caption = (
+        f"{common.get('network')} on {common.get('dataset')}, preset {plan.preset}: every arm gets {budget} "
+        f"{_READINGS.get(unit, unit)}, batch {common.get('batch_size')}, {common.get('precision')}. Final test "
+        "accuracy in per cent."
+    )
+    if published:
+        caption += f" {study.published_caption}"
+    return make_table(results, published, caption)
+
+
+def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
+    study = plan.study
+    shown: dict[str, go.Figure] = {}
+    if study.curve:
+        shown["Average accuracy over budget"] = figures.accuracy_over_budget(
+            _averages(plan, results), results, study.curve
+        )
+    if len(results.dimensions) > 1:
+        for facet in results.facets:
+            shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(results.of(facet))
+    for facet in results.facets:
+        shown[f"Accuracy over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
+    if len(results.facets) == 1:
+        shown["Accuracy over training"] = figures.accuracy_over_updates(results)
+    return shown
+
+
+def _averages(plan: Plan, results: Results) -> pd.DataFrame:
+    axis = str(plan.study.curve)
+    return figures.averages_over_budget(results, axis, tuple(name for name in plan.study.facets if name != axis))
+
+
+def _crossings(plan: Plan, results: Results) -> list[str]:
+    return figures.crossings(_averages(plan, results)) if plan.study.curve else []
+
+
+def _pareto(results: Results) -> pd.DataFrame:
+    """Of every table, the sub-models that none beats at no more multiply-accumulates, by their means over seeds."""
+    means = results.frame.groupby(["facet", "arm", "sub_model", "macs", "parameters"], as_index=False, sort=False)
+    points = means["test_acc"].mean()
+    return pd.concat([pareto(points[points["facet"] == facet]) for facet in results.facets])
+
+
+def _notes(results: Results) -> str:
+    """What is missing from the tables, and why."""
     parts = []
     if results.unfinished:
-        parts.append(f"{results.unfinished} trials are not finished")
+        parts.append(f"{results.unfinished} trials are not finished.")
     if results.failures:
-        parts.append(f"{len(results.failures)} failed (below)")
-    return f"Incomplete: {' and '.join(parts)}." if parts else ""
+        parts.append(f"{len(results.failures)} failed: {', '.join(failure.trial for failure in results.failures)}.")
+    if results.unpaired:
+        parts.append(f"Left out, since another arm lacks the seed: {', '.join(results.unpaired)}.")
+    return f"Incomplete: {' '.join(parts)}" if parts else ""
 
 
 def _embedded(figure: go.Figure) -> Markup:

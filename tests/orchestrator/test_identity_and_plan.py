@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import UserError
 from orchestrator.identity import canonical, fingerprint
 from orchestrator.plan import Plan, make_plan
+from orchestrator.study import Layout
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
@@ -35,7 +36,7 @@ def test_what_has_no_canonical_form_is_refused_with_its_path(value: object) -> N
 
 
 def plan(*, seeds: tuple[int, ...] = (0,), only: tuple[tuple[str, str], ...] = (), **overrides: object) -> Plan:
-    return make_plan(STUDY, ImageTrainer(), "smoke", overrides, seeds, only)
+    return make_plan(STUDY, ImageTrainer(), "smoke", overrides, seeds, Layout(only=only))
 
 
 def test_a_plan_holds_every_arm_with_every_seed_and_whole_sets_first() -> None:

@@ -30,6 +30,7 @@ def plan(tmp_path: Path) -> Plan:
         title="A <script>alert(1)</script> study",
         presets={"tiny": Preset({"dataset": "digits", "widths": [0.5, 1.0], "updates": 4}, 2, "")},
         factors=(Factor.of("method", ["NS", "SortedNet"]),),
+        baseline={"method": "NS"},
         published=tmp_path / "published.csv",
         published_caption="50 % & 60 %",
     )
@@ -96,20 +97,23 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     recorder = Recorder(tracker, plan, {"git.commit": "abc"})
     for trial, base in zip(plan.trials, (40.0, 50.0, 42.0, 55.0), strict=True):
         finish(recorder, trial, base, tmp_path / "end")
-    order = ("NS", "SortedNet")
-    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), order)
-    resolved = {key: str(value) for key, value in plan.trials[0].config.items()}
-    table = write_report(plan.study, "tiny", plan.base, results, resolved, tmp_path / "report")
-    assert table.arms == order
+    results = read_results(tracker, recorder.experiment, plan)
+    (table,) = write_report(plan, results, tmp_path / "report")
+    assert table.arms == ("NS", "SortedNet")
     assert table.rows == ("w100", "w050", AVERAGE)
     ns, ours = table.cells["w100", "NS"], table.cells["w100", "SortedNet"]
-    assert (ns.text, ns.n, ns.best) == ("55.00 ± 1.41", 2, False)
+    assert (ns.text, ns.n, ns.best) == ("55.00 ± 1.41", 2, True)  # 10 and 13 apart: t = 7.7, p = .08
+    against = table.comparisons["w100", "SortedNet"]
+    assert against.statistics.mean == pytest.approx(11.5)
+    assert against.text == "+11.50 [-7.56, +30.56], p .083 → .248, d 5.42"
+    assert ("w100", "NS") not in table.comparisons
+    assert table.sorted["NS"] == "100 % (0.00)"
     assert (ours.text, ours.best, ours.published_text) == ("66.50 ± 3.54", True, "60.00† (+6.50)")
     assert table.cells[AVERAGE, "NS"].mean == pytest.approx(50.0)
     assert "**66.50 ± 3.54**" in as_markdown(table)
-    assert "mean ± SD over n = 2" in table.caption
-    latex = as_latex(table)
-    assert latex.count(r"\\") == 3 + 2 + 2  # rows, the published ones, head and seeds
+    assert "Mean ± SD over n = 2" in table.caption
+    latex = as_latex([table])
+    assert latex.count(r"\\") == 3 + 2 + 1  # rows, the published ones, head
     assert r"50 \% \& 60 \%" in latex
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<script>alert(1)" not in page
@@ -134,22 +138,71 @@ def test_an_interrupted_study_is_killed_and_running_again_once_taken_up(plan: Pl
 def test_one_seed_has_no_spread_and_says_so(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {})
     finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
-    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
-    table = write_report(plan.study, "tiny", plan.base, results, {}, tmp_path / "report")
+    finish(recorder, plan.trials[1], 41.0, tmp_path / "end")
+    (table,) = write_report(plan, read_results(tracker, recorder.experiment, plan), tmp_path / "report")
     assert table.cells["w100", "NS"].text == "54.00"
     assert "no spread is known" in table.caption
+    assert [arm for arm in table.arms if table.cells["w100", arm].best] == ["SortedNet"]
+    assert table.comparisons["w100", "SortedNet"].text == "+1.00"
+    assert "one seed" in table.comparison_caption
 
 
 def test_nothing_finished_and_unequal_budgets_are_refused(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {})
     with pytest.raises(UserError, match="nothing has finished"):
-        read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS",))
+        read_results(tracker, recorder.experiment, plan)
     for trial in plan.trials[:2]:
         finish(recorder, trial, 40.0, tmp_path / "end")
     other = Trial(plan.trials[2].arm, 7, {**plan.trials[2].config, "budget": 99}, "k" * 64)
     finish(recorder, other, 40.0, tmp_path / "end")
     with pytest.raises(UserError, match=r"unequal budgets.*99 updates: NS · seed 7"):
-        read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
+        read_results(tracker, recorder.experiment, plan)
+
+
+def test_a_seed_that_an_arm_lacks_is_left_out_by_name_and_no_common_seed_is_refused(
+    plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder = Recorder(tracker, plan, {})
+    ns_0, _, ns_1, sorted_1 = plan.trials
+    finish(recorder, ns_0, 40.0, tmp_path / "end")
+    finish(recorder, sorted_1, 60.0, tmp_path / "end")
+    with pytest.raises(UserError, match=r"no seed is common.*NS: 0; SortedNet: 1"):
+        read_results(tracker, recorder.experiment, plan)
+    finish(recorder, ns_1, 50.0, tmp_path / "end")
+    results = read_results(tracker, recorder.experiment, plan)
+    assert results.unpaired == ("NS · seed 0",)
+    (table,) = write_report(plan, results, tmp_path / "report")
+    assert table.seeds == 1
+    assert table.cells["w100", "NS"].mean == 64.0
+    assert "NS · seed 0" in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_facets_are_tables_of_their_own_and_budgets_are_compared_in_none(tmp_path: Path, tracker: Tracker) -> None:
+    study = Study(
+        name="budgets",
+        title="Budgets",
+        presets={"tiny": Preset({"dataset": "digits", "widths": [0.5, 1.0], "updates": 4}, 1, "")},
+        factors=(
+            Factor.of("method", ["NS", "SortedNet"]),
+            Factor("budget", {"1×": {"budget_scale": 1.0}, "2×": {"budget_scale": 2.0}}),
+        ),
+        baseline={"method": "NS"},
+        facets=("budget",),
+        curve="budget",
+    )
+    plan = make_plan(study, ImageTrainer(), "tiny", {}, (0,))
+    recorder = Recorder(tracker, plan, {})
+    for trial, base in zip(plan.trials, (40.0, 50.0, 41.0, 45.0), strict=True):  # NS 1×, NS 2×, SortedNet 1×, 2×
+        finish(recorder, trial, base, tmp_path / "end")
+    results = read_results(tracker, recorder.experiment, plan)
+    one, two = write_report(plan, results, tmp_path / "report")
+    assert (one.title, two.title) == ("budget 1×", "budget 2×")
+    assert one.arms == two.arms == ("NS", "SortedNet")
+    assert "gets 4 optimizer steps" in one.caption
+    assert "gets 8 optimizer steps" in two.caption
+    assert two.comparisons[AVERAGE, "SortedNet"].statistics.mean == -5.0
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "NS overtakes SortedNet between 1× and 2× (1.00 points behind, then 5.00 ahead)" in page
 
 
 def test_a_failed_trial_is_reported_with_its_own_traceback(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
@@ -157,8 +210,10 @@ def test_a_failed_trial_is_reported_with_its_own_traceback(plan: Plan, tracker: 
     finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
     recorder.start(plan.trials[1])
     recorder.fail(plan.trials[1], "ValueError: odd", "Traceback: line 3")
-    results = read_results(tracker, recorder.experiment, plan.base_key, ("method",), ("NS", "SortedNet"))
+    results = read_results(tracker, recorder.experiment, plan)
     (failure,) = results.failures
+    write_report(plan, results, tmp_path / "report")
+    assert "1 failed: SortedNet · seed 0" in (tmp_path / "report" / "table.md").read_text()
     assert (failure.trial, failure.error, failure.traceback) == (
         "SortedNet · seed 0", "ValueError: odd", "Traceback: line 3",
     )  # fmt: skip

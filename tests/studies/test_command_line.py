@@ -20,9 +20,9 @@ SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
 SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
 
 
-def start(storage: Path, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, str(SCRIPT), *SMALL, "--storage", str(storage), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
+    line = [sys.executable, str(SCRIPT), command, *SMALL, "--storage", str(storage), *arguments]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
@@ -53,6 +53,19 @@ BAD = {
     "seeds": (["--seeds", "x"], "--seeds x"),
     "factor set": (["--set", "norm=batch"], "--only"),
     "cpus": (["--cpus-per-trial", "0"], "cpus-per-trial"),
+    "weights": (["--set", "sampler=categorical(.5,.4,.05,.02)"], "sum to 0.97"),
+    "weights short": (["--set", "sampler=categorical(.5,.5)"], "2 probabilities for 4 targets"),
+    "weights negative": (["--set", "sampler=categorical(.5,.7,-.2,0)"], "negative"),
+    "support": (["--set", "sampler=categorical(w025:.5,w033:.5)"], "'w033'"),
+    "continuous": (["--set", "sampler=log-uniform(continuous)", "--only", "norm=batch-switchable"], "another norm"),
+    "design": (["--design", "factorail"], "'factorial'"),
+    "leave-one-out": (["--design", "leave-one-out"], "needs a baseline"),
+    "baseline": (["--baseline", "method=NN"], "level of method 'NN'"),
+    "depths": (["--set", "depths=[1,2]"], "no optional blocks"),
+    "report": (["report", "--preset", "smoke"], "run the study first"),
+    "extract where": (["extract", "--preset", "smoke"], "--to DIR"),
+    "extract which": (["extract", "--preset", "smoke", "--to", "/nowhere/x"], "choose one arm"),
+    "extract both": (["extract", "--to", "x", "--sub-model", "w050", "--max-macs", "9"], "not both"),
 }
 
 
@@ -113,6 +126,10 @@ def test_a_killed_study_run_again_ends_as_one_left_alone_and_then_has_nothing_to
     status, out, _ = finish(start(calm))
     assert status == 0
     assert "All 3 trials are finished already" in out
+
+    wanted = ["--only", "method=SortedNet", "--max-macs", "5e6", "--to", str(tmp_path / "sub")]
+    assert finish(start(calm, *wanted, command="extract"))[0] == 0
+    assert json.loads((tmp_path / "sub" / "config.json").read_text())["label"] == "w075"
 
 
 def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Does the ranking of the methods depend on the budget, and on what is called equal? Methods × budgets × units.
+
+python studies/cifar_budget_ablation.py
+"""
+
+from orchestrator.cli import main
+from orchestrator.study import Factor, Study
+from studies.image_trainer import ImageTrainer
+from studies.presets import scaled
+
+BUDGETS = {"½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0}
+
+STUDY = Study(
+    name="cifar_budget_ablation",
+    title="Methods × update budgets × what is equal",
+    presets=scaled(updates=200, seeds=1, quick={"evaluations": 1}, varied=("equalize",)),
+    factors=(
+        Factor.of("method", ["NS", "LCS-p", "SortedNet"]),
+        Factor("budget", {name: {"budget_scale": scale} for name, scale in BUDGETS.items()}),
+        Factor.of("equalize", ["updates", "passes", "macs"]),
+    ),
+    baseline={"method": "NS"},
+    facets=("budget", "equalize"),
+    curve="budget",
+)
+
+if __name__ == "__main__":
+    main(STUDY, ImageTrainer())

@@ -1,0 +1,28 @@
+"""160 networks in one: torchvision's MobileNetV2, nested in 16 widths × 10 depths without editing it, on CIFAR-10.
+
+python studies/cifar_many_in_one.py
+"""
+
+from orchestrator.cli import main
+from orchestrator.study import Factor, Study
+from studies.image_trainer import ImageTrainer
+from studies.presets import scaled
+
+WIDTHS = [round(0.25 + 0.05 * step, 2) for step in range(16)]
+DEPTHS = list(range(1, 11))
+
+STUDY = Study(
+    name="cifar_many_in_one",
+    title="160 sub-models of MobileNetV2, trained as one network",
+    presets=scaled(
+        updates=1500,
+        seeds=1,
+        common={"network": "mobilenet_v2", "widths": WIDTHS, "depths": DEPTHS, "norm": "batch-recalibrated"},
+        quick={"equalize": "updates", "batch_size": 32, "evaluations": 1, "recalibration_batches": 4},
+        smoke={"widths": [0.5, 1.0], "depths": [1, 5, 10], "recalibration_batches": 2},
+    ),
+    factors=(Factor.of("method", ["SortedNet"]),),
+)
+
+if __name__ == "__main__":
+    main(STUDY, ImageTrainer())

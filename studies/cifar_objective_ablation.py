@@ -1,0 +1,34 @@
+"""Which losses should a step sum, over how many micro-batches? SortedNet's objectives × gradient accumulation.
+
+python studies/cifar_objective_ablation.py
+
+In-place distillation (the largest sub-model teaches) is a third factor, off unless asked for:
+`--only distillation=none,distillation=in-place`.
+"""
+
+from orchestrator.cli import main
+from orchestrator.study import Factor, Study
+from studies.image_trainer import ImageTrainer
+from studies.presets import scaled
+
+STUDY = Study(
+    name="cifar_objective_ablation",
+    title="Objectives × gradient accumulation",
+    presets=scaled(updates=400, seeds=3, quick={"evaluations": 1}),
+    factors=(
+        Factor(
+            "objective",
+            {
+                "stochastic loss": {"objective": "stochastic-loss", "sampler": "uniform"},
+                "stochastic summation": {"objective": "stochastic-summation", "sampler": "uniform"},
+                "sum over all": {"objective": "sum", "sampler": "all"},
+            },
+        ),
+        Factor("accumulation", {f"×{count}": {"accumulation": count} for count in (1, 2, 4)}),
+        Factor("distillation", {name: {"distillation": name} for name in ("none", "in-place")}, usual=("none",)),
+    ),
+    baseline={"objective": "stochastic loss", "accumulation": "×1", "distillation": "none"},
+)
+
+if __name__ == "__main__":
+    main(STUDY, ImageTrainer())

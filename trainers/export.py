@@ -1,0 +1,73 @@
+"""A sub-model on its own: weights and a description to load it by, and a program for plain PyTorch."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from trainers.build import build, multiply
+from trainers.config import TrialConfig
+from trainers.data import dataset
+from trainers.errors import unknown
+from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.submodel import SubModel
+
+WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"
+
+
+def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetworks:
+    """The network of a finished trial, in evaluation mode.
+
+    Args:
+        config: the trial's.
+        weights: `weights.safetensors` of the trial.
+
+    Raises:
+        RuntimeError: weights of another network.
+    """
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    network = nested if config.sharing == "nested" else multiply(nested, seed=0)
+    network.load_state_dict(load_file(weights))
+    return network.eval()
+
+
+def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None:
+    """Writes the target `label` as a stand-alone network.
+
+    `model.safetensors` and `config.json` (the target, the shape of an input, how inputs are normalised, the trial's
+    config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
+    `torch.export.load` runs without this package.
+
+    Raises:
+        ConfigError: no target of that label.
+    """
+    targets = {target.label: target for target in config.lattice}
+    if label not in targets:
+        raise unknown("target", label, targets)
+    network = trained(config, weights).extract(targets[label]).eval()
+    shape = dataset(config.dataset).shape
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), folder / WEIGHTS)
+    about = {"target": dict(targets[label].dims), "label": label, "input_shape": shape, "config": asdict(config)}
+    (folder / CONFIG).write_text(json.dumps(about, indent=2))
+    batch = {0: torch.export.Dim("batch", min=1)}
+    program = torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,))
+    torch.export.save(program, folder / PROGRAM)
+
+
+def load(folder: Path) -> nn.Module:
+    """The network that `export` wrote, of plain PyTorch layers, in evaluation mode.
+
+    Raises:
+        RuntimeError: the weights do not belong to the description.
+    """
+    about: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    config = TrialConfig.from_dict(about["config"])
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    network = nested.extract(SubModel(**about["target"]))
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval()
