@@ -43,6 +43,15 @@ class Plan:
     data_checksum: str
     costs: tuple[SubModelCost, ...]
 
+    def compared(self, levels: Mapping[str, str]) -> str:
+        """An arm's name within its table: its levels of the factors that vary there."""
+        varied = [
+            factor.name
+            for factor in self.study.factors
+            if factor.name not in self.study.facets and len({dict(arm.levels)[factor.name] for arm in self.arms}) > 1
+        ]
+        return " · ".join(levels[name] for name in varied or [self.study.factors[0].name])
+
     def missing(self, finished: Iterable[str]) -> list[Trial]:
         """The trials whose keys are not among the finished."""
         done = set(finished)

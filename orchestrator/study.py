@@ -170,10 +170,6 @@ class Study:
             return False
         return len(changed) <= 1
 
-    def compared(self, levels: Mapping[str, str]) -> str:
-        """An arm's name within its table: its levels of the factors that are not facets."""
-        return " · ".join(levels[factor.name] for factor in self.factors if factor.name not in self.facets)
-
     def facet(self, levels: Mapping[str, str]) -> str:
         """The name of the table that an arm belongs to; empty without facets."""
         return " · ".join(f"{name} {levels[name]}" for name in self.facets)

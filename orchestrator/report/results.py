@@ -100,7 +100,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         _refuse_unequal_budgets(inside)
         unpaired += _without_partner(inside)
     finished = [trial for trial in finished if _name(trial) not in unpaired]
-    names = {arm.label: plan.study.compared(dict(arm.levels)) for arm in plan.arms}
+    names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     rows: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []
     for trial in finished:
@@ -153,7 +153,7 @@ def _against(plan: Plan) -> dict[str, str]:
     for arm in plan.arms:
         levels = dict(arm.levels)
         baseline = levels | {name: level for name, level in plan.layout.baseline.items() if name in levels}
-        mine, other = plan.study.compared(levels), plan.study.compared(baseline)
+        mine, other = plan.compared(levels), plan.compared(baseline)
         if plan.layout.baseline and mine != other:
             pairs[mine] = other
     return pairs

@@ -18,6 +18,7 @@ LEDGER_ROWS = (
     ("seconds", "seconds"),
 )
 _MOST_ROWS = 12  # sub-models; of larger lattices some stand for all
+_MOST_COLUMNS = 7  # arms
 
 
 @dataclass(frozen=True)
@@ -187,10 +188,10 @@ def _left_out(sub_models: tuple[str, ...], shown: tuple[str, ...]) -> str:
 
 def _bold_rule(seeds: int) -> str:
     if seeds == 1:
-        return "Bold: the highest of each row; one seed, so no spread is known and nothing is separated."
+        return "Bold: the highest per sub-model; one seed, so no spread is known and nothing is separated."
     return (
-        f"Mean ± SD over n = {seeds} seeds. Bold: the highest mean of each row and every arm not separated from it by "
-        f"paired t-tests (Holm over the row, level {LEVEL})."
+        f"Mean ± SD over n = {seeds} seeds. Bold: the highest mean per sub-model and every arm not separated from it "
+        f"by paired t-tests (Holm over the arms, level {LEVEL})."
     )
 
 
@@ -208,54 +209,89 @@ def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:
     return f"{100 * share:.0f} % ({shortfall:.2f})"
 
 
-def as_markdown(table: Table) -> str:
-    """GitHub Markdown: the table, the comparisons, the published numbers, the ledger."""
+@dataclass(frozen=True)
+class Shown:
+    """One place of a table as a reader sees it: a text, whether it is marked, and a smaller text beneath."""
+
+    text: str
+    best: bool = False
+    beneath: str = ""
+
+
+Grid = list[list[Shown]]
+"""Rows of a table, the head first. The first of each row is its name."""
+
+
+def accuracies(table: Table) -> Grid:
+    """The accuracies; arms are rows where they are many."""
     timed = bool(table.milliseconds)
-    grid = [["sub-model", "MACs", *(["ms"] if timed else []), *table.arms]]
+    grid = [_plain("sub-model", "MACs", *(["ms"] if timed else []), *table.arms)]
     for row in table.rows:
-        cells = [table.cells[row, arm] for arm in table.arms]
-        latency = [latency_text(table, row)] if timed else []
-        texts = (f"**{cell.text}**" if cell.best else cell.text for cell in cells)
-        grid.append([row, macs_text(table, row), *latency, *texts])
-    blank = ["", *([""] if timed else [])]
-    grid.append(["sorted pairs (shortfall)", *blank, *(table.sorted[arm] for arm in table.arms)])
-    parts = [f"## {table.title}"] if table.title else []
-    parts += [_grid(grid), table.caption]
-    if table.comparisons:
-        differing = [arm for arm in table.arms if arm in table.against]
-        against = [["sub-model", *(f"{arm} − {table.against[arm]}" for arm in differing)]]
-        against += [[row, *(table.comparisons[row, arm].text for arm in differing)] for row in table.rows]
-        parts += [_grid(against), table.comparison_caption]
-    if table.compares:
-        beside = [["sub-model", *table.arms]]
-        beside += [[row, *(table.cells[row, arm].published_text for arm in table.arms)] for row in table.rows]
-        parts += ["Published, and ours minus published:", _grid(beside)]
-    counts = [["updates", *table.arms]]
-    counts += [[row, *(f"{table.updates[row, arm]:,.0f}" for arm in table.arms)] for row in table.rows[:-1]]
+        cost = [_macs(table, row), *([_latency(table, row)] if timed else [])]
+        cells = (table.cells[row, arm] for arm in table.arms)
+        shown = (Shown(cell.text, cell.best, "" if cell.published is None else cell.published_text) for cell in cells)
+        grid.append([*_plain(row, *cost), *shown])
+    blank = [""] * (2 if timed else 1)
+    grid.append(_plain("sorted pairs (shortfall)", *blank, *(table.sorted[arm] for arm in table.arms)))
+    return _turned(table, grid)
+
+
+def differences(table: Table) -> Grid:
+    """The comparisons with the baselines; empty without."""
+    if not table.comparisons:
+        return []
+    differing = [arm for arm in table.arms if arm in table.against]
+    grid = [_plain("difference", *(f"{arm} − {table.against[arm]}" for arm in differing))]
+    grid += [_plain(row, *(table.comparisons[row, arm].text for arm in differing)) for row in table.rows]
+    return _turned(table, grid)
+
+
+def ledger(table: Table) -> Grid:
+    """Gradient updates per sub-model and totals of every unit, means over seeds."""
+    grid = [_plain("updates", *table.arms)]
+    grid += [_plain(row, *(f"{table.updates[row, arm]:,.0f}" for arm in table.arms)) for row in table.rows[:-1]]
     for name, title in LEDGER_ROWS:
-        counts.append([title, *(ledger_text(name, table.totals[arm][name]) for arm in table.arms)])
-    parts += ["Gradient updates per sub-model, and totals (means over seeds):", _grid(counts)]
-    return "\n\n".join(parts) + "\n"
+        form = "{:.3e}" if name == "total_macs" else "{:,.0f}"
+        grid.append(_plain(title, *(form.format(table.totals[arm][name]) for arm in table.arms)))
+    return _turned(table, grid)
 
 
-def ledger_text(name: str, value: float) -> str:
-    """A ledger total as a reader wants it."""
-    return f"{value:.3e}" if name == "total_macs" else f"{value:,.0f}"
+def _plain(*texts: str) -> list[Shown]:
+    return [Shown(text) for text in texts]
 
 
-def macs_text(table: Table, row: str) -> str:
-    """Multiply-accumulates of a row's sub-model; empty for the average."""
+def _turned(table: Table, grid: Grid) -> Grid:
+    if len(table.arms) <= _MOST_COLUMNS:
+        return grid
+    return [list(column) for column in zip(*grid, strict=True)]
+
+
+def _macs(table: Table, row: str) -> str:
     return f"{table.macs[row] / 1e6:.3f} M" if row in table.macs else ""
 
 
-def latency_text(table: Table, row: str) -> str:
-    """Milliseconds of a row's sub-model; empty where not measured."""
+def _latency(table: Table, row: str) -> str:
     return f"{table.milliseconds[row]:.2f}" if row in table.milliseconds else ""
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = (f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
-    rule = "|" + "|".join([":--", *["--:"] * (len(rows[0]) - 1)]) + "|"
+def as_markdown(table: Table) -> str:
+    """GitHub Markdown: the table, the comparisons, the published numbers, the ledger."""
+    parts = [f"## {table.title}"] if table.title else []
+    parts += [_markdown(accuracies(table)), table.caption]
+    if table.comparisons:
+        parts += [_markdown(differences(table)), table.comparison_caption]
+    if table.compares:
+        beside = [_plain("sub-model", *table.arms)]
+        beside += [_plain(row, *(table.cells[row, arm].published_text for arm in table.arms)) for row in table.rows]
+        parts += ["Published, and ours minus published:", _markdown(_turned(table, beside))]
+    parts += ["Gradient updates per sub-model, and totals (means over seeds):", _markdown(ledger(table))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(grid: Grid) -> str:
+    texts = [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in grid]
+    head, *body = (f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in texts)
+    rule = "|" + "|".join([":--", *["--:"] * (len(grid[0]) - 1)]) + "|"
     return "\n".join([head, rule, *body])
 
 
@@ -285,26 +321,23 @@ def as_latex(tables: Sequence[Table]) -> str:
 
 
 def _latex_table(table: Table) -> list[str]:
+    head, *body = accuracies(table)
     lines = [
         r"\begin{table}",
         r"\centering\small",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{lr{'r' * len(table.arms)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
         r"\toprule",
-        " & ".join(["sub-model", "MACs", *(arm.translate(_LATEX) for arm in table.arms)]) + r" \\",
+        " & ".join(cell.text.translate(_LATEX) for cell in head) + r" \\",
         r"\midrule",
     ]
-    for row in table.rows:
-        if row == AVERAGE:
-            lines.append(r"\midrule")
-        cells = [table.cells[row, arm] for arm in table.arms]
-        texts = [rf"\textbf{{{cell.mean:.2f}}}" if cell.best else f"{cell.mean:.2f}" for cell in cells]
-        spread = [rf" $\pm$ {cell.sd:.2f}" if cell.sd is not None else "" for cell in cells]
-        line = [row.translate(_LATEX), macs_text(table, row), *(a + b for a, b in zip(texts, spread, strict=True))]
-        lines.append(" & ".join(line) + r" \\")
-        if any(cell.published is not None for cell in cells):
-            paper = ["", r"\emph{published}", *(cell.published_text.translate(_LATEX) for cell in cells)]
-            lines.append(" & ".join(paper) + r" \\")
+    for row in body:
+        texts = (cell.text.translate(_LATEX) for cell in row)
+        bold = (rf"\textbf{{{text}}}" if cell.best else text for cell, text in zip(row, texts, strict=True))
+        lines.append(" & ".join(bold) + r" \\")
+        if any(cell.beneath for cell in row):
+            paper = (cell.beneath.translate(_LATEX) for cell in row[1:])
+            lines.append(" & ".join([r"\emph{published}", *paper]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
     title = f"{table.title}. " if table.title else ""
     return [*lines, rf"\caption{{{(title + table.caption).translate(_LATEX)}}}", r"\end{table}"]

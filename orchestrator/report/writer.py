@@ -14,13 +14,12 @@ from orchestrator.report import figures
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
 from orchestrator.report.tables import (
-    LEDGER_ROWS,
     Table,
+    accuracies,
     as_latex,
     as_markdown,
-    latency_text,
-    ledger_text,
-    macs_text,
+    differences,
+    ledger,
     make_table,
     read_published,
 )
@@ -33,6 +32,7 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
     study = plan.study
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
     shown = _figures(plan, results)
+    overview = _overview(plan, results)
     crossings = _crossings(plan, results)
     best = _pareto(results)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,12 +49,11 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         lead=f"Preset {plan.preset}, {plan.layout.design} design.",
         notes=_notes(results),
         tables=tables,
-        ledger_rows=LEDGER_ROWS,
-        ledger_text=ledger_text,
-        macs_text=macs_text,
-        latency_text=latency_text,
+        accuracies=accuracies,
+        differences=differences,
+        ledger=ledger,
         figures=[(title, _embedded(figure)) for title, figure in shown.items()],
-        has_curve=bool(study.curve),
+        overview=overview,
         crossings=crossings,
         pareto=best.to_dict("records"),
         latency=results.latency,
@@ -78,7 +77,9 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     study, common = plan.study, _common(plan, facet)
     comparable = all(common.get(name) == value for name, value in study.published_for.items())
     factors = tuple(factor.name for factor in study.factors)
-    published = read_published(study.published, factors) if study.published and comparable else {}
+    printed = read_published(study.published, factors) if study.published and comparable else {}
+    names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
+    published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
     unit, amount = common.get("budget_unit", "updates"), int(common.get("budget", 0))
     budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
     caption = (
@@ -91,13 +92,15 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     return make_table(results, published, caption)
 
 
+def _overview(plan: Plan, results: Results) -> Markup | None:
+    """What stands above the tables: the averages over budgets, where budgets are compared."""
+    if plan.study.curve is None:
+        return None
+    return _embedded(figures.accuracy_over_budget(_averages(plan, results), results, plan.study.curve))
+
+
 def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
-    study = plan.study
     shown: dict[str, go.Figure] = {}
-    if study.curve:
-        shown["Average accuracy over budget"] = figures.accuracy_over_budget(
-            _averages(plan, results), results, study.curve
-        )
     if len(results.dimensions) > 1:
         for facet in results.facets:
             shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(results.of(facet))

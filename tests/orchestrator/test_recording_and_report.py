@@ -113,7 +113,7 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     assert "**66.50 ± 3.54**" in as_markdown(table)
     assert "Mean ± SD over n = 2" in table.caption
     latex = as_latex([table])
-    assert latex.count(r"\\") == 3 + 2 + 1  # rows, the published ones, head
+    assert latex.count(r"\\") == 4 + 2 + 1  # rows, the published ones, head
     assert r"50 \% \& 60 \%" in latex
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<script>alert(1)" not in page
