@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from trainers.cost import Cost, measure
+from trainers.cost import Cost, MacCounter
 from trainers.data import dataset
 from trainers.lattice import Lattice
 from trainers.methods import Affine
@@ -55,4 +55,8 @@ def initialise(network: nn.Module, seed: int) -> None:
 def target_costs(network: str, data: str, lattice: Lattice) -> dict[str, Cost]:
     """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
     nested = build(network, data, lattice, "instance", "shared", seed=0)
-    return {target.label: measure(nested.extract(target), dataset(data).shape) for target in lattice}
+    macs = MacCounter(nested, nested.input_shape)
+    return {
+        target.label: Cost(macs(target), sum(parameter.numel() for parameter in nested.extract(target).parameters()))
+        for target in lattice
+    }

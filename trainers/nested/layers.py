@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from trainers.nested.pointwise import pointwise, suits
 from trainers.nested.prefix import LeafViews
@@ -63,16 +64,19 @@ class NestedConv2d(nn.Module):
 
     def plain(self, channels: int) -> nn.Conv2d:
         outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)
-        conv = nn.Conv2d(
+        conv = skip_init(
+            nn.Conv2d,
             channels,
             outputs,
-            self.kernel_size,  # type: ignore[arg-type]  # nn.Conv2d keeps it as tuple[int, ...]
-            self.stride,  # type: ignore[arg-type]
-            self.padding,  # type: ignore[arg-type]
-            self.dilation,  # type: ignore[arg-type]
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
             groups=groups,
             bias=self.bias is not None,
-        ).to(self.weight.device)
+            device=self.weight.device,
+        )
+        assert isinstance(conv, nn.Conv2d)
         conv.weight.data.copy_(self.weight.data[:outputs, : channels // groups])
         if conv.bias is not None and self.bias is not None:
             conv.bias.data.copy_(self.bias.data[:outputs])
@@ -123,7 +127,8 @@ class NestedLinear(nn.Module):
         return F.linear(x, weight, bias)
 
     def plain(self, channels: int) -> nn.Linear:
-        linear = nn.Linear(channels, self.outputs, bias=self.bias is not None).to(self.weight.device)
+        linear = skip_init(nn.Linear, channels, self.outputs, bias=self.bias is not None, device=self.weight.device)
+        assert isinstance(linear, nn.Linear)
         linear.weight.data.copy_(self.weight.data[: self.outputs, :channels])
         if self.bias is not None:
             linear.bias.data.copy_(self.bias.data[: self.outputs])

@@ -7,6 +7,7 @@ once, in plain PyTorch, and `extract` is the same exchange backwards.
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,16 +60,13 @@ class NestedNetwork(nn.Module):
         """A stand-alone network of plain layers whose output equals the nested one's bit for bit."""
         with active(self, sub_model):
             channels = self._incoming_channels()
-            plain = {path: layer.plain(channels[path]) for path, layer in self._layers.items() if path in channels}
-            optional = {path: block.kept for path, block in self._optional.items()}
-        standalone = copy.deepcopy(self.network)
-        for path, module in plain.items():
-            standalone.set_submodule(path, module)
-        for path, is_kept in optional.items():
-            block = standalone.get_submodule(path)
-            assert isinstance(block, OptionalBlock)
-            standalone.set_submodule(path, block.block if is_kept else nn.Identity())
-        return standalone.train(self.training)
+            # deepcopy takes what the memo holds for a copy already made, so no nested layer is ever copied.
+            memo: dict[int, Any] = {
+                id(layer): layer.plain(channels[path]) for path, layer in self._layers.items() if path in channels
+            }
+            for block in self._optional.values():
+                memo[id(block)] = copy.deepcopy(block.block, memo) if block.kept else nn.Identity()
+        return copy.deepcopy(self.network, memo).train(self.training)
 
     def _incoming_channels(self) -> dict[str, int]:
         channels: dict[str, int] = {}
