@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import click
 
-from orchestrator.commands import Options, Wanted, extract, run_study, show_plan, show_status, write_report
+from orchestrator.commands import Options, run_study, show_plan, show_status, write_report
 from orchestrator.errors import UserError, unknown
+from orchestrator.extraction import Wanted, extract
 from orchestrator.plan import make_plan
 from orchestrator.study import DESIGNS, Layout, Study
 from orchestrator.trainer import Trainer

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.errors import UserError, unknown
+from orchestrator.errors import UserError
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, duration
 from orchestrator.study import Layout
@@ -47,25 +47,16 @@ class Options:
     as_json: bool
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What `extract` shall write: a sub-model by its label, or by bounds (`selection.select`), and where."""
-
-    sub_model: str | None
-    max_macs: float | None
-    max_parameters: float | None
-    min_accuracy: float | None
-    folder: Path
-
-
 _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
 
 
-def _console() -> Console:
+def plain_console() -> Console:
+    """Where commands print: nothing is highlighted, and lines wrap only on a terminal."""
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
-def _open_tracker(options: Options, create: bool) -> Any:
+def open_tracker(options: Options, create: bool) -> Any:
+    """The tracking store; None if there is none yet and none is to be created."""
     from orchestrator.tracker import Tracker  # MLflow takes a second to import; bad input is answered before
 
     database = options.tracking_uri.removeprefix("sqlite:///")
@@ -74,7 +65,12 @@ def _open_tracker(options: Options, create: bool) -> Any:
     return Tracker(options.tracking_uri, options.artifacts)
 
 
-def _writable(storage: Path) -> None:
+def writable(storage: Path) -> None:
+    """Makes sure of the storage.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
         storage.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=storage):
@@ -116,7 +112,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
             )
         )
         return 0
-    console = _console()
+    console = plain_console()
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
     for column in ("arm", "updates", "passes", "training MACs", "a trial", "missing"):
         table.add_column(column, justify="left" if column == "arm" else "right")
@@ -137,8 +133,9 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 0
 
 
-def _tracked(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
-    tracker = _open_tracker(options, create=False)
+def tracked_trials(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
+    """The recorded trials of a plan's base config, by key."""
+    tracker = open_tracker(options, create=False)
     experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
     if tracker is None or experiment is None:
         return {}
@@ -146,12 +143,12 @@ def _tracked(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
 
 
 def _finished(plan: Plan, options: Options) -> set[str]:
-    return {key for key, trial in _tracked(plan, options).items() if trial.status == "FINISHED"}
+    return {key for key, trial in tracked_trials(plan, options).items() if trial.status == "FINISHED"}
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker alone."""
-    tracked = _tracked(plan, options)
+    tracked = tracked_trials(plan, options)
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
     for trial in plan.trials:
@@ -168,52 +165,19 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     for row in rows:
         accuracy = "–" if row["average"] is None else f"{row['average']:.2f}"
         table.add_row(row["arm"], str(row["seed"]), row["state"], accuracy, row["key"][:12])
-    _console().print(table)
+    plain_console().print(table)
     return 0
 
 
 def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Writes and prints the report from the tracker alone."""
-    tracker = _open_tracker(options, create=False)
+    tracker = open_tracker(options, create=False)
     experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
     if tracker is None or experiment is None:
         raise UserError(f"nothing of {plan.study.name} is in {options.tracking_uri}: run the study first")
-    _writable(options.storage)
+    writable(options.storage)
     _write_report(plan, options, tracker, experiment)
     return 0
-
-
-def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> int:
-    """Writes the wanted sub-model of the plan's one arm, trained with its first seed that has finished."""
-    if len(plan.arms) > 1:
-        labels = ", ".join(arm.label for arm in plan.arms)
-        raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
-    tracked = _tracked(plan, options)
-    done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
-    if not done:
-        raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
-    trial, tracker = done[0], _open_tracker(options, create=False)
-    run_id = tracked[trial.key].run_id
-    label = wanted.sub_model or _chosen(tracker, run_id, wanted)
-    if label not in (known := [cost.label for cost in plan.costs]):
-        raise unknown("sub-model", label, known)
-    _writable(wanted.folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(tracker.client.download_artifacts(run_id, "weights.safetensors", scratch))
-        trainer.export(trial.config, weights, label, wanted.folder)
-    _console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
-    return 0
-
-
-def _chosen(tracker: Any, run_id: str, wanted: Wanted) -> str:
-    import pandas as pd
-
-    from orchestrator.report.selection import select
-
-    table = pd.DataFrame(tracker.read_csv(run_id, "sub_models.csv"))
-    for column in ("macs", "parameters", "test_acc"):
-        table[column] = table[column].astype(float)
-    return str(select(table, wanted.max_macs, wanted.max_parameters, wanted.min_accuracy)["sub_model"])
 
 
 def _report_folder(plan: Plan, options: Options) -> Path:
@@ -221,14 +185,14 @@ def _report_folder(plan: Plan, options: Options) -> Path:
 
 
 def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -> None:
+    from orchestrator.report.rendering import as_markdown
     from orchestrator.report.results import read_results
-    from orchestrator.report.tables import as_markdown
     from orchestrator.report.writer import write_report as write_files
 
     results = read_results(tracker, experiment, plan)
     folder = _report_folder(plan, options)
     tables = write_files(plan, results, folder)
-    console = _console()
+    console = plain_console()
     for table in tables:
         console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
     for failure in results.failures:
@@ -273,9 +237,9 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     from orchestrator.provenance import provenance
     from orchestrator.recorder import Recorder
 
-    _writable(options.storage)
-    tracker = _open_tracker(options, create=True)
-    console = _console()
+    writable(options.storage)
+    tracker = open_tracker(options, create=True)
+    console = plain_console()
     missing = plan.missing(_finished(plan, options))
     failed = []
     origin = provenance(Path(sys.argv[0]).resolve().parent)

@@ -227,6 +227,6 @@ def _evaluate(
         metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
     metrics["test_acc_average"] = sum(accuracies) / len(accuracies)
     metrics["train_loss"] = state.take_mean_loss()
-    for unit in ("updates", "passes", "samples", "macs"):
+    for unit in ("updates", "passes", "samples", "macs", "forwards"):
         metrics[f"ledger/{unit}"] = getattr(ledger.total, unit)
     return metrics

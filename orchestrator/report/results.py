@@ -11,7 +11,7 @@ from orchestrator.errors import UserError
 from orchestrator.plan import Plan
 from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker
 
-_UNITS = ("updates", "passes", "samples", "macs")
+_UNITS = ("updates", "passes", "samples", "macs", "forwards")
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,10 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.plan import Plan
 from orchestrator.report import figures
+from orchestrator.report.rendering import accuracies, as_latex, as_markdown, differences, ledger
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
-from orchestrator.report.tables import (
-    Table,
-    accuracies,
-    as_latex,
-    as_markdown,
-    differences,
-    ledger,
-    make_table,
-    read_published,
-)
+from orchestrator.report.tables import Table, make_table, read_published
 
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
 

@@ -7,8 +7,9 @@ import pytest
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan, Trial, make_plan
 from orchestrator.recorder import Recorder
+from orchestrator.report.rendering import as_latex, as_markdown
 from orchestrator.report.results import read_results
-from orchestrator.report.tables import AVERAGE, as_latex, as_markdown, read_published
+from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study import Factor, Preset, Study
 from orchestrator.tracker import Tracker

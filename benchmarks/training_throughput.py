@@ -1,0 +1,109 @@
+"""Images through forward and backward per second, ours beside the reference loop, on CPU, per method and norm.
+
+    python benchmarks/training_throughput.py [--batch 128] [--threads 2] [--rounds 5]
+
+The two run in turns of some seconds each, so that a noisy machine disturbs both; the ratio is the median over rounds.
+Results go to benchmarks/results/training_throughput.csv, with machine, versions and date.
+"""
+
+import csv
+import multiprocessing
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from datetime import date
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import click
+import torch
+
+from benchmarks import reference
+from trainers.config import resolve
+from trainers.data import dataset
+from trainers.data.images import ImageArrays
+from trainers.loop import fit
+
+_WARM_UP_STEPS = 3
+_RESULTS = Path(__file__).parent / "results" / "training_throughput.csv"
+
+
+def ours(method: str, norm: str, data: ImageArrays, batch: int) -> Iterator[int]:
+    """Images passed forward and backward in each optimizer step."""
+    config = resolve({"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1})
+    for _ in fit(config, 0, data, torch.device("cpu")):
+        yield batch * (1 if method == "SortedNet" else 4)
+
+
+def side(name: str, method: str, norm: str, batch: int, threads: int, turns: Connection) -> None:
+    """One of the two in a process of its own: for every number of seconds received, sends images per second."""
+    torch.set_num_threads(threads)
+    make = ours if name == "ours" else reference.steps
+    steps = make(method, norm, dataset("cifar10").load(None), batch)
+    for _ in range(_WARM_UP_STEPS):
+        next(steps)
+    while (seconds := turns.recv()) > 0:
+        images, started = 0, time.perf_counter()
+        while time.perf_counter() - started < seconds:
+            images += next(steps)
+        turns.send(images / (time.perf_counter() - started))
+
+
+def _turn(end: Connection, seconds: float) -> float:
+    end.send(seconds)
+    rate: float = end.recv()
+    return rate
+
+
+@click.command()
+@click.option("--batch", default=128, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--seconds", default=8.0, show_default=True, help="Of each turn.")
+def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
+    """Measures and appends to the results."""
+    spawn = multiprocessing.get_context("spawn")
+    rows = []
+    for norm in ("instance", "batch"):
+        for method in ("NS", "LCS-p", "SortedNet"):
+            ends = []
+            for name in ("ours", "reference"):
+                here, there = spawn.Pipe()
+                spawn.Process(target=side, args=(name, method, norm, batch, threads, there)).start()
+                ends.append(here)
+            pairs = [tuple(_turn(end, seconds) for end in ends) for _ in range(rounds)]
+            for end in ends:
+                end.send(0.0)
+            mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+            ratios = [a / b for a, b in pairs]
+            rows.append(
+                {
+                    "date": date.today().isoformat(),
+                    "processor": platform.processor() or platform.machine(),
+                    "capability": torch.backends.cpu.get_cpu_capability(),
+                    "threads": threads,
+                    "torch": torch.__version__,
+                    "method": method,
+                    "norm": norm,
+                    "batch": batch,
+                    "rounds": rounds,
+                    "ours_images_per_s": round(mine),
+                    "reference_images_per_s": round(theirs),
+                    "median_ratio": round(statistics.median(ratios), 2),
+                    "least_ratio": round(min(ratios), 2),
+                    "greatest_ratio": round(max(ratios), 2),
+                }
+            )
+            print(rows[-1], flush=True)
+    _RESULTS.parent.mkdir(exist_ok=True)
+    new = not _RESULTS.exists()
+    with _RESULTS.open("a", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        if new:
+            table.writeheader()
+        table.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

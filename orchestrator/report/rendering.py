@@ -1,0 +1,142 @@
+"""A table as a reader sees it: as a grid of texts, in Markdown and in LaTeX."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.report.tables import LEDGER_ROWS, Table
+
+_MOST_COLUMNS = 7  # arms
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One place of a table as a reader sees it: a text, whether it is marked, and a smaller text beneath."""
+
+    text: str
+    best: bool = False
+    beneath: str = ""
+
+
+Grid = list[list[Shown]]
+"""Rows of a table, the head first. The first of each row is its name."""
+
+
+def accuracies(table: Table) -> Grid:
+    """The accuracies; arms are rows where they are many."""
+    timed = bool(table.milliseconds)
+    grid = [_plain("sub-model", "MACs", *(["ms"] if timed else []), *table.arms)]
+    for row in table.rows:
+        cost = [_macs(table, row), *([_latency(table, row)] if timed else [])]
+        cells = (table.cells[row, arm] for arm in table.arms)
+        shown = (Shown(cell.text, cell.best, "" if cell.published is None else cell.published_text) for cell in cells)
+        grid.append([*_plain(row, *cost), *shown])
+    blank = [""] * (2 if timed else 1)
+    grid.append(_plain("sorted pairs (shortfall)", *blank, *(table.sorted[arm] for arm in table.arms)))
+    return _turned(table, grid)
+
+
+def differences(table: Table) -> Grid:
+    """The comparisons with the baselines; empty without."""
+    if not table.comparisons:
+        return []
+    differing = [arm for arm in table.arms if arm in table.against]
+    grid = [_plain("difference", *(f"{arm} − {table.against[arm]}" for arm in differing))]
+    grid += [_plain(row, *(table.comparisons[row, arm].text for arm in differing)) for row in table.rows]
+    return _turned(table, grid)
+
+
+def ledger(table: Table) -> Grid:
+    """Gradient updates per sub-model and totals of every unit, means over seeds."""
+    grid = [_plain("updates", *table.arms)]
+    grid += [_plain(row, *(f"{table.updates[row, arm]:,.0f}" for arm in table.arms)) for row in table.rows[:-1]]
+    for name, title in LEDGER_ROWS:
+        form = "{:.3e}" if name == "total_macs" else "{:,.0f}"
+        grid.append(_plain(title, *(form.format(table.totals[arm][name]) for arm in table.arms)))
+    return _turned(table, grid)
+
+
+def _plain(*texts: str) -> list[Shown]:
+    return [Shown(text) for text in texts]
+
+
+def _turned(table: Table, grid: Grid) -> Grid:
+    if len(table.arms) <= _MOST_COLUMNS:
+        return grid
+    return [list(column) for column in zip(*grid, strict=True)]
+
+
+def _macs(table: Table, row: str) -> str:
+    return f"{table.macs[row] / 1e6:.3f} M" if row in table.macs else ""
+
+
+def _latency(table: Table, row: str) -> str:
+    return f"{table.milliseconds[row]:.2f}" if row in table.milliseconds else ""
+
+
+def as_markdown(table: Table) -> str:
+    """GitHub Markdown: the table, the comparisons, the published numbers, the ledger."""
+    parts = [f"## {table.title}"] if table.title else []
+    parts += [_markdown(accuracies(table)), table.caption]
+    if table.comparisons:
+        parts += [_markdown(differences(table)), table.comparison_caption]
+    if table.compares:
+        beside = [_plain("sub-model", *table.arms)]
+        beside += [_plain(row, *(table.cells[row, arm].published_text for arm in table.arms)) for row in table.rows]
+        parts += ["Published, and ours minus published:", _markdown(_turned(table, beside))]
+    parts += ["Gradient updates per sub-model, and totals (means over seeds):", _markdown(ledger(table))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(grid: Grid) -> str:
+    texts = [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in grid]
+    head, *body = (f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in texts)
+    rule = "|" + "|".join([":--", *["--:"] * (len(grid[0]) - 1)]) + "|"
+    return "\n".join([head, rule, *body])
+
+
+_LATEX = str.maketrans(
+    {
+        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "·": r"$\cdot$", "±": r"$\pm$", "×": r"$\times$",
+        "–": "--", "−": "$-$", "†": r"$\dagger$", "Θ": r"$\Theta$", "→": r"$\rightarrow$",
+        "½": r"$\frac12$", "¼": r"$\frac14$", "<": r"$<$", ">": r"$>$",
+    }
+)  # fmt: skip
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it."""
+    lines = [
+        r"\documentclass{article}",
+        r"\usepackage[T1]{fontenc}",
+        r"\usepackage[utf8]{inputenc}",
+        r"\usepackage{booktabs,graphicx}",
+        r"\usepackage[landscape,margin=1.5cm]{geometry}",
+        r"\begin{document}",
+    ]
+    for table in tables:
+        lines += _latex_table(table)
+    return "\n".join([*lines, r"\end{document}"]) + "\n"
+
+
+def _latex_table(table: Table) -> list[str]:
+    head, *body = accuracies(table)
+    lines = [
+        r"\begin{table}",
+        r"\centering\small",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+        r"\toprule",
+        " & ".join(cell.text.translate(_LATEX) for cell in head) + r" \\",
+        r"\midrule",
+    ]
+    for row in body:
+        texts = (cell.text.translate(_LATEX) for cell in row)
+        bold = (rf"\textbf{{{text}}}" if cell.best else text for cell, text in zip(row, texts, strict=True))
+        lines.append(" & ".join(bold) + r" \\")
+        if any(cell.beneath for cell in row):
+            paper = (cell.beneath.translate(_LATEX) for cell in row[1:])
+            lines.append(" & ".join([r"\emph{published}", *paper]) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}}"]
+    title = f"{table.title}. " if table.title else ""
+    return [*lines, rf"\caption{{{(title + table.caption).translate(_LATEX)}}}", r"\end{table}"]
