@@ -1,6 +1,6 @@
 """Images through forward and backward per second, ours beside the reference loop, on CPU, per method and norm.
 
-    python benchmarks/training_throughput.py [--batch 128] [--threads 2] [--rounds 5]
+    python -m benchmarks.training_throughput [--batch 128] [--threads 2] [--rounds 5]
 
 The two run in turns of some seconds each, so that a noisy machine disturbs both; the ratio is the median over rounds.
 Results go to benchmarks/results/training_throughput.csv, with machine, versions and date.

@@ -204,7 +204,7 @@ def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -
 
 
 def _for_terminal(found: "Accuracies") -> Table:
-    """A row per arm, so that it fits 80 columns; beneath it the published value and the difference to the baseline."""
+    """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
     title = f"Test accuracy (%) {found.title}".rstrip()
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
@@ -213,7 +213,9 @@ def _for_terminal(found: "Accuracies") -> Table:
         shown.add_column(row, justify="right", no_wrap=True)
     for arm in found.arms:
         cells = [found.cells[row, arm] for row in rows]
-        shown.add_row(arm, *(Text(cell.text, style="bold" if cell.best else "") for cell in cells))
+        shown.add_row(arm, *(Text(f"{cell.mean:.2f}", style="bold" if cell.best else "") for cell in cells))
+        if found.seeds > 1:
+            shown.add_row("  ± SD", *("" if c.sd is None else f"{c.sd:.2f}" for c in cells), style="dim")
         if found.compares:
             printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")
