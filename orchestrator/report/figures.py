@@ -15,16 +15,18 @@ _MOST_PANELS = 4
 
 
 def _styles(results: Results) -> dict[str, dict[str, str]]:
-    """Colour by the first factor's level, dash by the second's, so that arms pair up to the eye."""
+    """Colour by the first factor's level, dash by the others', so that arms pair up to the eye.
+
+    Once every colour is taken, the next levels have the same ones with the next dash.
+    """
     first = list(dict.fromkeys(arm.split(" · ")[0] for arm in results.arms))
     rest = list(dict.fromkeys(arm.partition(" · ")[2] for arm in results.arms))
-    return {
-        arm: {
-            "color": _PALETTE[first.index(arm.split(" · ")[0]) % len(_PALETTE)],
-            "dash": _DASHES[rest.index(arm.partition(" · ")[2]) % len(_DASHES)],
-        }
-        for arm in results.arms
-    }
+    styles = {}
+    for arm in results.arms:
+        rounds, place = divmod(first.index(arm.split(" · ")[0]), len(_PALETTE))
+        dash = rounds + rest.index(arm.partition(" · ")[2])
+        styles[arm] = {"color": _PALETTE[place], "dash": _DASHES[dash % len(_DASHES)]}
+    return styles
 
 
 def accuracy_over_macs(results: Results) -> go.Figure:
