@@ -81,7 +81,9 @@ class Tracker:
         if not create:
             return None
         root = None if self._artifacts is None else (self._artifacts / name).as_uri()
-        return str(self.client.create_experiment(name, artifact_location=root))
+        # Opens in the interface as model training rather than as generative AI.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self.client.create_experiment(name, artifact_location=root, tags=kind))
 
     def parent(self, experiment: str, base_key: str) -> Run | None:
         """The parent run of a base config."""
