@@ -20,9 +20,21 @@ SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
 SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
 
 
+def _heed_ctrl_c() -> None:
+    """Tests started in the background ignore Ctrl-C, and every process of theirs would inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
     line = [sys.executable, str(SCRIPT), command, *SMALL, "--storage", str(storage), *arguments]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_heed_ctrl_c,
+    )
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
