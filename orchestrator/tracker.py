@@ -91,10 +91,6 @@ class Tracker:
         found = self.client.search_runs([experiment], wanted, max_results=1)
         return found[0] if found else None
 
-    def parents(self, experiment: str) -> list[Run]:
-        """Every parent run, newest first."""
-        return list(self.client.search_runs([experiment], "tags.`study.role` = 'base'", max_results=_PAGE))
-
     def trials(self, experiment: str, base_key: str) -> list[TrackedTrial]:
         """Every child run of a base config, oldest first."""
         wanted = f"tags.`{BASE}` = '{base_key}' AND tags.`study.role` = 'trial'"

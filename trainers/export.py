@@ -11,6 +11,7 @@ from torch import nn
 
 from trainers.build import build, multiply
 from trainers.config import TrialConfig
+from trainers.cost import measure
 from trainers.data import dataset
 from trainers.errors import unknown
 from trainers.nested.network import NestedNetwork, SeparateNetworks
@@ -38,8 +39,8 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
 def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None:
     """Writes the target `label` as a stand-alone network.
 
-    `model.safetensors` and `config.json` (the target, the shape of an input, how inputs are normalised, the trial's
-    config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
+    `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input,
+    the trial's config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
     `torch.export.load` runs without this package.
 
     Raises:
@@ -52,11 +53,17 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     shape = dataset(config.dataset).shape
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / WEIGHTS)
-    about = {"target": dict(targets[label].dims), "label": label, "input_shape": shape, "config": asdict(config)}
-    (folder / CONFIG).write_text(json.dumps(about, indent=2))
     batch = {0: torch.export.Dim("batch", min=1)}
     program = torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,))
     torch.export.save(program, folder / PROGRAM)
+    about = {
+        "label": label,
+        "target": dict(targets[label].dims),
+        **asdict(measure(network, shape)),
+        "input_shape": shape,
+        "config": asdict(config),
+    }
+    (folder / CONFIG).write_text(json.dumps(about, indent=2))
 
 
 def load(folder: Path) -> nn.Module:

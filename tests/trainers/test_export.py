@@ -11,6 +11,7 @@ from torch import nn
 
 from tests.conftest import tiny
 from trainers.anytime import Anytime
+from trainers.build import target_costs
 from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.errors import ConfigError
@@ -49,6 +50,8 @@ def test_an_exported_sub_model_answers_as_the_nested_one(
         assert torch.equal(alone(images), network(images))
     about = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (about["label"], about["input_shape"]) == ("w050", [1, 16, 16])
+    assert about["macs"] == target_costs(config.network, config.dataset, config.lattice)["w050"].macs
+    assert about["parameters"] == sum(parameter.numel() for parameter in alone.parameters())
 
     torch.save(images, tmp_path / "in.pt")
     files = [str(tmp_path / name) for name in ("out/model.pt2", "in.pt", "answer.pt")]
