@@ -39,8 +39,8 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
 def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None:
     """Writes the target `label` as a stand-alone network.
 
-    `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input,
-    the trial's config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
+    `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
+    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
     `torch.export.load` runs without this package.
 
     Raises:
@@ -50,7 +50,8 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     if label not in targets:
         raise unknown("target", label, targets)
     network = trained(config, weights).extract(targets[label]).eval()
-    shape = dataset(config.dataset).shape
+    source = dataset(config.dataset)
+    shape, (mean, std) = source.shape, source.statistics()
     folder.mkdir(parents=True, exist_ok=True)
     save_file(network.state_dict(), folder / WEIGHTS)
     batch = {0: torch.export.Dim("batch", min=1)}
@@ -61,6 +62,8 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
         "target": dict(targets[label].dims),
         **asdict(measure(network, shape)),
         "input_shape": shape,
+        "mean": mean,
+        "std": std,
         "config": asdict(config),
     }
     (folder / CONFIG).write_text(json.dumps(about, indent=2))

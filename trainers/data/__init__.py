@@ -19,6 +19,7 @@ class Dataset:
         crop_padding: pixels of zero padding of the random crop that is usual for it.
         flip: whether a mirrored image is still of its class.
         checksum: identifies the content; known before anything is fetched.
+        statistics: mean and SD per channel by which images, scaled to 0..1, are normalised.
         load: brings the arrays, from a folder if given; fetches what is missing.
     """
 
@@ -27,12 +28,13 @@ class Dataset:
     crop_padding: int
     flip: bool
     checksum: Callable[[], str]
+    statistics: Callable[[], tuple[tuple[float, ...], tuple[float, ...]]]
     load: Callable[[Path | None], ImageArrays]
 
 
 DATASETS: dict[str, Dataset] = {
-    "cifar10": Dataset((3, 32, 32), 10, 4, True, cifar10.checksum, cifar10.load),
-    "digits": Dataset((1, 16, 16), 10, 2, False, digits.checksum, digits.load),
+    "cifar10": Dataset((3, 32, 32), 10, 4, True, cifar10.checksum, lambda: (cifar10.MEAN, cifar10.STD), cifar10.load),
+    "digits": Dataset((1, 16, 16), 10, 2, False, digits.checksum, digits.statistics, digits.load),
 }
 
 

@@ -34,6 +34,11 @@ def checksum() -> str:
 def load(folder: Path | None) -> ImageArrays:
     """1,437 training and 360 test images `(1, 16, 16)`; the folder is not used."""
     images, labels = (torch.from_numpy(array) for array in _arrays())
-    pixels = images[:-_TEST].float() / 255
-    mean, std = float(pixels.mean()), float(pixels.std())
-    return ImageArrays(images[:-_TEST], labels[:-_TEST], images[-_TEST:], labels[-_TEST:], (mean,), (std,), checksum())
+    parts = images[:-_TEST], labels[:-_TEST], images[-_TEST:], labels[-_TEST:]
+    return ImageArrays(*parts, *statistics(), checksum())
+
+
+def statistics() -> tuple[tuple[float], tuple[float]]:
+    """Mean and SD of the training pixels, scaled to 0..1."""
+    pixels = torch.from_numpy(_arrays()[0][:-_TEST]).float() / 255
+    return (float(pixels.mean()),), (float(pixels.std()),)
