@@ -40,8 +40,8 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     """Writes the target `label` as a stand-alone network.
 
     `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
-    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is the same network as a program with any batch size, which
-    `torch.export.load` runs without this package.
+    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is
+    the same network as a program for any batch size, which `torch.export.load` runs without this package.
 
     Raises:
         ConfigError: no target of that label.
