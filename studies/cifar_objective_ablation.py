@@ -3,7 +3,8 @@
 python studies/cifar_objective_ablation.py
 
 In-place distillation (the largest sub-model teaches) is a third factor, off unless asked for:
-`--only distillation=none,distillation=in-place`.
+`--only distillation=none,distillation=in-place`. What each of the three adds to the others:
+`--design leave-one-out --baseline "objective=sum over all,accumulation=×2,distillation=in-place"`.
 """
 
 from orchestrator.cli import main
@@ -23,9 +24,15 @@ STUDY = Study(
                 "stochastic summation": {"objective": "stochastic-summation", "sampler": "uniform"},
                 "sum over all": {"objective": "sum", "sampler": "all"},
             },
+            without="stochastic loss",
         ),
-        Factor("accumulation", {f"×{count}": {"accumulation": count} for count in (1, 2, 4)}),
-        Factor("distillation", {name: {"distillation": name} for name in ("none", "in-place")}, usual=("none",)),
+        Factor("accumulation", {f"×{count}": {"accumulation": count} for count in (1, 2, 4)}, without="×1"),
+        Factor(
+            "distillation",
+            {name: {"distillation": name} for name in ("none", "in-place")},
+            usual=("none",),
+            without="none",
+        ),
     ),
     baseline={"objective": "stochastic loss", "accumulation": "×1", "distillation": "none"},
 )

@@ -2,6 +2,7 @@ import pytest
 
 from orchestrator.errors import UserError
 from orchestrator.study import Factor, Layout, Preset, Study
+from studies import cifar_objective_ablation as objectives
 
 STUDY = Study(
     name="toy",
@@ -47,6 +48,16 @@ def test_leave_one_out_lacks_one_thing_of_the_baseline_each() -> None:
     assert labels(study, design="leave-one-out", baseline=full) == [
         "with · with · with", "with · with · without", "with · without · with", "without · with · with",
     ]  # fmt: skip
+
+
+def test_the_objective_study_can_leave_out_each_of_its_parts() -> None:
+    full = {"objective": "sum over all", "accumulation": "×2", "distillation": "in-place"}
+    assert set(labels(objectives.STUDY, design="leave-one-out", baseline=full)) == {
+        "sum over all · ×2 · in-place",
+        "stochastic loss · ×2 · in-place",
+        "sum over all · ×1 · in-place",
+        "sum over all · ×2 · none",
+    }
 
 
 @pytest.mark.parametrize(
