@@ -272,7 +272,8 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
             recorder = Recorder(tracker, plan, origin)
             console.print(f"All {len(plan.trials)} trials are finished already.")
     if recorder.finished:
-        _measure_latency(plan, trainer, options, recorder, again=bool(missing))
+        if missing:
+            _measure_latency(plan, trainer, options, recorder)
         _write_report(plan, options, tracker, recorder.experiment)
         recorder.attach_report(_report_folder(plan, options))
     for trial in failed:
@@ -280,11 +281,10 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 1 if failed else 0
 
 
-def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", again: bool) -> None:
-    """On the driver's machine, now that no trial runs beside it. `again` unless nothing was trained."""
-    if again:
-        place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
-        recorder.note_latency(trainer.device_name(place), trainer.latencies(plan.trials[0].config, place))
+def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder") -> None:
+    """On the driver's machine, now that no trial runs beside it."""
+    place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
+    recorder.note_latency(trainer.device_name(place), trainer.latencies(plan.trials[0].config, place))
 
 
 @contextmanager

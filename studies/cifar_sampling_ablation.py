@@ -2,7 +2,8 @@
 
 python studies/cifar_sampling_ablation.py
 
-`--only sampler=…` also takes MatFormer's five (uniform and four skews, smallest sub-model first).
+MatFormer's five, uniform and four skews, are
+`--only sampler=uniform,sampler=skew-small,sampler=lean-small,sampler=lean-large,sampler=skew-large`.
 """
 
 from orchestrator.cli import main
