@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.conftest import FOUR, tiny
@@ -16,10 +14,11 @@ from trainers.build import build
 from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.errors import ConfigError
+from trainers.lattice import Lattice
 from trainers.loop import fit
 from trainers.methods import METHODS
 from trainers.nested.network import NestedNetwork
-from trainers.nested.norms import line_cosine_squared, prefers_channels_last
+from trainers.nested.norms import LineAffine, line_cosine_squared, prefers_channels_last
 from trainers.submodel import SubModel
 from trainers.tasks import ImageClassification
 from trainers.timing import expected_trial
@@ -121,22 +120,28 @@ def test_a_teacher_that_is_not_among_the_trained_runs_forward_only_and_is_counte
     assert expected_trial(config).macs == pytest.approx(expected)
 
 
-def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays, tmp_path: Path) -> None:
-    """At equal endpoints its gradient is zero; once they differ, the penalty is all that changes a step."""
+def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> None:
+    """Between endpoints that differ, the penalty's gradient is all that a step with it has more than one without."""
     config = tiny(method="LCS-l")
     assert (config.affine, config.line_penalty, config.objective) == ("line", 1.0, "sum")
     assert tiny(method="LCS-p").line_penalty == 0.0
-    cosines = []
-    for penalty in (0.0, 100.0):
-        config = tiny(method="LCS-l", line_penalty=penalty, updates=8, evaluations=1)
-        *_, last = fit(config, 0, digits, CPU)
-        folder = tmp_path / str(penalty)
-        folder.mkdir()
-        last.save(folder)
+    start = LineAffine.__init__
+
+    def parted(self: LineAffine, channels: int, lattice: Lattice) -> None:
+        start(self, channels, lattice)
+        self.end.weight.data.copy_(torch.linspace(0.2, 1.8, channels))
+
+    with patch.object(LineAffine, "__init__", parted):
+        ran, with_penalty = first_step(tiny(method="LCS-l", line_penalty=3.0), digits)
+        same, without = first_step(tiny(method="LCS-l", line_penalty=0.0), digits)
         net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0)
-        net.load_state_dict(load_file(folder / "weights.safetensors"))
-        cosines.append(line_cosine_squared(net).item())
-    assert cosines[1] < cosines[0] < 1
+    assert ran == same
+    assert len(ran) == 4
+    (3.0 * line_cosine_squared(net)).backward()
+    expected = [torch.zeros_like(p) if p.grad is None else p.grad for p in net.parameters()]
+    assert sum(bool(gradient.any()) for gradient in expected) > 0
+    for name, gradient in zip(with_penalty, expected, strict=True):
+        torch.testing.assert_close(with_penalty[name] - without[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_extracted_trains_the_largest_alone_and_tuning_gives_each_target_its_own_network(digits: ImageArrays) -> None:
