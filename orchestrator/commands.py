@@ -220,7 +220,7 @@ def _for_terminal(found: "Accuracies") -> Table:
             printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")
         if arm in found.against:
-            differences = (f"{found.comparisons[row, arm].statistics.mean:+.2f}" for row in rows)
+            differences = (found.comparisons[row, arm].difference for row in rows)
             shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
     shown.caption = found.caption
     shown.caption_justify = "left"

@@ -5,6 +5,7 @@ Run = plan − finished. Restarting, extending by seeds or levels, and running f
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -45,12 +46,15 @@ class Plan:
 
     def compared(self, levels: Mapping[str, str]) -> str:
         """An arm's name within its table: its levels of the factors that vary there."""
-        varied = [
-            factor.name
-            for factor in self.study.factors
-            if factor.name not in self.study.facets and len({dict(arm.levels)[factor.name] for arm in self.arms}) > 1
-        ]
-        return " · ".join(levels[name] for name in varied or [self.study.factors[0].name])
+        return " · ".join(levels[name] for name in self._varied or [self.study.factors[0].name])
+
+    @cached_property
+    def _varied(self) -> list[str]:
+        seen: dict[str, set[str]] = {}
+        for arm in self.arms:
+            for name, level in arm.levels:
+                seen.setdefault(name, set()).add(level)
+        return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.facets]
 
     def missing(self, finished: Iterable[str]) -> list[Trial]:
         """The trials whose keys are not among the finished."""

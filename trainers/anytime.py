@@ -24,7 +24,7 @@ class Anytime:
         self._network = network.eval()
         self._lock = Lock()
         self._targets = {target.label: target for target in network.lattice}
-        macs = MacCounter(network, network.input_shape)
+        macs = MacCounter(network)
         self.macs = {label: macs(target) for label, target in self._targets.items()}
 
     def __call__(self, x: Tensor, sub_model: str | None = None, max_macs: float | None = None) -> Tensor:

@@ -36,18 +36,24 @@ class MacCounter:
 
     Continuous widths name endlessly many sub-models but only some hundred distinct networks. Each is counted in a
     real forward of one example on CPU: a third of the time that torch needs for shapes alone on the meta device.
+    Targets are asked for at every step, so each is looked up by itself.
     """
 
-    def __init__(self, network: NestedNetwork, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, network: NestedNetwork) -> None:
         self._network = copy.deepcopy(network).cpu().eval()
-        self._input_shape = input_shape
+        self._targets = frozenset(network.lattice)
+        self._of_target: dict[SubModel, int] = {}
         self._known: dict[tuple[int, ...], int] = {}
 
     def __call__(self, sub_model: SubModel) -> int:
+        if sub_model in self._of_target:
+            return self._of_target[sub_model]
         self._network.activate(sub_model)
         signature = self._network.signature()
         if signature not in self._known:
-            self._known[signature] = _count(self._network, self._input_shape)
+            self._known[signature] = _count(self._network, self._network.input_shape)
+        if sub_model in self._targets:
+            self._of_target[sub_model] = self._known[signature]
         return self._known[signature]
 
 

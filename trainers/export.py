@@ -31,8 +31,10 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
         RuntimeError: weights of another network.
     """
     nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
-    network = nested if config.sharing == "nested" else multiply(nested, seed=0)
-    network.load_state_dict(load_file(weights))
+    values = load_file(weights)
+    separate = any(name.startswith("networks.") for name in values)  # a trial that ended early was not extracted yet
+    network = multiply(nested, seed=0) if separate else nested
+    network.load_state_dict(values)
     return network.eval()
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainers.build import build, multiply
+from trainers.build import build, mac_counter, multiply
 from trainers.config import TrialConfig
-from trainers.cost import MacCounter
 from trainers.cpu import prepare_cpu
 from trainers.data.images import ImageArrays
 from trainers.ledger import Budget, UpdateLedger
@@ -83,7 +82,7 @@ def fit(
         data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
     )
     nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed)
-    macs = MacCounter(nested, task.input_shape)
+    macs = mac_counter(config.network, config.dataset, lattice)
     network = multiply(nested, seed) if config.sharing == "separate" else nested
     network.to(device)
     if channels_last:

@@ -18,8 +18,6 @@ from trainers.nested.network import NestedNetwork, SeparateNetworks
 from trainers.submodel import SubModel
 
 WEIGHTS, MOMENTUM, STATE = "weights.safetensors", "momentum.safetensors", "state.json"
-
-
 Network = NestedNetwork | SeparateNetworks
 _MEMORY = 0.9  # of the running loss per target
 

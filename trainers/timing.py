@@ -2,18 +2,14 @@
 
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 
-from trainers.build import build, multiply
+from trainers.build import build, mac_counter, multiply
 from trainers.config import TrialConfig
-from trainers.cost import MacCounter
 from trainers.cpu import prepare_cpu
 from trainers.data import dataset
-from trainers.lattice import Lattice
 from trainers.loop import phase
 from trainers.nested.norms import prefers_channels_last
 from trainers.sampling.sampler import Moment
@@ -41,7 +37,7 @@ class Work:
 
 def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
     """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
-    lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.widths, config.depths)
+    lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.lattice)
     draw, objective = phase(config, extracted=config.sharing == "extracted" and progress >= config.extract_at)
     passes: dict[SubModel, float] = {}
     for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
@@ -58,25 +54,14 @@ def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
 def expected_trial(config: TrialConfig) -> Work:
     """The whole trial: its budget cut into parts, each spent at the rate of its middle."""
     updates, passes, forwards, macs = 0.0, dict.fromkeys(config.lattice, 0.0), 0.0, 0.0
-    for step in _steps(config):
+    for node in range(_NODES):
+        step = expected_step(config, (node + 0.5) / _NODES)
         per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget_unit]
         count = config.budget / _NODES / per_update
         updates, forwards, macs = updates + count, forwards + count * step.forwards, macs + count * step.macs
         for sub_model, share in step.passes.items():
             passes[sub_model] = passes.get(sub_model, 0.0) + count * share
     return Work(updates, passes, forwards, macs)
-
-
-def _steps(config: TrialConfig) -> Iterator[Work]:
-    return (expected_step(config, (node + 0.5) / _NODES) for node in range(_NODES))
-
-
-@lru_cache(maxsize=8)
-def mac_counter(network: str, data: str, widths: tuple[float, ...], depths: tuple[int, ...]) -> MacCounter:
-    """Counts sub-models of a network without weights worth having."""
-    supports: dict[str, tuple[float, ...]] = {"width": widths, **({"depth": depths} if depths else {})}
-    nested = build(network, data, Lattice.product(**supports), "instance", "shared", seed=0)
-    return MacCounter(nested, dataset(data).shape)
 
 
 def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
@@ -112,7 +97,7 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
 
 def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
     """Estimated seconds of a whole trial, evaluations included."""
-    macs = mac_counter(config.network, config.dataset, config.widths, config.depths)
+    macs = mac_counter(config.network, config.dataset, config.lattice)
     timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(config, device).items())
 
     def seconds(sub_model: SubModel) -> float:

@@ -52,10 +52,14 @@ class Comparison:
     adjusted_p: float | None
 
     @property
+    def difference(self) -> str:
+        """`+1.20`."""
+        return f"{self.statistics.mean:+.2f}".replace("-0.00", "+0.00")
+
+    @property
     def text(self) -> str:
         """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90`, or the difference alone."""
-        found = self.statistics
-        text = f"{found.mean + 0.0:+.2f}".replace("-0.00", "+0.00")
+        found, text = self.statistics, self.difference
         if found.low is not None and found.high is not None:
             text += f" [{found.low:+.2f}, {found.high:+.2f}]"
         if found.p is not None and self.adjusted_p is not None:
@@ -101,7 +105,8 @@ class Table:
         text = f"Differences to the baseline ({baselines}) in percentage points, paired by seed"
         if self.seeds == 1:
             return f"{text}; one seed, so nothing is known of their spread."
-        test = "exact sign-flip test" if 5 <= self.seeds <= 20 else "paired t-test"
+        flipped = any(found.statistics.flip_p is not None for found in self.comparisons.values())
+        test = "exact sign-flip test" if flipped else "paired t-test"
         return (
             f"{text}, with the 95 % t-interval, the p of the {test} and after Holm's correction over the "
             f"{len(self.comparisons)} comparisons of this table, and Cohen's d for paired samples; n = {self.seeds}. "

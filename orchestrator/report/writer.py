@@ -24,14 +24,13 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
     study = plan.study
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
     shown = _figures(plan, results)
-    overview = _overview(plan, results)
-    crossings = _crossings(plan, results)
-    best = _pareto(results)
+    overview, crossings = _over_budgets(plan, results)
+    notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"# {study.title}", *(as_markdown(table) for table in tables)]
     if study.curve:
         parts += ["Crossings of the means over budgets:", "\n".join(f"- {line}" for line in crossings) or "None."]
-    (folder / "table.md").write_text("\n\n".join([*parts, _notes(results)]).rstrip() + "\n")
+    (folder / "table.md").write_text("\n\n".join([*parts, notes]).rstrip() + "\n")
     (folder / "table.tex").write_text(as_latex(tables))
     results.frame.to_csv(folder / "results.csv", index=False)
     environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
@@ -39,7 +38,7 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
     page = environment.get_template("page.html").render(
         title=study.title,
         lead=f"Preset {plan.preset}, {plan.layout.design} design.",
-        notes=_notes(results),
+        notes=notes,
         tables=tables,
         accuracies=accuracies,
         differences=differences,
@@ -47,7 +46,7 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         figures=[(title, _embedded(figure)) for title, figure in shown.items()],
         overview=overview,
         crossings=crossings,
-        pareto=best.to_dict("records"),
+        pareto=_pareto(results).to_dict("records"),
         latency=results.latency,
         failures=results.failures,
         about=sorted(about.items()),
@@ -84,11 +83,14 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     return make_table(results, published, caption)
 
 
-def _overview(plan: Plan, results: Results) -> Markup | None:
-    """What stands above the tables: the averages over budgets, where budgets are compared."""
-    if plan.study.curve is None:
-        return None
-    return _embedded(figures.accuracy_over_budget(_averages(plan, results), results, plan.study.curve))
+def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str]]:
+    """What stands above the tables where budgets are compared: the averages over them, and where arms cross."""
+    axis = plan.study.curve
+    if axis is None:
+        return None, []
+    others = tuple(name for name in plan.study.facets if name != axis)
+    averages = figures.averages_over_budget(results, axis, others)
+    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages)
 
 
 def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
@@ -102,15 +104,6 @@ def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
     if len(results.facets) == 1 and evaluations.max() > 1:
         shown["Accuracy over training"] = figures.accuracy_over_updates(results)
     return shown
-
-
-def _averages(plan: Plan, results: Results) -> pd.DataFrame:
-    axis = str(plan.study.curve)
-    return figures.averages_over_budget(results, axis, tuple(name for name in plan.study.facets if name != axis))
-
-
-def _crossings(plan: Plan, results: Results) -> list[str]:
-    return figures.crossings(_averages(plan, results)) if plan.study.curve else []
 
 
 def _pareto(results: Results) -> pd.DataFrame:

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from orchestrator.errors import UserError
@@ -17,8 +19,8 @@ STUDY = Study(
 BASELINE = {"method": "SortedNet", "norm": "instance", "warm": "warm-up"}
 
 
-def labels(study: Study = STUDY, **layout: object) -> list[str]:
-    return [arm.label for arm in study.arms({}, Layout(**layout))]  # type: ignore[arg-type]
+def labels(study: Study = STUDY, **layout: Any) -> list[str]:
+    return [arm.label for arm in study.arms({}, Layout(**layout))]
 
 
 def test_factorial_is_every_combination_of_the_usual_levels() -> None:

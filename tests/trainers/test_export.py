@@ -61,6 +61,15 @@ def test_an_exported_sub_model_answers_as_the_nested_one(
         torch.testing.assert_close(torch.load(tmp_path / "answer.pt"), network(images))
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_trial_to_be_extracted_is_loaded_whether_it_was_or_not(
+    share: float, digits: ImageArrays, tmp_path: Path
+) -> None:
+    config = tiny(method="Extracted-tuned", extract_at=share, updates=2, evaluations=1)
+    network = trained(config, finished(config, digits, tmp_path / "trial"))
+    assert isinstance(network, NestedNetwork) == (share == 1.0)
+
+
 def test_an_unknown_target_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown target 'w033'"):
         export(tiny(), tmp_path / "none", "w033", tmp_path / "out")

@@ -44,7 +44,7 @@ def test_the_ledger_counts_a_summed_step_once_and_its_passes_each() -> None:
 
 @pytest.mark.parametrize(("unit", "amount"), [("updates", 3), ("passes", 12), ("macs", 1200)])
 def test_a_budget_ends_at_its_amount_in_each_unit(unit: str, amount: int) -> None:
-    ledger, budget = UpdateLedger(FOUR), Budget(unit, amount)  # type: ignore[arg-type]
+    ledger, budget = UpdateLedger(FOUR), Budget(unit, amount)
     while not budget.exhausted(ledger):
         for target in FOUR:
             ledger.record_pass(target, 1, 100)
