@@ -37,12 +37,13 @@ def ours(method: str, norm: str, data: ImageArrays, batch: int) -> Iterator[int]
 
 
 def side(name: str, method: str, norm: str, batch: int, threads: int, turns: Connection) -> None:
-    """One of the two in a process of its own: for every number of seconds received, sends images per second."""
+    """One of the two in a process of its own: sends 0 once warm, then images per second for every turn's seconds."""
     torch.set_num_threads(threads)
     make = ours if name == "ours" else reference.steps
     steps = make(method, norm, dataset("cifar10").load(None), batch)
     for _ in range(_WARM_UP_STEPS):
         next(steps)
+    turns.send(0.0)  # ready: nothing is measured while the other still warms up
     while (seconds := turns.recv()) > 0:
         images, started = 0, time.perf_counter()
         while time.perf_counter() - started < seconds:
@@ -72,6 +73,8 @@ def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
                 here, there = spawn.Pipe()
                 spawn.Process(target=side, args=(name, method, norm, batch, threads, there)).start()
                 ends.append(here)
+            for end in ends:
+                end.recv()
             pairs = [tuple(_turn(end, seconds) for end in ends) for _ in range(rounds)]
             for end in ends:
                 end.send(0.0)
