@@ -42,6 +42,21 @@ class Outlook:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What some seconds of training showed.
+
+    Attributes:
+        passes_per_second: forward-backward passes.
+        memory: bytes that the process takes, of the machine or of the GPU, whichever is scarcer.
+        memory_available: bytes of it that were free before, or used by this process.
+    """
+
+    passes_per_second: float
+    memory: int
+    memory_available: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a trial runs; never part of its identity. Threads for CPU work, whether a GPU is its own, the data."""
 
@@ -74,6 +89,12 @@ class Trainer(Protocol):
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         """Estimated duration of the trial alone, from steps measured here and now."""
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        """Trains until `ends` and measures from `starts` on, both in seconds since the epoch; keeps nothing.
+
+        Called in a process of its own.
+        """
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         """Milliseconds that each target takes for one example, measured here and now, by label."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from orchestrator.errors import UserError
-from orchestrator.trainer import Outlook, Place, Snapshot, SubModelCost
+from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost
 from trainers.build import target_costs
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
@@ -17,7 +17,7 @@ from trainers.data.images import ImageArrays
 from trainers.errors import ConfigError, DataError
 from trainers.export import export
 from trainers.loop import fit
-from trainers.timing import expected_trial, latency, trial_seconds
+from trainers.timing import expected_trial, latency, throughput, trial_seconds
 
 _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 
@@ -25,7 +25,7 @@ _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 class ImageTrainer:
     """Stateless: workers import it by name."""
 
-    name = "sortednet image classification 2"  # raised whenever the same config gives another result
+    name = "sortednet image classification 3"  # raised whenever the same config gives another result
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -56,6 +56,10 @@ class ImageTrainer:
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        data = _arrays(config["dataset"], place.data)
+        return Probe(*throughput(TrialConfig.from_dict(config), data, _on(place), starts, ends))
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         found = latency(TrialConfig.from_dict(config), _on(place))

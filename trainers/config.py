@@ -44,6 +44,7 @@ class TrialConfig:
         distillation: `in-place`: every other sub-model learns the largest one's predictions instead of the labels.
         accumulation: micro-batches per optimizer step, each with its own images and its own draw; gradients average.
         precision: of activations; weights, gradients and loss stay fp32.
+        deterministic: on CUDA, use only algorithms that give the same bits every time; CPU's always do.
         batch_size: images per micro-batch.
         learning_rate, momentum, weight_decay: of SGD without Nesterov; the decay acts on every parameter.
         warmup: share of the budget over which the learning rate rises linearly; cosine to zero follows.
@@ -70,6 +71,7 @@ class TrialConfig:
     distillation: Distillation
     accumulation: int
     precision: Precision
+    deterministic: bool
     batch_size: int
     learning_rate: float
     momentum: float
@@ -137,6 +139,7 @@ def resolve(given: Mapping[str, Any]) -> TrialConfig:
         distillation=cast(Distillation, said.distillation or method.distillation),
         accumulation=said.accumulation or method.accumulation,
         precision=fastest() if said.precision == "auto" else cast(Precision, said.precision),
+        deterministic=said.deterministic,
         batch_size=said.batch_size,
         learning_rate=said.learning_rate,
         momentum=said.momentum,

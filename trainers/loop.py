@@ -6,30 +6,30 @@ decides when to save, report or stop; a step's snapshot costs nothing unless it 
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainers.build import build, mac_counter, multiply
 from trainers.config import TrialConfig
 from trainers.cpu import prepare_cpu
+from trainers.cuda import prepare_cuda
 from trainers.data.images import ImageArrays
+from trainers.graphs import Graphs
 from trainers.ledger import Budget, UpdateLedger
-from trainers.nested.network import recalibrated
-from trainers.nested.norms import line_cosine_squared, prefers_channels_last
+from trainers.nested.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES, Objective
 from trainers.randomness import stream
 from trainers.sampling.discrete import All
 from trainers.sampling.names import sampler
 from trainers.sampling.sampler import Moment, Sampler
 from trainers.schedule import learning_rate
-from trainers.state import Network, TrainingState
-from trainers.submodel import SubModel
-from trainers.tasks import ImageClassification, Task
+from trainers.state import TrainingState
+from trainers.step import Step
+from trainers.tasks import ImageClassification
 
 _FINITE_CHECK_UPDATES = 50
 
@@ -40,16 +40,18 @@ class Snapshot:
 
     Attributes:
         step: optimizer steps done.
+        passes: forward-backward passes done.
         progress: share of the budget spent, 0..1.
         metrics: filled where an evaluation was due, else empty: `test_acc/w050`, `test_loss/w050`, `updates/w050`
-            for every target, their average `test_acc_average`, `train_loss` since the last evaluation, and
-            `ledger/…` totals.
+            for every target, their average `test_acc_average`, `train_loss` since the last evaluation, `ledger/…`
+            totals, and on CUDA `replayed_passes`, the share of passes that were launched as graphs.
         final: nothing follows.
         diverged: the loss stopped being finite, and training with it.
         save: writes what a resumed trial needs into an existing, empty directory.
     """
 
     step: int
+    passes: int
     progress: float
     metrics: dict[str, float]
     final: bool
@@ -58,7 +60,12 @@ class Snapshot:
 
 
 def fit(
-    config: TrialConfig, seed: int, data: ImageArrays, device: torch.device, resume_from: Path | None = None
+    config: TrialConfig,
+    seed: int,
+    data: ImageArrays,
+    device: torch.device,
+    resume_from: Path | None = None,
+    graphs: Graphs | None = None,
 ) -> Iterator[Snapshot]:
     """Trains a trial to the end of its budget.
 
@@ -71,13 +78,15 @@ def fit(
         data: the arrays of `config.dataset`.
         device: where to train.
         resume_from: a directory that `Snapshot.save` filled.
+        graphs: how the work on the device is launched; as suits the device unless given.
 
     Raises:
         ValueError: `resume_from` holds the state of another network.
     """
     prepare_cpu()
+    prepare_cuda(config.deterministic)
     lattice = config.lattice
-    channels_last = prefers_channels_last(config.norm)
+    channels_last = prefers_channels_last(config.norm, config.precision, device)
     task = ImageClassification(
         data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
     )
@@ -88,9 +97,8 @@ def fit(
     if channels_last:
         network.to(memory_format=torch.channels_last)
     budget = Budget(config.budget_unit, config.budget)
-    precision = _autocast(config, device)
 
-    state = TrainingState(network, partial(_optimizer, config=config), UpdateLedger(lattice))
+    state = TrainingState(network, partial(_optimizer, config=config, device=device), UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
     ledger = state.ledger
@@ -98,50 +106,40 @@ def fit(
         yield _snapshot(state, budget, {}, final=True)
         return
 
+    graphs = graphs or Graphs.on(device)
+    step = Step(config, state, task, device, graphs)
     state.network.train()
     while True:
         before = budget.spent(ledger)
         if config.sharing == "extracted" and not state.extracted and before >= config.extract_at * budget.amount:
-            state.extract()
+            step.extract()
         draw, objective = phase(config, state.extracted)
-        state.optimizer.zero_grad(set_to_none=False)
         for micro in range(config.accumulation):
             index = ledger.total.updates * config.accumulation + micro
-            batch = task.batch(index)
+            batch = step.batch(index)
             moment = Moment(lattice, macs, index, before / budget.amount, state.gaps if draw.needs_gaps else {})
             trained = objective(draw.sample(stream(seed, "sub-models", index), moment), lattice)
-            teacher: Tensor | None = None
             if config.distillation == "in-place":
                 trained = tuple(sorted(trained, key=lambda sub_model: sub_model != lattice.largest))
                 if trained[0] != lattice.largest:
-                    teacher = _forward(state.network, lattice.largest, batch.inputs, precision)
-                    ledger.record_forward(lattice.largest, macs(lattice.largest) * len(batch.targets))
+                    step.teach(lattice.largest, batch)
+                    ledger.record_forward(lattice.largest, macs(lattice.largest) * config.batch_size)
             for sub_model in trained:
-                state.network.activate(sub_model)
-                with precision():
-                    outputs = state.network(batch.inputs)
-                loss = task.loss(outputs, batch) if teacher is None else task.distillation_loss(outputs, teacher)
-                (loss / config.accumulation).backward()
-                if config.distillation == "in-place" and sub_model == lattice.largest:
-                    teacher = outputs.detach()
+                taught = config.distillation == "in-place" and sub_model != lattice.largest
+                loss = step.forward_backward(sub_model, batch, taught)
                 state.note_loss(loss)
                 if draw.needs_gaps:
                     state.note_gap(sub_model, loss)
-                ledger.record_pass(sub_model, len(batch.targets), macs(sub_model) * len(batch.targets))
-        if config.line_penalty:
-            (config.line_penalty * line_cosine_squared(state.network)).backward()
+                ledger.record_pass(sub_model, config.batch_size, macs(sub_model) * config.batch_size)
         ledger.record_update()
         after = budget.spent(ledger)
-        rate = learning_rate(config, (before + after) / 2 / budget.amount)
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.optimizer.step()
+        step.update(learning_rate(config, (before + after) / 2 / budget.amount))
 
         done = budget.exhausted(ledger)
         due = done or _evaluation(config, after) > _evaluation(config, before)
         if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())
-        metrics = _evaluate(config, task, state, precision) if due or state.diverged else {}
+        metrics = _measure(state, step, graphs) if due or state.diverged else {}
         final = done or state.diverged
         yield _snapshot(state, budget, metrics, final)
         if final:
@@ -155,15 +153,6 @@ def phase(config: TrialConfig, extracted: bool) -> tuple[Sampler, Objective]:
     return sampler(config.sampler), OBJECTIVES[config.objective]
 
 
-def _forward(
-    network: Network, sub_model: SubModel, inputs: Tensor, precision: Callable[[], AbstractContextManager[object]]
-) -> Tensor:
-    network.activate(sub_model)
-    with torch.no_grad(), precision():
-        outputs: Tensor = network(inputs)
-    return outputs
-
-
 def _evaluation(config: TrialConfig, spent: int) -> int:
     """The number of the evaluation that is due once `spent` of the budget is used, in whole numbers."""
     return spent * config.evaluations // config.budget
@@ -172,10 +161,10 @@ def _evaluation(config: TrialConfig, spent: int) -> int:
 def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], final: bool) -> Snapshot:
     ledger = state.ledger
     progress = min(1.0, budget.spent(ledger) / budget.amount)
-    return Snapshot(ledger.total.updates, progress, metrics, final, state.diverged, state.save)
+    return Snapshot(ledger.total.updates, ledger.total.passes, progress, metrics, final, state.diverged, state.save)
 
 
-def _optimizer(network: nn.Module, config: TrialConfig) -> torch.optim.SGD:
+def _optimizer(network: nn.Module, config: TrialConfig, device: torch.device) -> torch.optim.SGD:
     parameters = list(network.parameters())
     for parameter in parameters:
         # From the first step on, so that every weight decays at every step, whether its sub-model was drawn or not,
@@ -183,49 +172,22 @@ def _optimizer(network: nn.Module, config: TrialConfig) -> torch.optim.SGD:
         parameter.grad = torch.zeros_like(parameter)
     return torch.optim.SGD(
         parameters,
-        lr=config.learning_rate,
+        lr=torch.tensor(config.learning_rate, device=device),  # set anew at every step, where a graph reads it
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         fused=True,
     )
 
 
-def _autocast(config: TrialConfig, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    if config.precision == "fp32":
-        return nullcontext
-    return lambda: torch.autocast(device.type, torch.bfloat16)
-
-
-def _evaluate(
-    config: TrialConfig,
-    task: Task,
-    state: TrainingState,
-    precision: Callable[[], AbstractContextManager[object]],
-) -> dict[str, float]:
-    metrics: dict[str, float] = {}
-    network = state.network
-
-    def forward(inputs: Tensor) -> Tensor:
-        with precision():
-            outputs: Tensor = network(inputs)
-        return outputs
-
-    accuracies = []
+def _measure(state: TrainingState, step: Step, graphs: Graphs) -> dict[str, float]:
+    metrics = step.evaluate()
     ledger = state.ledger
     for target in ledger.lattice:
-        network.activate(target)
-        recalibration: AbstractContextManager[None] = nullcontext()
-        if config.recalibration_batches:
-            recalibration = recalibrated(network, forward, task.calibration(config.recalibration_batches))
-        with recalibration, torch.no_grad():
-            network.eval()
-            for name, value in task.evaluate(forward).items():
-                metrics[f"test_{name}/{target.label}"] = value
-        network.train()
-        accuracies.append(metrics[f"test_acc/{target.label}"])
         metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
-    metrics["test_acc_average"] = sum(accuracies) / len(accuracies)
+    metrics["test_acc_average"] = sum(metrics[f"test_acc/{t.label}"] for t in ledger.lattice) / len(ledger.lattice)
     metrics["train_loss"] = state.take_mean_loss()
     for unit in ("updates", "passes", "samples", "macs", "forwards"):
         metrics[f"ledger/{unit}"] = getattr(ledger.total, unit)
+    if graphs.capturing:  # a sub-model that never comes twice is never captured: seen, not silent
+        metrics["replayed_passes"] = graphs.replayed / max(1, graphs.called)
     return metrics

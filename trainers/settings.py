@@ -42,6 +42,7 @@ class Settings:
     distillation: str | None = None
     accumulation: int | None = None
     precision: str = "auto"
+    deterministic: bool = False
     batch_size: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9

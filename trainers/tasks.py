@@ -1,7 +1,8 @@
 """Tasks: what a batch is, what is minimised and what is measured. The loop and the ledger know none of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers.data.images import ImageArrays
+from trainers.graphs import Graphs
 from trainers.randomness import stream
 
 
@@ -28,8 +30,11 @@ class Task(Protocol):
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input, without the batch dimension."""
 
-    def batch(self, index: int) -> Batch:
-        """The training micro-batch number `index`, augmented: a function of (seed, index) alone."""
+    def selection(self, index: int) -> Tensor:
+        """What the training micro-batch number `index` holds, as numbers on the device: a function of (seed, index)."""
+
+    def gather(self, selection: Tensor) -> Batch:
+        """The micro-batch that a selection stands for."""
 
     def calibration(self, count: int) -> Iterator[Tensor]:
         """Inputs of `count` training batches without augmentation, to recompute normalisation statistics."""
@@ -37,14 +42,20 @@ class Task(Protocol):
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """The mean loss over the batch, a scalar."""
 
-    def distillation_loss(self, outputs: Tensor, teacher: Tensor) -> Tensor:
-        """The mean loss against another sub-model's outputs in the labels' place, a scalar."""
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """The mean loss against another sub-model's outputs in the labels' place, a scalar (distillation)."""
 
-    def evaluate(self, forward: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Metrics over the whole test set, by name."""
+    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+        """Metrics over the whole test set, by name.
+
+        Args:
+            forward: the network in evaluation mode.
+            graphs: run the batches.
+            name: of the network at hand among all that are evaluated.
+        """
 
 
-_EVALUATION_BATCH = 100  # images: larger activations fall out of the processor's cache, 2× slower on CPU
+_EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
 _CALIBRATION_BATCH = 250
 
 
@@ -89,60 +100,70 @@ class ImageClassification:
         mean, std = torch.tensor(arrays.mean), torch.tensor(arrays.std)
         self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device)
         self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
-        self._epochs: dict[int, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
+        self._epochs: dict[int, Tensor] = {}
+        self._test_rows = torch.arange(len(self._test_labels), device=device)
+        self._evaluated: dict[int, Tensor] = {}  # by number of rows, where captured evaluations read them
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self._plain.shape[1:])
 
-    def batch(self, index: int) -> Batch:
+    def selection(self, index: int) -> Tensor:
+        """`(4, batch size)` int64: number of the image, whether mirrored, offset down and right."""
         examples = len(self._labels)
-        start = index * self._batch_size
+        start, end = index * self._batch_size, (index + 1) * self._batch_size
         parts = []
-        while start < (index + 1) * self._batch_size:
+        while start < end:
             epoch, offset = divmod(start, examples)
-            length = min((index + 1) * self._batch_size - start, examples - offset)
-            parts.append([column[offset : offset + length] for column in self._epoch(epoch)])
+            length = min(end - start, examples - offset)
+            parts.append(self._epoch(epoch)[:, offset : offset + length])
             start += length
-        chosen, mirrored, down, right = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def gather(self, selection: Tensor) -> Batch:
+        chosen, mirrored, down, right = selection.unbind()
         return Batch(self._normalised(self._crops[mirrored, chosen, :, down, right]), self._labels[chosen])
 
-    def _epoch(self, epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Order, mirroring and offset of every image in one epoch: one transfer to the device per epoch."""
+    def _epoch(self, epoch: int) -> Tensor:
+        """The selections of one whole epoch, in order: one transfer to the device per epoch."""
         if epoch not in self._epochs:
             self._epochs = {known: draw for known, draw in self._epochs.items() if known == epoch - 1}
             examples = len(self._labels)
             augment = stream(self._seed, "augmentation", epoch)
             mirrored = augment.integers(2, size=examples) if self._flip else np.zeros(examples, np.int64)
             offsets = augment.integers(2 * self._padding + 1, size=(2, examples))
-            columns = (stream(self._seed, "order", epoch).permutation(examples), mirrored, *offsets)
-            order, mirror, down, right = (torch.from_numpy(column).to(self._device) for column in columns)
-            self._epochs[epoch] = (order, mirror, down, right)
+            order = stream(self._seed, "order", epoch).permutation(examples)
+            self._epochs[epoch] = torch.from_numpy(np.stack([order, mirrored, *offsets])).to(self._device)
         return self._epochs[epoch]
 
     def calibration(self, count: int) -> Iterator[Tensor]:
-        order, *_ = self._epoch(0)
+        order = self._epoch(0)[0]
         for chosen in order[: count * _CALIBRATION_BATCH].split(_CALIBRATION_BATCH):
             yield self._normalised(self._plain[chosen])
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         return F.cross_entropy(outputs.float(), batch.targets)
 
-    def distillation_loss(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
         return F.cross_entropy(outputs.float(), teacher.float().softmax(1))
 
-    def evaluate(self, forward: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        correct = torch.zeros((), dtype=torch.int64, device=self._device)
-        loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        for images, labels in zip(
-            self._test_images.split(_EVALUATION_BATCH), self._test_labels.split(_EVALUATION_BATCH), strict=True
-        ):
-            outputs = forward(self._normalised(images)).float()
-            correct += (outputs.argmax(1) == labels).sum()
-            loss += F.cross_entropy(outputs, labels, reduction="sum").double()
+    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+        total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for rows in self._test_rows.split(_EVALUATION_BATCH[self._device.type]):
+            if graphs.capturing:
+                rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
+            total += graphs.run(("evaluation", name, len(rows)), partial(self._measured, forward, rows), pure=True)
+        correct, loss = total.tolist()
         examples = len(self._test_labels)
-        return {"acc": 100 * correct.item() / examples, "loss": loss.item() / examples}
+        return {"acc": 100 * correct / examples, "loss": loss / examples}
+
+    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
+        labels = self._test_labels[rows]
+        outputs = forward(self._normalised(self._test_images[rows])).float()
+        correct = (outputs.argmax(1) == labels).sum().double()
+        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()])
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images * self._scale).add_(self._shift).contiguous(memory_format=self._layout)

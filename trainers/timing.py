@@ -1,22 +1,27 @@
 """What a trial will take, before it starts: updates, passes and multiply-accumulates expected, seconds from a probe."""
 
+import resource
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import psutil
 import torch
 
 from trainers.build import build, mac_counter, multiply
 from trainers.config import TrialConfig
 from trainers.cpu import prepare_cpu
 from trainers.data import dataset
-from trainers.loop import phase
+from trainers.data.images import ImageArrays
+from trainers.loop import fit, phase
 from trainers.nested.norms import prefers_channels_last
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 
 _REPEATS, _LATENCY_REPEATS = 3, 9
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
+_WARM, _SYNCHRONISED = 5, 8  # steps
+_CONTEXT_BYTES = 600 << 20  # of a process on a GPU, beside what torch reserves
 _TIMED = 8  # sub-models at most; the others take the time of their nearest in multiply-accumulates
 
 
@@ -73,7 +78,7 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
     lattice = config.lattice
     nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed=0)
     network = (nested if config.sharing == "nested" else multiply(nested, seed=0)).to(device)
-    if prefers_channels_last(config.norm):
+    if prefers_channels_last(config.norm, config.precision, device):
         network.to(memory_format=torch.channels_last)
     source = dataset(config.dataset)
     inputs = torch.zeros(config.batch_size, *source.shape, device=device)
@@ -109,6 +114,35 @@ def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -
     training += work.forwards * seconds(config.lattice.largest) / 3
     evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.batch_size
     return training + config.evaluations * evaluation
+
+
+def throughput(
+    config: TrialConfig, data: ImageArrays, device: torch.device, starts: float, ends: float
+) -> tuple[float, int, int]:
+    """Passes per second, and bytes of memory taken and available.
+
+    Trains without evaluations until `ends` and counts from `starts` on (`time.time()`). Of the machine, memory is
+    the peak of this process; of a GPU, what torch has reserved and a context besides.
+    """
+    endless = replace(config, budget=1 << 60, evaluations=1, schedule_stages=0)
+    counted, since = 0.0, None
+    for step, snapshot in enumerate(fit(endless, 0, data, device)):
+        if step % _SYNCHRONISED == 0 and device.type == "cuda":
+            torch.cuda.synchronize(device)  # counts what was done, not what was asked for
+        passes = snapshot.passes
+        now = time.time()
+        if since is None and now >= starts and step >= _WARM:
+            since, counted = now, passes
+        if since is not None and now >= ends and now > since:
+            break
+    assert since is not None
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        taken = torch.cuda.max_memory_reserved(device) + _CONTEXT_BYTES
+    else:
+        free = psutil.virtual_memory().available
+        taken = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (passes - counted) / (now - since), taken, free + taken
 
 
 def latency(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:

@@ -116,23 +116,24 @@ def test_batches_are_a_function_of_seed_and_index_whatever_the_arm(digits: Image
     one = ImageClassification(digits, 16, 5, CPU, 2, False)
     other = ImageClassification(digits, 16, 5, CPU, 2, False, channels_last=True)
     for index in (0, 3, 89, 90, 200, 1):  # across the end of an epoch, and back
-        a, b = one.batch(index), other.batch(index)
+        a, b = one.gather(one.selection(index)), other.gather(other.selection(index))
         assert torch.equal(a.inputs, b.inputs)
         assert torch.equal(a.targets, b.targets)
-    assert not torch.equal(one.batch(0).inputs, ImageClassification(digits, 16, 6, CPU, 2, False).batch(0).inputs)
+    another = ImageClassification(digits, 16, 6, CPU, 2, False)
+    assert not torch.equal(one.gather(one.selection(0)).inputs, another.gather(another.selection(0)).inputs)
 
 
 def test_an_epoch_shows_every_image_once_cropped_as_a_shifted_copy(digits: ImageArrays) -> None:
     count = len(digits.train_labels)
     task = ImageClassification(digits, count, 0, CPU, 0, False)
-    labels = task.batch(0).targets
+    labels = task.gather(task.selection(0)).targets
     assert torch.equal(labels.bincount(), digits.train_labels.bincount())
     padded = torch.nn.functional.pad(digits.train_images, (2, 2, 2, 2))
     shifted = [
         {padded[n, 0, y : y + 16, x : x + 16].numpy().tobytes() for y in range(5) for x in range(5)} for n in range(20)
     ]
     cropped = ImageClassification(digits, count, 0, CPU, 2, False)
-    pixels = cropped.batch(0).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
+    pixels = cropped.gather(cropped.selection(0)).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
     crops = {image.round().to(torch.uint8).numpy().tobytes() for image in pixels}
     assert all(crops & its_own for its_own in shifted)  # the first 20 images, each as one of its 25 crops
 

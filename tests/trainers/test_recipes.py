@@ -59,10 +59,11 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
 
 def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False) -> list[Tensor]:
     """The gradient of the summed losses of `widths`, largest first, by plain autograd."""
-    last = prefers_channels_last(config.norm)
+    last = prefers_channels_last(config.norm, config.precision, CPU)
     layout = torch.channels_last if last else torch.contiguous_format  # the other rounds otherwise
     net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0).to(memory_format=layout)
-    batch = ImageClassification(data, config.batch_size, 0, CPU, config.crop_padding, config.flip, last).batch(0)
+    task = ImageClassification(data, config.batch_size, 0, CPU, config.crop_padding, config.flip, last)
+    batch = task.gather(task.selection(0))
     total, teacher = torch.zeros(()), None
     net.train()
     for width in widths:

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from trainers.nested.pointwise import pointwise, suits
 from trainers.nested.prefix import LeafViews
 from trainers.submodel import SubModel
 
@@ -58,8 +57,6 @@ class NestedConv2d(nn.Module):
         outputs, inputs, groups = (channels, 1, channels) if self.depthwise else (self.outputs, channels, 1)
         weight = self._weights.prefix(self.weight, (outputs, inputs))
         bias = None if self.bias is None else self._biases.prefix(self.bias, (outputs,))
-        if bias is None and groups == 1 and suits(x, self.kernel_size, self.padding):
-            return pointwise(x, weight, self.stride)
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
     def plain(self, channels: int) -> nn.Conv2d:

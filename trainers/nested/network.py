@@ -129,8 +129,8 @@ def nest(
     """Makes a plain network nested in its width, and in its depth if it has optional blocks, keeping its weights.
 
     Every convolution and linear layer keeps its first `max(1, round(outputs · width))` outputs; its inputs follow
-    the incoming tensor. Every BatchNorm is replaced by the norm policy's layer. A sub-model of depth d keeps the
-    first d optional blocks.
+    the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and with it the ReLU if a Sequential
+    holds just the two. A sub-model of depth d keeps the first d optional blocks.
 
     Args:
         network: taken over and changed in place.
@@ -148,26 +148,34 @@ def nest(
     modules = dict(network.named_modules())
     if missing := sorted({*heads, *optional} - modules.keys()):
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
+    replaced: set[str] = set()
     for path, module in modules.items():
+        if path.rpartition(".")[0] in replaced:
+            continue
         try:
             replacement = _nested_form(module, make_norm, elastic=path not in heads)
         except ValueError as error:
             raise ValueError(f"cannot nest layer {path!r} of {type(network).__name__}: {error}") from error
         if replacement is not None:
             network.set_submodule(path, replacement)
+            replaced.add(path)
     for rank, path in enumerate(optional, start=1):
         network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
     return NestedNetwork(network, lattice, input_shape)
 
 
-def _nested_form(module: nn.Module, make_norm: Callable[[int], nn.Module], elastic: bool) -> nn.Module | None:
+def _nested_form(module: nn.Module, make_norm: Callable[[int, bool], nn.Module], elastic: bool) -> nn.Module | None:
     """What stands for a layer; None for one that works on any number of channels as it is."""
     if isinstance(module, nn.Conv2d):
         return NestedConv2d(module, elastic)
     if isinstance(module, nn.Linear):
         return NestedLinear(module, elastic)
     if isinstance(module, nn.BatchNorm2d):
-        return make_norm(module.num_features)
+        return make_norm(module.num_features, False)
+    if isinstance(module, nn.Sequential) and len(module) == 2:
+        norm, activation = module
+        if isinstance(norm, nn.BatchNorm2d) and isinstance(activation, nn.ReLU):
+            return make_norm(norm.num_features, True)
     if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
         raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
     if not list(module.children()) and list(module.parameters()):

@@ -11,20 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.kernels import norm as kernels
+from trainers.kernels.norm import EPS
 from trainers.lattice import Lattice
 from trainers.methods import Affine
 from trainers.nested.layers import kept
 from trainers.nested.prefix import LeafViews
+from trainers.precision import Precision
 from trainers.submodel import SubModel
 
 NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
 NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
-_EPS, _MOMENTUM = 1e-5, 0.1
+_MOMENTUM = 0.1
 
 
-def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[int], nn.Module]:
-    """The constructor (channels → nested layer) of a policy.
+def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[int, bool], nn.Module]:
+    """The constructor (channels, whether a ReLU follows → nested layer) of a policy.
 
     `batch` and `batch-recalibrated` train alike; the latter's statistics are recomputed before each evaluation.
 
@@ -38,16 +41,19 @@ def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable
     if policy == "batch-switchable":
         if affine != "shared":
             raise ValueError("switchable BatchNorm has affine parameters per target, so they cannot form a line")
-        return lambda channels: SwitchableBatchNorm(channels, lattice)
+        return lambda channels, relu: SwitchableBatchNorm(channels, lattice, relu)
     if policy.startswith("batch"):
-        return lambda channels: NestedBatchNorm(channels, parameters(channels))
+        return lambda channels, relu: NestedBatchNorm(channels, parameters(channels), relu)
     group_size = {"instance": 1, "group": GROUP_SIZE}.get(policy)  # None: all channels of the active sub-model
-    return lambda channels: NestedGroupNorm(parameters(channels), group_size)
+    return lambda channels, relu: NestedGroupNorm(parameters(channels), group_size, relu)
 
 
-def prefers_channels_last(policy: NormPolicy) -> bool:
-    """Whether channels-last is the faster memory layout: for batch norms it is, group norm is several times slower."""
-    return policy.startswith("batch")
+def prefers_channels_last(policy: NormPolicy, precision: Precision, device: torch.device) -> bool:
+    """Whether channels-last is the faster memory layout.
+
+    For batch norms it always is. torch's group norm is several times slower in it; our kernels know no other.
+    """
+    return policy.startswith("batch") or (precision == "bf16" and device.type == "cpu" and kernels.available())
 
 
 class SharedAffine(nn.Module):
@@ -115,23 +121,23 @@ def _group_norm(x: Tensor, weight: Tensor, bias: Tensor, group_size: int) -> Ten
     channels = x.shape[1]
     whole = channels - channels % group_size
     if whole == channels:
-        return F.group_norm(x, channels // group_size, weight, bias, _EPS)
-    rest = F.group_norm(x[:, whole:], 1, weight[whole:], bias[whole:], _EPS)
+        return F.group_norm(x, channels // group_size, weight, bias, EPS)
+    rest = F.group_norm(x[:, whole:], 1, weight[whole:], bias[whole:], EPS)
     if whole == 0:
         return rest
-    return torch.cat([F.group_norm(x[:, :whole], whole // group_size, weight[:whole], bias[:whole], _EPS), rest], 1)
+    return torch.cat([F.group_norm(x[:, :whole], whole // group_size, weight[:whole], bias[:whole], EPS), rest], 1)
 
 
 class NestedGroupNorm(nn.Module):
     """Group norm whose statistics are per image; with groups of one it is InstanceNorm (equal to 7e-7, and faster).
 
     Without a group size all active channels form one group ("layer"): a sub-model then normalises over its own
-    channels alone.
+    channels alone. With `relu` the activation that follows it is part of it.
     """
 
-    def __init__(self, affine: SharedAffine | LineAffine, group_size: int | None) -> None:
+    def __init__(self, affine: SharedAffine | LineAffine, group_size: int | None, relu: bool) -> None:
         super().__init__()
-        self.affine, self.group_size = affine, group_size
+        self.affine, self.group_size, self.relu = affine, group_size, relu
 
     def activate(self, sub_model: SubModel) -> None:
         self.affine.activate(sub_model)
@@ -139,25 +145,31 @@ class NestedGroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         weight, bias = self.affine.prefix(channels)
-        return _group_norm(x, weight, bias, self.group_size or channels)
+        group_size = self.group_size or channels
+        if kernels.suits(x):
+            return kernels.image_norm(x, weight, bias, group_size, self.relu)
+        return _activated(_group_norm(x, weight, bias, group_size), self.relu)
 
     def plain(self, channels: int) -> nn.Module:
         size = self.group_size or channels
         norm: nn.GroupNorm | PrefixGroupNorm
-        norm = PrefixGroupNorm(channels, size) if channels % size else nn.GroupNorm(channels // size, channels, _EPS)
+        norm = PrefixGroupNorm(channels, size) if channels % size else nn.GroupNorm(channels // size, channels, EPS)
         _copy_affine(norm, self.affine, channels)
-        return norm
+        return _with_relu(norm, self.relu)
 
 
 class NestedBatchNorm(nn.Module):
-    """BatchNorm with one affine and one set of running statistics for all widths: every width moves its prefix."""
+    """BatchNorm with one affine and one set of running statistics for all widths: every width moves its prefix.
+
+    With `relu` the activation that follows it is part of it.
+    """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, affine: SharedAffine | LineAffine) -> None:
+    def __init__(self, channels: int, affine: SharedAffine | LineAffine, relu: bool) -> None:
         super().__init__()
-        self.affine = affine
+        self.affine, self.relu = affine, relu
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.default_momentum = _MOMENTUM
@@ -170,16 +182,29 @@ class NestedBatchNorm(nn.Module):
         c = x.shape[1]
         weight, bias = self.affine.prefix(c)
         mean, var = self.running_mean[:c], self.running_var[:c]
-        return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, _EPS)
+        if kernels.suits(x):
+            if self.training:
+                return kernels.batch_norm(x, weight, bias, mean, var, self.momentum, self.relu)
+            if not torch.is_grad_enabled():
+                return kernels.known_norm(x, weight, bias, mean, var, self.relu)
+        return _activated(F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, EPS), self.relu)
 
-    def plain(self, channels: int) -> nn.BatchNorm2d:
-        norm = nn.BatchNorm2d(channels, _EPS, _MOMENTUM)
+    def plain(self, channels: int) -> nn.Module:
+        norm = nn.BatchNorm2d(channels, EPS, _MOMENTUM)
         _copy_affine(norm, self.affine, channels)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         norm.running_mean.copy_(self.running_mean[:channels])
         norm.running_var.copy_(self.running_var[:channels])
-        return norm
+        return _with_relu(norm, self.relu)
+
+
+def _activated(x: Tensor, relu: bool) -> Tensor:
+    return F.relu_(x) if relu else x
+
+
+def _with_relu(norm: nn.Module, relu: bool) -> nn.Module:
+    return nn.Sequential(norm, nn.ReLU(inplace=True)) if relu else norm
 
 
 def _copy_affine(
@@ -195,12 +220,13 @@ def _copy_affine(
 class SwitchableBatchNorm(nn.Module):
     """One BatchNorm per target width, affine and statistics its own (slimmable networks, Yu et al. 2019)."""
 
-    def __init__(self, channels: int, lattice: Lattice) -> None:
+    def __init__(self, channels: int, lattice: Lattice, relu: bool) -> None:
         super().__init__()
         widths = sorted({target["width"] for target in lattice})
-        self.norms = nn.ModuleDict(
-            {_width_name(width): nn.BatchNorm2d(kept(channels, width), _EPS, _MOMENTUM) for width in widths}
-        )
+        self.norms = nn.ModuleDict()
+        for width in widths:
+            own = kept(channels, width)
+            self.norms[_width_name(width)] = NestedBatchNorm(own, SharedAffine(own), relu)
         self._active = _width_name(widths[-1])
 
     def activate(self, sub_model: SubModel) -> None:
@@ -216,12 +242,10 @@ class SwitchableBatchNorm(nn.Module):
         normed: Tensor = self.norms[self._active](x)
         return normed
 
-    def plain(self, channels: int) -> nn.BatchNorm2d:
+    def plain(self, channels: int) -> nn.Module:
         source = self.norms[self._active]
-        assert isinstance(source, nn.BatchNorm2d)
-        norm = nn.BatchNorm2d(channels, _EPS, _MOMENTUM)
-        norm.load_state_dict(source.state_dict())
-        return norm.to(source.weight.device)
+        assert isinstance(source, NestedBatchNorm)
+        return source.plain(channels)
 
 
 def _width_name(width: float) -> str:

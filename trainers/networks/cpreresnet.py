@@ -9,24 +9,27 @@ from torch import Tensor, nn
 _PLANES, _BLOCKS, _EXPANSION = (16, 32, 64), 2, 4
 
 
+def _norm_relu(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+
+
 class Bottleneck(nn.Module):
     """norm-ReLU-conv1×1, norm-ReLU-conv3×3 (the stride), norm-ReLU-conv1×1, plus the shortcut of the raw input."""
 
     def __init__(self, channels: int, planes: int, stride: int, project: bool) -> None:
         super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels)
+        self.norm1 = _norm_relu(channels)
         self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(planes)
+        self.norm2 = _norm_relu(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
-        self.norm3 = nn.BatchNorm2d(planes)
+        self.norm3 = _norm_relu(planes)
         self.conv3 = nn.Conv2d(planes, planes * _EXPANSION, 1, bias=False)
-        self.relu = nn.ReLU(inplace=True)
         self.shortcut = nn.Conv2d(channels, planes * _EXPANSION, 1, stride, bias=False) if project else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.relu(self.norm1(x)))
-        y = self.conv2(self.relu(self.norm2(y)))
-        y = self.conv3(self.relu(self.norm3(y)))
+        y = self.conv1(self.norm1(x))
+        y = self.conv2(self.norm2(y))
+        y = self.conv3(self.norm3(y))
         out: Tensor = y + self.shortcut(x)
         return out
 
@@ -51,12 +54,11 @@ class CPreResNet20(nn.Module):
                 blocks.append(Bottleneck(incoming, planes, 2 if first and stage > 0 else 1, project=first))
                 incoming = planes * _EXPANSION
         self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(incoming)
-        self.relu = nn.ReLU(inplace=True)
+        self.norm = _norm_relu(incoming)
         self.pool = nn.AvgPool2d(size // 4)
         self.classifier = nn.Conv2d(incoming, classes, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.blocks(self.stem(x))
-        logits: Tensor = self.classifier(self.pool(self.relu(self.norm(y))))
+        logits: Tensor = self.classifier(self.pool(self.norm(y)))
         return logits.flatten(1)

@@ -1,0 +1,160 @@
+"""The loop as it is captured on CUDA, with a capture that works anywhere: a tape of every operation on its tensors.
+
+Like a CUDA graph, a tape replays the same operations on the same memory and runs no Python of ours: whatever the loop
+fails to put into a tensor of fixed address is stale in a replay, and the results differ.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from tests.conftest import tiny
+from trainers.data.images import ImageArrays
+from trainers.graphs import Graphs
+from trainers.loop import Snapshot, fit
+
+CPU = torch.device("cpu")
+Result = TypeVar("Result")
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], list[Tensor]]
+
+
+class _Recording(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        made = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        fresh = [t.detach() for t in made if t.untyped_storage().data_ptr() not in given]
+        if fresh or func._schema.is_mutable:
+            self.calls.append((func, args, kwargs or {}, fresh))
+        return out
+
+
+class Tape:
+    """Records operations; a replay runs them again and writes into the tensors that they made when recorded."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+
+    def warm(self, function: Callable[[], Result]) -> Result:
+        return function()
+
+    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], object], Result]:
+        self.recorded += 1
+        before = [(tensor, tensor.clone()) for tensor in _LIVE]
+        with _Recording() as recording:
+            result = function()
+        with torch.no_grad():
+            for tensor, value in before:  # a capture runs nothing
+                tensor.copy_(value)
+
+        def replay() -> None:
+            with torch.no_grad():
+                for func, args, kwargs, made in recording.calls:
+                    out = [t for t in tree_leaves(func(*args, **kwargs)) if isinstance(t, Tensor)]
+                    for tensor, value in zip(made, out, strict=False):
+                        tensor.copy_(value)
+
+        return replay, result
+
+
+_LIVE: list[Tensor] = []
+"""Every tensor that training changes, of the trial under test."""
+
+
+@pytest.fixture(autouse=True)
+def _watch_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the weights, gradients, momentum and buffers of the trial at hand in view of `Tape`."""
+    from trainers import loop
+
+    class Watched(loop.Step):
+        def update(self, rate: float) -> None:
+            super().update(rate)
+            self._look()
+
+        def forward_backward(self, *arguments: Any) -> Tensor:
+            self._look()
+            return super().forward_backward(*arguments)
+
+        def _look(self) -> None:
+            network, optimizer = self._state.network, self._state.optimizer
+            momentum = [s["momentum_buffer"] for s in optimizer.state.values() if s.get("momentum_buffer") is not None]
+            gradients = [p.grad for p in network.parameters() if p.grad is not None]
+            _LIVE[:] = [p.data for p in network.parameters()] + gradients + momentum + list(network.buffers())
+
+    monkeypatch.setattr(loop, "Step", Watched)
+
+
+CAPTURED = [
+    {"method": "SortedNet", "norm": "instance"},
+    {"method": "NS", "norm": "batch-switchable"},
+    {"method": "LCS-p", "norm": "batch"},
+    {"method": "SortedNet", "norm": "batch-recalibrated", "objective": "stochastic-summation", "accumulation": 2},
+    {"method": "Independent", "norm": "group", "updates": 6},
+    {"method": "LCS-l", "norm": "instance", "updates": 6},
+    {"method": "US-distilled", "norm": "batch", "updates": 8},
+    {"method": "Extracted-tuned", "norm": "batch", "equalize": "passes", "updates": 8},
+    {"sampler": "adaptive(0.05)", "distillation": "in-place", "norm": "layer", "updates": 16},
+    {"method": "SortedNet", "norm": "batch", "precision": "bf16"},
+]
+
+
+def evaluated(settings: dict[str, Any], data: ImageArrays, graphs: Graphs | None) -> tuple[list[Snapshot], Snapshot]:
+    snapshots = list(fit(tiny(**settings), 3, data, CPU, graphs=graphs))
+    return [snapshot for snapshot in snapshots if snapshot.metrics], snapshots[-1]
+
+
+@pytest.mark.parametrize("settings", CAPTURED, ids=lambda s: "-".join(map(str, s.values())))
+def test_a_captured_trial_is_bit_for_bit_the_one_that_is_not(
+    settings: dict[str, Any], digits: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.kernels.norm.library", lambda: None)  # a tape sees torch's operations only
+    tape = Tape()
+    graphs = Graphs(tape)
+    plain, _ = evaluated(settings, digits, None)
+    captured, _ = evaluated(settings, digits, graphs)
+    assert tape.recorded > 5
+    share = captured[-1].metrics["replayed_passes"]
+    assert share > 0.2
+    for one, other in zip(plain, captured, strict=True):
+        assert one.metrics == {name: value for name, value in other.metrics.items() if name != "replayed_passes"}
+
+
+def test_a_function_with_effects_is_made_once_before_it_is_captured_and_a_pure_one_never_counts() -> None:
+    tape = Tape()
+    graphs, count = Graphs(tape), torch.zeros(())
+    _LIVE[:] = [count]
+    seen = []
+    for _ in range(4):
+        graphs.run("effect", lambda: count.add_(1), counted=True)
+        seen.append(count.item())
+    assert seen == [1, 2, 3, 4]
+    assert (tape.recorded, graphs.called, graphs.replayed) == (1, 4, 3)
+    first = graphs.run("pure", lambda: count * 2, pure=True)
+    count.add_(1)
+    assert graphs.run("pure", lambda: count * 2, pure=True) is first
+    assert first.item() == 10
+    graphs.clear()
+    assert graphs.run("pure", lambda: count * 3, pure=True).item() == 15
+
+
+def test_beyond_the_limit_functions_are_called_and_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainers.graphs._MOST", 1)
+    tape = Tape()
+    graphs = Graphs(tape)
+    _LIVE[:] = []
+    for _ in range(3):
+        graphs.run("one", lambda: torch.ones(1), counted=True)
+        graphs.run("other", lambda: torch.ones(1), counted=True)
+    assert (tape.recorded, graphs.called, graphs.replayed) == (1, 6, 2)

@@ -1,0 +1,17 @@
+"""Settings of the CUDA backend that a trial depends on. A reused worker may have them from another trial."""
+
+import os
+
+import torch
+
+
+def prepare_cuda(deterministic: bool) -> None:
+    """Chooses convolution algorithms by measuring them or, if results must be the same bit for bit, by rule.
+
+    On CPU results are deterministic as they are, and nothing changes.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, at cuBLAS's first use
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.deterministic = deterministic
+    torch.use_deterministic_algorithms(deterministic)

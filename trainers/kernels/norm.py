@@ -1,0 +1,135 @@
+"""Normalisation, affine and ReLU in one pass each way: bf16 activations in the channels-last layout, on CPU.
+
+The same mathematics as torch's kernels, with fp32 statistics; sums run in another order. ReLU's mask is computed again
+in the backward, so only the layer's input is kept.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.kernels.library import library
+
+EPS = 1e-5
+
+
+def available() -> bool:
+    """Whether this machine has the kernels."""
+    return library() is not None
+
+
+def suits(x: Tensor) -> bool:
+    """Whether the kernels can take the activations `x: (N, C, H, W)` at hand."""
+    return (
+        x.dtype == torch.bfloat16
+        and x.device.type == "cpu"
+        and x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and available()
+    )
+
+
+def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor:
+    """Statistics per image over `group` channels at a time, the last group smaller if they do not divide.
+
+    Args:
+        x: (N, C, H, W), as `suits`.
+        weight, bias: (C,) fp32.
+    """
+    out: Tensor = _ImageNorm.apply(x, weight, bias, group, relu)
+    return out
+
+
+def batch_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, relu: bool
+) -> Tensor:
+    """Statistics over the batch, which also move the running ones in place.
+
+    Args:
+        x: (N, C, H, W), as `suits`, of more than one pixel in all.
+        weight, bias, running_mean, running_var: (C,) fp32.
+    """
+    out: Tensor = _BatchNorm.apply(x, weight, bias, running_mean, running_var, momentum, relu)
+    return out
+
+
+def known_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, relu: bool
+) -> Tensor:
+    """Normalised by the running statistics; not differentiable. Arguments as of `batch_norm`."""
+    scale = weight.detach() * torch.rsqrt(running_var + EPS)
+    shift = bias.detach() - running_mean * scale
+    out = torch.empty_like(x)
+    _call("known_norm_forward", x, out, scale, shift, *_shape(x), int(relu), torch.get_num_threads())
+    return out
+
+
+class _ImageNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor:
+        out = torch.empty_like(x)
+        mean, rstd = torch.empty(2, *x.shape[:2]).unbind()
+        _call(
+            "image_norm_forward", x, out, weight, bias, mean, rstd,
+            *_shape(x), group, int(relu), EPS, torch.get_num_threads(),
+        )  # fmt: skip
+        ctx.save_for_backward(x, weight, bias, mean, rstd)
+        ctx.group, ctx.relu = group, relu
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, rstd = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        by_x, by_weight, by_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
+        _call(
+            "image_norm_backward", gradient, x, weight, bias, mean, rstd, by_x, by_weight, by_bias,
+            *_shape(x), ctx.group, int(ctx.relu), torch.get_num_threads(),
+        )  # fmt: skip
+        return by_x, by_weight, by_bias, None, None
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        relu: bool,
+    ) -> Tensor:
+        out = torch.empty_like(x)
+        mean, rstd = torch.empty(2, x.shape[1]).unbind()
+        _call(
+            "batch_norm_forward", x, out, weight, bias, mean, rstd, running_mean, running_var, momentum,
+            *_shape(x), int(relu), EPS, torch.get_num_threads(),
+        )  # fmt: skip
+        ctx.save_for_backward(x, weight, bias, mean, rstd)
+        ctx.relu = relu
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, rstd = ctx.saved_tensors
+        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
+        by_x, by_weight, by_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
+        _call(
+            "batch_norm_backward", gradient, x, weight, bias, mean, rstd, by_x, by_weight, by_bias,
+            *_shape(x), int(ctx.relu), torch.get_num_threads(),
+        )  # fmt: skip
+        return by_x, by_weight, by_bias, None, None, None, None
+
+
+def _shape(x: Tensor) -> tuple[int, int, int]:
+    images, channels, height, width = x.shape
+    return images, height * width, channels
+
+
+def _call(name: str, *arguments: Tensor | float) -> None:
+    loaded = library()
+    assert loaded is not None
+    getattr(loaded, name)(*(a.data_ptr() if isinstance(a, Tensor) else a for a in arguments))

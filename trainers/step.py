@@ -1,0 +1,136 @@
+"""The work of a training step on the device, piece by piece, each piece fit to be captured as a CUDA graph.
+
+The loop decides what is done; here it is done. Nothing in a piece waits for the device or depends on anything but
+tensors of fixed address and the names under which it is captured.
+"""
+
+from collections.abc import Hashable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from trainers.config import TrialConfig
+from trainers.graphs import Graphs
+from trainers.nested.network import NestedNetwork, recalibrated
+from trainers.nested.norms import line_cosine_squared
+from trainers.state import TrainingState
+from trainers.submodel import SubModel
+from trainers.tasks import Batch, Task
+
+
+class Step:
+    """What a step of `config` does with the network and the optimizer of `state`.
+
+    Args:
+        config: the trial's.
+        state: holds the network, the optimizer with its learning rate as a tensor, and gradients that are never None.
+        task: supplies batches, loss and metrics.
+        device: where all of them are.
+        graphs: captures the pieces, or does not.
+    """
+
+    def __init__(
+        self, config: TrialConfig, state: TrainingState, task: Task, device: torch.device, graphs: Graphs
+    ) -> None:
+        self._config, self._state, self._task, self._device = config, state, task, device
+        self._graphs = graphs
+        self._selection: Tensor | None = None
+        self._teacher: Tensor | None = None
+
+    def batch(self, index: int) -> Batch:
+        """The training micro-batch number `index`."""
+        selection = self._task.selection(index)
+        if self._graphs.capturing:
+            self._selection = selection.clone() if self._selection is None else self._selection.copy_(selection)
+            selection = self._selection
+        return self._graphs.run("batch", lambda: self._task.gather(selection), pure=True)
+
+    def forward_backward(self, sub_model: SubModel, batch: Batch, taught: bool) -> Tensor:
+        """Adds a sub-model's gradient to the parameters', divided by the number of micro-batches; gives its mean loss.
+
+        Args:
+            taught: it learns what `teach` or an earlier pass of the largest sub-model of this batch has predicted.
+        """
+        network = self._state.network
+        network.activate(sub_model)
+
+        def work() -> tuple[Tensor, Tensor]:
+            with self._precision():
+                outputs: Tensor = network(batch.inputs)
+            teacher = self._teacher if taught else None
+            loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
+            (loss / self._config.accumulation).backward()
+            return loss.detach(), outputs.detach()
+
+        loss, outputs = self._graphs.run(("pass", taught, self._name(sub_model)), work, counted=True)
+        if self._config.distillation == "in-place" and sub_model == self._state.ledger.lattice.largest:
+            self._keep(outputs)
+        return loss
+
+    def teach(self, sub_model: SubModel, batch: Batch) -> None:
+        """Has the others learn what `sub_model` predicts; a forward pass without a backward."""
+        network = self._state.network
+        network.activate(sub_model)
+
+        def work() -> Tensor:
+            with torch.no_grad(), self._precision():
+                outputs: Tensor = network(batch.inputs)
+            return outputs
+
+        self._keep(self._graphs.run(("teacher", self._name(sub_model)), work))
+
+    def update(self, rate: float) -> None:
+        """One optimizer step over the gradients added up, which are zero afterwards."""
+        state, penalty = self._state, self._config.line_penalty
+        for group in state.optimizer.param_groups:
+            group["lr"].fill_(rate)
+
+        def work() -> None:
+            if penalty:
+                (penalty * line_cosine_squared(state.network)).backward()
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=False)
+
+        self._graphs.run("update", work)
+
+    def extract(self) -> None:
+        """Goes on with a network of its own for every target."""
+        self._state.extract()
+        self._graphs.clear()
+
+    def evaluate(self) -> dict[str, float]:
+        """`test_…/label` of every target, from the whole test set."""
+        metrics: dict[str, float] = {}
+        network = self._state.network
+        for target in self._state.ledger.lattice:
+            network.activate(target)
+            recalibration: AbstractContextManager[None] = nullcontext()
+            if count := self._config.recalibration_batches:
+                recalibration = recalibrated(network, self._forward, self._task.calibration(count))
+            with recalibration, torch.no_grad():
+                network.eval()
+                for name, value in self._task.evaluate(self._forward, self._graphs, self._name(target)).items():
+                    metrics[f"test_{name}/{target.label}"] = value
+            network.train()
+        return metrics
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        with self._precision():
+            outputs: Tensor = self._state.network(inputs)
+        return outputs
+
+    def _keep(self, outputs: Tensor) -> None:
+        self._teacher = outputs.clone() if self._teacher is None else self._teacher.copy_(outputs)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    def _name(self, sub_model: SubModel) -> Hashable:
+        """What a graph of it is known by. Widths between the targets that keep the same channels are one network."""
+        network = self._state.network
+        if sub_model in network.lattice or self._config.affine == "line" or not isinstance(network, NestedNetwork):
+            return sub_model
+        return network.signature()
