@@ -6,27 +6,23 @@ The two run in turns of some seconds each, so that a noisy machine disturbs both
 Results go to benchmarks/results/training_throughput.csv, with machine, versions and date.
 """
 
-import csv
 import multiprocessing
-import platform
 import statistics
 import time
 from collections.abc import Iterator
-from datetime import date
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import click
 import torch
 
 from benchmarks import reference
+from benchmarks.measuring import append
 from trainers.config import resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
 _WARM_UP_STEPS = 3
-_RESULTS = Path(__file__).parent / "results" / "training_throughput.csv"
 
 
 def ours(method: str, norm: str, data: ImageArrays, batch: int) -> Iterator[int]:
@@ -65,7 +61,6 @@ def _turn(end: Connection, seconds: float) -> float:
 def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
     """Measures and appends to the results."""
     spawn = multiprocessing.get_context("spawn")
-    rows = []
     for norm in ("instance", "batch"):
         for method in ("NS", "LCS-p", "SortedNet"):
             ends = []
@@ -80,32 +75,19 @@ def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
                 end.send(0.0)
             mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratios = [a / b for a, b in pairs]
-            rows.append(
-                {
-                    "date": date.today().isoformat(),
-                    "processor": platform.processor() or platform.machine(),
-                    "capability": torch.backends.cpu.get_cpu_capability(),
-                    "threads": threads,
-                    "torch": torch.__version__,
-                    "method": method,
-                    "norm": norm,
-                    "batch": batch,
-                    "rounds": rounds,
-                    "ours_images_per_s": round(mine),
-                    "reference_images_per_s": round(theirs),
-                    "median_ratio": round(statistics.median(ratios), 2),
-                    "least_ratio": round(min(ratios), 2),
-                    "greatest_ratio": round(max(ratios), 2),
-                }
-            )
-            print(rows[-1], flush=True)
-    _RESULTS.parent.mkdir(exist_ok=True)
-    new = not _RESULTS.exists()
-    with _RESULTS.open("a", newline="") as file:
-        table = csv.DictWriter(file, rows[0].keys())
-        if new:
-            table.writeheader()
-        table.writerows(rows)
+            row = {
+                "threads": threads,
+                "method": method,
+                "norm": norm,
+                "batch": batch,
+                "rounds": rounds,
+                "ours_images_per_s": round(mine),
+                "reference_images_per_s": round(theirs),
+                "median_ratio": round(statistics.median(ratios), 2),
+                "least_ratio": round(min(ratios), 2),
+                "greatest_ratio": round(max(ratios), 2),
+            }
+            append("training_throughput", [row])
 
 
 if __name__ == "__main__":

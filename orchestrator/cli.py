@@ -78,6 +78,7 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once, at most.")
     @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
     @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
+    @click.option("--pack", is_flag=True, help="Measure first how many trials at once do most work, and run so many.")
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
@@ -126,6 +127,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         max_concurrent=given["max_concurrent"],
         cpus=given["cpus_per_trial"],
         gpus=given["gpus_per_trial"],
+        pack=given["pack"],
         as_json=given["as_json"],
     )
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Options:
     max_concurrent: int | None
     cpus: float
     gpus: float | None
+    pack: bool
     as_json: bool
 
 
@@ -134,16 +135,21 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 
 def tracked_trials(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
-    """The recorded trials of a plan's base config, by key."""
-    tracker = open_tracker(options, create=False)
-    experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
-    if tracker is None or experiment is None:
-        return {}
-    return {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
+    """The recorded trials of a plan's base config, by key, with what they recorded."""
+    tracker, experiment = _tracked(plan, options)
+    return {} if experiment is None else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
 
 
 def _finished(plan: Plan, options: Options) -> set[str]:
-    return {key for key, trial in tracked_trials(plan, options).items() if trial.status == "FINISHED"}
+    tracker, experiment = _tracked(plan, options)
+    standings = {} if experiment is None else tracker.standings(experiment, plan.base_key)
+    return {key for key, standing in standings.items() if standing.status == "FINISHED"}
+
+
+def _tracked(plan: Plan, options: Options) -> tuple[Any, str | None]:
+    """The tracking store and the study's experiment in it; None where they are not there yet."""
+    tracker = open_tracker(options, create=False)
+    return tracker, None if tracker is None else tracker.experiment(plan.study.name, create=False)
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -171,9 +177,8 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Writes and prints the report from the tracker alone."""
-    tracker = open_tracker(options, create=False)
-    experiment = None if tracker is None else tracker.experiment(plan.study.name, create=False)
-    if tracker is None or experiment is None:
+    tracker, experiment = _tracked(plan, options)
+    if experiment is None:
         raise UserError(f"nothing of {plan.study.name} is in {options.tracking_uri}: run the study first")
     writable(options.storage)
     _write_report(plan, options, tracker, experiment)
@@ -236,6 +241,7 @@ def _ui_command(options: Options) -> str:
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     from orchestrator.execution import Resources, allot, cluster, execute
+    from orchestrator.packing import choose
     from orchestrator.provenance import provenance
     from orchestrator.recorder import Recorder
 
@@ -248,15 +254,22 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     with _terminable():
         if missing:
             with cluster(options.address):
-                resources, slots = allot(Resources(options.cpus, options.gpus, options.max_concurrent))
-                trainer.prepare(missing[0].config, Place(threads=1, gpu=False, data=options.data))
+                wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
+                resources, slots = allot(wanted)
+                place = Place(threads=1, gpu=False, data=options.data)
+                trainer.prepare(missing[0].config, place)
+                if options.pack:
+                    console.print("Measuring how many trials at once do most work, half a minute for each number:")
+                    best = choose(trainer, missing[0].config, place, options.cpus, console.print)
+                    resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
                 recorder = Recorder(tracker, plan, origin)
                 console.print(
                     f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
                     f"{slots} at a time, {options.storage}"
                 )
                 with Progress(plan, console, slots) as progress:
-                    progress.already([trial for trial in plan.trials if trial not in missing])
+                    left_over = {trial.key for trial in missing}
+                    progress.already([trial for trial in plan.trials if trial.key not in left_over])
                     try:
                         failed = execute(
                             plan, missing, trainer, recorder, progress, resources, options.storage, options.data

@@ -1,9 +1,10 @@
 """Runs the missing trials of a plan on Ray Tune, recording as they report. Tune schedules; it decides nothing else."""
 
 import logging
+import math
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from orchestrator.checkpoints import CheckpointFolder
 from orchestrator.errors import UserError
+from orchestrator.packing import gpu_request, spread_over_gpus
 from orchestrator.plan import Plan, Trial
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
@@ -89,13 +91,18 @@ def allot(wanted: Resources) -> tuple[Resources, int]:
         gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
     slots = 0
     for node in nodes:
-        by_cpu = node.get("CPU", 0) // wanted.cpus
-        slots += int(min(by_cpu, node.get("GPU", 0) // gpus) if gpus else by_cpu)
+        by_cpu = _times(node.get("CPU", 0), wanted.cpus)
+        slots += min(by_cpu, _times(node.get("GPU", 0), gpus)) if gpus else by_cpu
     if slots == 0:
         most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise UserError(f"a trial asks for {wanted.cpus:g} CPUs and {gpus:g} GPUs; the nodes have {most}")
     slots = min(slots, wanted.max_concurrent or slots)
     return Resources(wanted.cpus, gpus, slots), slots
+
+
+def _times(whole: float, part: float) -> int:
+    """How often a part is in the whole; ten tenths make one."""
+    return math.floor(whole / part + 1e-9)
 
 
 class _Bridge(Callback):
@@ -104,6 +111,8 @@ class _Bridge(Callback):
     def __init__(self, trials: Sequence[Trial], recorder: Recorder, progress: Progress, folder: Path) -> None:
         self._trials = {trial.key: trial for trial in trials}
         self._recorder, self._progress, self._folder = recorder, progress, folder
+        self.started: Callable[[int], None] = lambda trials: None
+        self._begun: set[str] = set()
         self._seconds: dict[str, float] = {}
         self._open: dict[str, Trial] = {}
         self._failures: dict[str, dict[str, str]] = {}
@@ -126,12 +135,14 @@ class _Bridge(Callback):
     ) -> None:
         ours = self._of(trial)
         if ours.key not in self._open or result["seconds"] == 0:
-            self._recorder.start(ours)
-            self._recorder.describe(ours, result["device"])
+            self._recorder.start(ours, result["device"])
             self._open[ours.key] = ours
+            self._begun.add(ours.key)
+            self.started(len(self._begun))
             self._progress.started(ours, result["step"])
         self._seconds[ours.key] = result["seconds"]
-        self._recorder.record(ours, result["points"])
+        if not result.get("final"):  # the last point is written together with the trial's end
+            self._recorder.record(ours, result["points"])
         self._progress.update(ours, result)
         if "failure" in result:
             self._failures[ours.key] = result["failure"]
@@ -160,7 +171,7 @@ class _Bridge(Callback):
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
         ours = self._of(trial)
         if ours.key not in self._open:  # lost before its first report
-            self._recorder.start(ours)
+            self._recorder.start(ours, "")
         reason = trial.get_error()
         self._close_failed(ours, f"its worker was lost {_LOST_RETRIES + 1} times: {reason}", str(reason))
 
@@ -192,12 +203,13 @@ def execute(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     folder = storage / "trials"
     place = Place(threads=max(1, int(resources.cpus)), gpu=bool(resources.gpus), data=data)
+    share = gpu_request(resources.gpus or 0.0)
     bridge = _Bridge(missing, recorder, progress, folder)
     tasks = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in missing]
     trainable = partial(run_trial, trainer=trainer, place=place, folder=str(folder))
     trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus or 0}),
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": share}),
         param_space={"trial": tune.grid_search(tasks)},
         tune_config=tune.TuneConfig(
             max_concurrent_trials=resources.max_concurrent,
@@ -213,7 +225,8 @@ def execute(
         ),
     )
     try:
-        tuner.fit()
+        with spread_over_gpus(share) as bridge.started:
+            tuner.fit()
     except KeyboardInterrupt:
         recorder.interrupt(bridge.unfinished)
         raise

@@ -32,24 +32,24 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
     if not done:
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
     trial, tracker = done[0], open_tracker(options, create=False)
-    run_id = tracked[trial.key].run_id
-    label = wanted.sub_model or _chosen(tracker, run_id, wanted)
+    run = tracked[trial.key]
+    label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted)
     if label not in (known := [cost.label for cost in plan.costs]):
         raise unknown("sub-model", label, known)
     writable(wanted.folder)
     with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(tracker.client.download_artifacts(run_id, "weights.safetensors", scratch))
+        weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))
         trainer.export(trial.config, weights, label, wanted.folder)
     plain_console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
     return 0
 
 
-def _chosen(tracker: Any, run_id: str, wanted: Wanted) -> str:
+def _chosen(tracker: Any, artifacts: str, wanted: Wanted) -> str:
     import pandas as pd
 
     from orchestrator.report.selection import select
 
-    table = pd.DataFrame(tracker.read_csv(run_id, "sub_models.csv"))
+    table = pd.DataFrame(tracker.read_csv(artifacts, "sub_models.csv"))
     for column in ("macs", "parameters", "test_acc"):
         table[column] = table[column].astype(float)
     return str(select(table, wanted.max_macs, wanted.max_parameters, wanted.min_accuracy)["sub_model"])

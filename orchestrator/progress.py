@@ -44,6 +44,9 @@ class Progress:
     def __init__(self, plan: Plan, console: Console, slots: int) -> None:
         self._plan, self._console, self._slots = plan, console, max(1, slots)
         self._standing = {trial.key: _Standing() for trial in plan.trials}
+        self._of_arm: dict[str, list[_Standing]] = {arm.label: [] for arm in plan.arms}
+        for trial in plan.trials:
+            self._of_arm[trial.arm.label].append(self._standing[trial.key])
         self._started = time.monotonic()
         self._refreshed = 0.0
         self._largest, self._smallest = plan.costs[-1].label, plan.costs[0].label
@@ -114,8 +117,7 @@ class Progress:
         table.add_column("arm", no_wrap=True)
         for column in ("done", "run", "wait", "fail", f"{self._largest} %", f"{self._smallest} %", "upd/s", "left"):
             table.add_column(column, justify="right", no_wrap=True)
-        for arm in self._plan.arms:
-            standings = [self._standing[trial.key] for trial in self._plan.trials if trial.arm == arm]
+        for arm, standings in self._of_arm.items():
             states = Counter(standing.state for standing in standings)
             running = [standing for standing in standings if standing.state == "running"]
             rates = [rate for standing in running if (rate := standing.rate)]
@@ -125,7 +127,7 @@ class Progress:
                 for name in ("largest", "smallest")
             ]
             table.add_row(
-                arm.label,
+                arm,
                 *(str(states[state] or "–") for state in ("done", "running", "waiting", "failed")),
                 *accuracies,
                 f"{sum(rates):.1f}" if rates else "–",

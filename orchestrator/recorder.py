@@ -7,6 +7,8 @@ the checkpoint's history fills whatever gap a crash left.
 import csv
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking.client import MlflowClient
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.tracker import ARM, BASE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
+from orchestrator.tracker import ARM, BASE, DEVICE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
 
 _SENTINEL = "ledger/updates"  # in every point; a point is written in one batch
 _METRICS_PER_BATCH, _PARAM_LIMIT = 1000, 6000
@@ -34,9 +36,9 @@ class Recorder:
         parent = tracker.parent(experiment, plan.base_key)
         self.parent_id = parent.info.run_id if parent else self._create_parent()
         self._client.update_run(self.parent_id, status="RUNNING")
-        tracked = tracker.trials(experiment, plan.base_key)
-        self._runs = {trial.key: trial.run_id for trial in tracked}
-        self.finished = {trial.key for trial in tracked if trial.status == "FINISHED"}
+        standings = tracker.standings(experiment, plan.base_key)
+        self._runs = {key: standing.run_id for key, standing in standings.items()}
+        self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
         self._steps: dict[str, set[int]] = {}
 
     def _create_parent(self) -> str:
@@ -53,13 +55,15 @@ class Recorder:
         self._client.log_batch(run.info.run_id, params=_params(plan.base))
         return str(run.info.run_id)
 
-    def start(self, trial: Trial) -> None:
-        """Opens the trial's run, or takes it up again."""
+    def start(self, trial: Trial, device: str) -> None:
+        """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
         if trial.key in self._runs:
             run_id = self._runs[trial.key]
             recorded = self._client.get_metric_history(run_id, _SENTINEL)
             self._steps[trial.key] = {metric.step for metric in recorded}
             self._client.update_run(run_id, status="RUNNING")
+            if device:
+                self._client.set_tag(run_id, DEVICE, device)
             return
         factors = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
         tags = {
@@ -71,43 +75,44 @@ class Recorder:
             ARM: trial.arm.label,
             SEED: str(trial.seed),
             "data.checksum": self._plan.data_checksum,
+            DEVICE: device or "unknown",
         }
         run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
         run_id = str(run.info.run_id)
         self._client.log_batch(run_id, params=_params({**trial.config, "seed": trial.seed}))
-        self._client.log_dict(run_id, dict(trial.config), "config.json")
         self._runs[trial.key], self._steps[trial.key] = run_id, set()
 
-    def describe(self, trial: Trial, device: str) -> None:
-        """Notes what only the worker knows."""
-        self._client.set_tag(self._runs[trial.key], "device", device)
-
-    def record(self, trial: Trial, points: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the points that are not there yet."""
-        steps = self._steps[trial.key]
-        for point in points:
-            if point["step"] in steps:
-                continue
+    def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
+        """Writes the points that are not there yet, and tags with the last of them."""
+        run_id, steps = self._runs[trial.key], self._steps[trial.key]
+        new = [point for point in points if point["step"] not in steps]
+        for point in new:
             metrics = [
                 Metric(name, float(value), int(point["time"]), int(point["step"]))
                 for name, value in point["metrics"].items()
             ]
             for first in range(0, len(metrics), _METRICS_PER_BATCH):
-                self._client.log_batch(self._runs[trial.key], metrics=metrics[first : first + _METRICS_PER_BATCH])
+                last = point is new[-1] and first + _METRICS_PER_BATCH >= len(metrics)
+                batch = metrics[first : first + _METRICS_PER_BATCH]
+                self._client.log_batch(run_id, metrics=batch, tags=tags if last else ())
             steps.add(point["step"])
+        if tags and not new:
+            self._client.log_batch(run_id, tags=tags)
 
     def finish(
         self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
     ) -> None:
         """Fills gaps from the history, attaches the artifacts and closes the run."""
         run_id = self._runs[trial.key]
-        self.record(trial, history)
-        self._client.log_dict(run_id, {"points": list(history)}, "history.json")
-        self._client.log_text(run_id, self._sub_model_table(history), "sub_models.csv")
-        if (checkpoint / WEIGHTS).is_file():
-            self._client.log_artifact(run_id, str(checkpoint / WEIGHTS))
-        tags = [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")]
-        self._client.log_batch(run_id, tags=tags)
+        self.record(trial, history, [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")])
+        with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
+            folder = Path(scratch)
+            (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
+            (folder / "history.json").write_text(json.dumps({"points": list(history)}))
+            (folder / "sub_models.csv").write_text(self._sub_model_table(history))
+            if (checkpoint / WEIGHTS).is_file():
+                shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)
+            self._client.log_artifacts(run_id, scratch)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan
-from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker
+from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
 
 _UNITS = ("updates", "passes", "samples", "macs", "forwards")
 
@@ -102,28 +102,21 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     finished = [trial for trial in finished if _name(trial) not in unpaired]
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     rows: list[dict[str, Any]] = []
-    points: list[dict[str, Any]] = []
-    for trial in finished:
+    for trial, table in zip(finished, tracker.read_texts(finished, "sub_models.csv"), strict=True):
         label = trial.tags[ARM]
         who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
         levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
         totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
         common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
-        for row in tracker.read_csv(trial.run_id, "sub_models.csv"):
+        for row in parse_csv(table):
             sub_model = row.pop("sub_model")
             rows.append({**common, "sub_model": sub_model, **{k: _number(v) for k, v in row.items()}, **totals})
-        history = tracker.read_json(trial.run_id, "history.json") or {"points": []}
-        for point in history["points"]:
-            for name, value in point["metrics"].items():
-                group, _, sub_model = name.partition("/")
-                if group == "test_acc":
-                    points.append({**who, "step": point["step"], "sub_model": sub_model, "test_acc": value})
     frame = pd.DataFrame(rows)
     failures = tuple(
         Failure(
             _name(trial),
             trial.tags.get("error", ""),
-            str(tracker.read_text(trial.run_id, "traceback.txt") or ""),
+            tracker.read_text(trial.artifacts, "traceback.txt") or "",
         )
         for trial in trials
         if trial.status == "FAILED"
@@ -133,7 +126,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     present = set(frame["arm"])
     return Results(
         frame=frame,
-        curves=pd.DataFrame(points, columns=["facet", "arm", "seed", "step", "sub_model", "test_acc"]),
+        curves=_curves(tracker, finished, facet_of, names),
         facets=facets,
         arms=tuple(dict.fromkeys(names[label] for label in order if names[label] in present)),
         sub_models=tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]),
@@ -145,6 +138,23 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         latency=_latency(tracker, experiment, plan),
         about=about,
     )
+
+
+def _curves(
+    tracker: Tracker, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
+) -> pd.DataFrame:
+    """The curves of accuracy; a column at a time, since there may be a million points."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("facet", "arm", "seed", "step", "sub_model", "test_acc")}
+    for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
+        label = trial.tags[ARM]
+        for point in [] if text is None else json.loads(text)["points"]:
+            found = {name[9:]: value for name, value in point["metrics"].items() if name.startswith("test_acc/")}
+            who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED]), "step": point["step"]}
+            for name, value in who.items():
+                columns[name] += [value] * len(found)
+            columns["sub_model"] += found.keys()
+            columns["test_acc"] += found.values()
+    return pd.DataFrame(columns)
 
 
 def _against(plan: Plan) -> dict[str, str]:
@@ -161,7 +171,7 @@ def _against(plan: Plan) -> dict[str, str]:
 
 def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
     parent = tracker.parent(experiment, plan.base_key)
-    kept = None if parent is None else tracker.read_json(parent.info.run_id, LATENCY)
+    kept = None if parent is None else tracker.read_json(parent.info.artifact_uri, LATENCY)
     return None if kept is None else Latency(kept["device"], kept["milliseconds"])
 
 

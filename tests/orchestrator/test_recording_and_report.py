@@ -64,21 +64,21 @@ def points(base: float) -> list[dict[str, object]]:
 def finish(recorder: Recorder, trial: Trial, base: float, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "weights.safetensors").write_bytes(b"weights")
-    recorder.start(trial)
+    recorder.start(trial, "CPU")
     recorder.finish(trial, "finished", 1.0, points(base), folder)
 
 
 def test_recording_twice_adds_nothing_and_a_gap_is_filled(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     trial = plan.trials[0]
     first = Recorder(tracker, plan, {})
-    first.start(trial)
+    first.start(trial, "CPU")
     first.record(trial, points(10)[:1])
     first.record(trial, points(10)[:1])
     second = Recorder(tracker, plan, {})  # after a crash of the driver
     assert second.parent_id == first.parent_id
     assert second.finished == set()
     replayed = [{**point, "time": 1_800_000_000_000} for point in points(10)]
-    second.start(trial)
+    second.start(trial, "CPU")
     second.record(trial, replayed[:1])
     (tmp_path / "end").mkdir()
     (tmp_path / "end" / "weights.safetensors").write_bytes(b"weights")
@@ -126,12 +126,12 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
 
 def test_an_interrupted_study_is_killed_and_running_again_once_taken_up(plan: Plan, tracker: Tracker) -> None:
     recorder = Recorder(tracker, plan, {})
-    recorder.start(plan.trials[0])
+    recorder.start(plan.trials[0], "CPU")
     recorder.interrupt(plan.trials[:1])
     assert tracker.client.get_run(recorder.parent_id).info.status == "KILLED"
     assert [trial.status for trial in tracker.trials(recorder.experiment, plan.base_key)] == ["KILLED"]
     again = Recorder(tracker, plan, {})
-    again.start(plan.trials[0])
+    again.start(plan.trials[0], "CPU")
     assert tracker.client.get_run(recorder.parent_id).info.status == "RUNNING"
     assert [trial.status for trial in tracker.trials(recorder.experiment, plan.base_key)] == ["RUNNING"]
 
@@ -209,7 +209,7 @@ def test_facets_are_tables_of_their_own_and_budgets_are_compared_in_none(tmp_pat
 def test_a_failed_trial_is_reported_with_its_own_traceback(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {})
     finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
-    recorder.start(plan.trials[1])
+    recorder.start(plan.trials[1], "CPU")
     recorder.fail(plan.trials[1], "ValueError: odd", "Traceback: line 3")
     results = read_results(tracker, recorder.experiment, plan)
     (failure,) = results.failures

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -56,6 +56,7 @@ def test_equal_differences_are_no_certainty() -> None:
     assert paired([0.0, 0.0]).p is None
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels_holm(p_values: list[float]) -> None:
     adjusted = holm(dict(enumerate(p_values)))

@@ -1,0 +1,67 @@
+"""What every benchmark needs: processes of their own to measure in, and results with the machine they come from."""
+
+import csv
+import multiprocessing
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` returns in a fresh process, so that its memory and caches are its own."""
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    process = spawn.Process(target=_put, args=(work, arguments, results))
+    process.start()
+    result = results.get()
+    process.join()
+    return result
+
+
+def _put(work: Callable[..., Any], arguments: tuple[Any, ...], results: Any) -> None:
+    results.put(work(*arguments))
+
+
+def append(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds rows to results/name.csv, each with the date, the machine and the versions, and prints them."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.csv"
+    new = not path.exists()
+    complete = [{**_machine(), **row} for row in rows]
+    with path.open("a", newline="") as file:
+        table = csv.DictWriter(file, complete[0].keys())
+        if new:
+            table.writeheader()
+        table.writerows(complete)
+    for row in rows:
+        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "date": date.today().isoformat(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        **{package: version(package) for package in ("torch", "ray", "mlflow")},
+    }
+
+
+def _processor() -> str:
+    """The model's name and what of vector instructions it has."""
+    found = [line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    name = found[0].partition(":")[2].strip() if found else platform.processor() or platform.machine()
+    bf16 = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16")
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{' with bf16' if bf16 else ''}"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,83 @@
+"""A trainer that does nothing, or waits: what is left of a study's duration is the engine's own."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.study import Factor, Preset, Study
+from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
+
+STUDY = Study(
+    name="noop",
+    title="Nothing, many times",
+    presets={"none": Preset({"seconds": 0.0, "budget_unit": "updates", "budget": 1}, 1, "")},
+    factors=(Factor("arm", {f"{index:03d}": {"index": index} for index in range(1000)}),),
+)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A snapshot of nothing."""
+
+    step: int
+    progress: float
+    final: bool
+    diverged: bool = False
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def save(self, directory: Path) -> None:
+        (directory / "weights.safetensors").write_bytes(b"")
+
+
+class NoopTrainer:
+    """Waits for `seconds` a trial, a tenth of a second at a time, and reports once, at its end."""
+
+    name = "noop 1"
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
+
+    def data_checksum(self, config: Mapping[str, Any]) -> str:
+        return "none"
+
+    def prepare(self, config: Mapping[str, Any], place: Place) -> None:
+        pass
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        return [SubModelCost("w100", {"width": 1.0}, 1, 1)]
+
+    def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        return Outlook(1, 1, 1)
+
+    def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        return float(config["seconds"])
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        return Probe(1.0, 1, 1)
+
+    def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        return {}
+
+    def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
+        raise NotImplementedError("there is nothing to export")
+
+    def device_name(self, place: Place) -> str:
+        return "no device"
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
+        ends = time.monotonic() + config["seconds"]
+        while (left := ends - time.monotonic()) > 0:
+            time.sleep(min(0.1, left))
+            yield Nothing(0, 1 - left / config["seconds"], final=False)
+        metrics = {"test_acc/w100": 50.0, "updates/w100": 1.0, "test_acc_average": 50.0}
+        metrics |= {f"ledger/{unit}": 1.0 for unit in ("updates", "passes", "samples", "macs", "forwards")}
+        yield Nothing(1, 1.0, final=True, metrics=metrics)
+
+
+def report_once(config: dict[str, Any]) -> None:
+    """The same for Tune alone."""
+    from ray import tune
+
+    tune.report({"accuracy": 50.0})

@@ -1,0 +1,90 @@
+"""How many trials at once, and on which GPU: real Ray with GPUs that it merely believes in."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from rich.console import Console
+
+from benchmarks.noop import STUDY, NoopTrainer
+from orchestrator.execution import Resources, allot, execute
+from orchestrator.packing import choose
+from orchestrator.plan import make_plan
+from orchestrator.progress import Progress
+from orchestrator.recorder import Recorder
+from orchestrator.study import Layout
+from orchestrator.tracker import DEVICE, Tracker
+from orchestrator.trainer import Place, Probe
+
+PLACE = Place(threads=1, gpu=False, data=None)
+
+
+class Measured(NoopTrainer):
+    """Says what it would have measured: passes per second by the number of threads, and memory."""
+
+    def __init__(self, rates: Mapping[int, float], memory: int = 1) -> None:
+        self._rates, self._memory = rates, memory
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        assert place.gpu == bool(ray.get_gpu_ids())
+        return Probe(self._rates[place.threads], self._memory, 100)
+
+
+class WhichGpu(NoopTrainer):
+    def device_name(self, place: Place) -> str:
+        return str(ray.get_gpu_ids())
+
+
+@pytest.fixture
+def four_cores() -> Iterator[None]:
+    ray.init(num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def four_gpus() -> Iterator[None]:
+    ray.init(num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_on_cpu_the_packing_that_does_most_in_the_memory_there_is_wins(four_cores: None) -> None:
+    said: list[str] = []
+    best = choose(Measured({4: 10.0, 2: 6.0, 1: 2.0}), {}, PLACE, 1.0, said.append)
+    assert (best.trials, best.cpus, best.gpus, best.passes_per_second) == (2, 2.0, 0.0, 12.0)
+    assert [line.partition(" ")[0] for line in said] == ["1", "2", "4"]
+    crowded = choose(Measured({4: 10.0, 2: 6.0, 1: 5.0}, memory=30), {}, PLACE, 1.0, said.append)
+    assert crowded.trials == 2  # four would do 20 passes per second in 120 of 100 bytes
+    assert said[-1].endswith("too much")
+
+
+def test_on_a_gpu_more_than_one_trial_must_win_by_a_tenth(four_gpus: None) -> None:
+    alike = choose(Measured({2: 10.0}), {}, PLACE, 2.0, lambda line: None)
+    assert (alike.trials, alike.cpus) == (4, 2.0)  # nothing lost by sharing: as many as are tried
+
+    class Sharing(Measured):
+        def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+            share = ray.get_runtime_context().get_assigned_resources()["GPU"]
+            return Probe(10.0 if share == 1 else 5.4, 1, 100)
+
+    taking_turns = choose(Sharing({}), {}, PLACE, 1.0, lambda line: None)
+    assert (taking_turns.trials, taking_turns.gpus) == (1, 1.0)
+
+
+def test_trials_with_half_a_gpu_take_one_each_before_two_share_one(four_gpus: None, tmp_path: Path) -> None:
+    only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:6])
+    plan = make_plan(STUDY, WhichGpu(), "none", {"seconds": 3.0}, (0,), Layout(only=only))
+    tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    recorder = Recorder(tracker, plan, {})
+    with (tmp_path / "log").open("w") as log:
+        resources, slots = allot(Resources(cpus=1, gpus=0.5))
+        assert slots == 8
+        progress = Progress(plan, Console(file=log), slots)
+        failed = execute(plan, plan.trials, WhichGpu(), recorder, progress, resources, tmp_path, None)
+    assert not failed
+    devices = [trial.tags[DEVICE] for trial in tracker.trials(recorder.experiment, plan.base_key)]
+    assert len(devices) == 6
+    assert len(set(devices[:4])) == 4
