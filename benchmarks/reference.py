@@ -98,6 +98,11 @@ def network(norm: str) -> nn.Module:
     return net
 
 
+def use_width(width: float) -> None:
+    """Switches every layer."""
+    _Width.now = width
+
+
 def widths(method: str) -> tuple[float, ...]:
     """The widths of one step."""
     if method == "NS":
@@ -107,16 +112,19 @@ def widths(method: str) -> tuple[float, ...]:
     return (1.0, 0.25, *(random.uniform(0.25, 1.0) for _ in range(2)))
 
 
-def steps(method: str, norm: str, data: ImageArrays, batch: int, rate: float = 0.1) -> Iterator[int]:
-    """Trains for ever; yields the images passed forward and backward in each step."""
-    net = network(norm).train()
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=0.9, weight_decay=5e-4)
+def steps(net: nn.Module, method: str, data: ImageArrays, batch: int, rates: Iterator[float]) -> Iterator[int]:
+    """Trains as long as there are learning rates; yields the images passed forward and backward in each step."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     while True:
         for inputs, labels in DataLoader(_Pictures(data), batch, shuffle=True, num_workers=2, drop_last=True):
+            rate = next(rates, None)
+            if rate is None:
+                return
+            optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()
             total, chosen = torch.zeros(()), widths(method)
             for width in chosen:
-                _Width.now = width
+                use_width(width)
                 out = net(inputs)
                 total = total + F.cross_entropy(out, labels)
                 (out.argmax(1) == labels).float().mean().item()

@@ -10,6 +10,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
+from itertools import repeat
 from multiprocessing.connection import Connection
 
 import click
@@ -35,8 +36,11 @@ def ours(method: str, norm: str, data: ImageArrays, batch: int) -> Iterator[int]
 def side(name: str, method: str, norm: str, batch: int, threads: int, turns: Connection) -> None:
     """One of the two in a process of its own: sends 0 once warm, then images per second for every turn's seconds."""
     torch.set_num_threads(threads)
-    make = ours if name == "ours" else reference.steps
-    steps = make(method, norm, dataset("cifar10").load(None), batch)
+    data = dataset("cifar10").load(None)
+    if name == "ours":
+        steps = ours(method, norm, data, batch)
+    else:
+        steps = reference.steps(reference.network(norm).train(), method, data, batch, repeat(0.1))
     for _ in range(_WARM_UP_STEPS):
         next(steps)
     turns.send(0.0)  # ready: nothing is measured while the other still warms up

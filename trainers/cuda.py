@@ -10,8 +10,8 @@ def prepare_cuda(deterministic: bool) -> None:
 
     On CPU results are deterministic as they are, and nothing changes.
     """
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read once, at cuBLAS's first use
+    # Read once, at cuBLAS's first use, by which a reused worker may not know yet that a later trial needs it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
     torch.use_deterministic_algorithms(deterministic)

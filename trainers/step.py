@@ -53,9 +53,9 @@ class Step:
             taught: it learns what `teach` or an earlier pass of the largest sub-model of this batch has predicted.
         """
         network = self._state.network
-        network.activate(sub_model)
 
         def work() -> tuple[Tensor, Tensor]:
+            network.activate(sub_model)
             with self._precision():
                 outputs: Tensor = network(batch.inputs)
             teacher = self._teacher if taught else None
@@ -71,9 +71,9 @@ class Step:
     def teach(self, sub_model: SubModel, batch: Batch) -> None:
         """Has the others learn what `sub_model` predicts; a forward pass without a backward."""
         network = self._state.network
-        network.activate(sub_model)
 
         def work() -> Tensor:
+            network.activate(sub_model)
             with torch.no_grad(), self._precision():
                 outputs: Tensor = network(batch.inputs)
             return outputs
@@ -131,6 +131,12 @@ class Step:
     def _name(self, sub_model: SubModel) -> Hashable:
         """What a graph of it is known by. Widths between the targets that keep the same channels are one network."""
         network = self._state.network
-        if sub_model in network.lattice or self._config.affine == "line" or not isinstance(network, NestedNetwork):
+        if (
+            not self._graphs.capturing
+            or sub_model in network.lattice
+            or self._config.affine == "line"
+            or not isinstance(network, NestedNetwork)
+        ):
             return sub_model
+        network.activate(sub_model)
         return network.signature()
