@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,15 @@ def _machine() -> dict[str, Any]:
         "processor": _processor(),
         "cpus": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        **{package: version(package) for package in ("torch", "ray", "mlflow")},
+        **{package: _version(package) for package in ("torch", "ray", "mlflow")},
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a GPU machine that only trains
+        return "none"
 
 
 def _processor() -> str:

@@ -113,16 +113,18 @@ def widths(method: str) -> tuple[float, ...]:
 
 
 def steps(net: nn.Module, method: str, data: ImageArrays, batch: int, rates: Iterator[float]) -> Iterator[int]:
-    """Trains as long as there are learning rates; yields the images passed forward and backward in each step."""
+    """Trains where the network is, as long as there are learning rates; yields the images passed in each step."""
+    device = next(net.parameters()).device
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     while True:
-        for inputs, labels in DataLoader(_Pictures(data), batch, shuffle=True, num_workers=2, drop_last=True):
+        for pair in DataLoader(_Pictures(data), batch, shuffle=True, num_workers=2, drop_last=True):
+            inputs, labels = (tensor.to(device) for tensor in pair)
             rate = next(rates, None)
             if rate is None:
                 return
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()
-            total, chosen = torch.zeros(()), widths(method)
+            total, chosen = torch.zeros((), device=device), widths(method)
             for width in chosen:
                 use_width(width)
                 out = net(inputs)

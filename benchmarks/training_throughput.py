@@ -1,6 +1,6 @@
-"""Images through forward and backward per second, ours beside the reference loop, on CPU, per method and norm.
+"""Images through forward and backward per second, ours beside the reference loop, per method and norm.
 
-    python -m benchmarks.training_throughput [--batch 128] [--threads 2] [--rounds 5]
+    python -m benchmarks.training_throughput [--device cpu] [--batch 128] [--threads 2] [--rounds 5]
 
 The two run in turns of some seconds each, so that a noisy machine disturbs both; the ratio is the median over rounds.
 Results go to benchmarks/results/training_throughput.csv, with machine, versions and date.
@@ -23,31 +23,45 @@ from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
-_WARM_UP_STEPS = 3
+_WARM_UP_STEPS = {"cpu": 3, "cuda": 200}  # on CUDA until every sub-model is captured
 
 
-def ours(method: str, norm: str, data: ImageArrays, batch: int) -> Iterator[int]:
+def ours(
+    method: str, norm: str, data: ImageArrays, batch: int, device: torch.device, deterministic: bool
+) -> Iterator[int]:
     """Images passed forward and backward in each optimizer step."""
-    config = resolve({"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1})
-    for _ in fit(config, 0, data, torch.device("cpu")):
+    settings = {"method": method, "norm": norm, "batch_size": batch, "deterministic": deterministic}
+    config = resolve({**settings, "updates": 1 << 30, "evaluations": 1})
+    for _ in fit(config, 0, data, device):
         yield batch * (1 if method == "SortedNet" else 4)
 
 
-def side(name: str, method: str, norm: str, batch: int, threads: int, turns: Connection) -> None:
+def side(
+    name: str,
+    method: str,
+    norm: str,
+    batch: int,
+    threads: int,
+    device: torch.device,
+    deterministic: bool,
+    turns: Connection,
+) -> None:
     """One of the two in a process of its own: sends 0 once warm, then images per second for every turn's seconds."""
     torch.set_num_threads(threads)
     data = dataset("cifar10").load(None)
     if name == "ours":
-        steps = ours(method, norm, data, batch)
+        steps = ours(method, norm, data, batch, device, deterministic)
     else:
-        steps = reference.steps(reference.network(norm).train(), method, data, batch, repeat(0.1))
-    for _ in range(_WARM_UP_STEPS):
+        steps = reference.steps(reference.network(norm).train().to(device), method, data, batch, repeat(0.1))
+    for _ in range(_WARM_UP_STEPS[device.type]):
         next(steps)
     turns.send(0.0)  # ready: nothing is measured while the other still warms up
     while (seconds := turns.recv()) > 0:
         images, started = 0, time.perf_counter()
         while time.perf_counter() - started < seconds:
             images += next(steps)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         turns.send(images / (time.perf_counter() - started))
 
 
@@ -62,7 +76,9 @@ def _turn(end: Connection, seconds: float) -> float:
 @click.option("--threads", default=2, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--seconds", default=8.0, show_default=True, help="Of each turn.")
-def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--deterministic", is_flag=True, help="Ours on CUDA with algorithms that give the same bits every time.")
+def main(batch: int, threads: int, rounds: int, seconds: float, device: str, deterministic: bool) -> None:
     """Measures and appends to the results."""
     spawn = multiprocessing.get_context("spawn")
     for norm in ("instance", "batch"):
@@ -70,7 +86,8 @@ def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
             ends = []
             for name in ("ours", "reference"):
                 here, there = spawn.Pipe()
-                spawn.Process(target=side, args=(name, method, norm, batch, threads, there)).start()
+                arguments = (name, method, norm, batch, threads, torch.device(device), deterministic, there)
+                spawn.Process(target=side, args=arguments).start()
                 ends.append(here)
             for end in ends:
                 end.recv()
@@ -80,6 +97,8 @@ def main(batch: int, threads: int, rounds: int, seconds: float) -> None:
             mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratios = [a / b for a, b in pairs]
             row = {
+                "device": device,
+                "deterministic": deterministic,
                 "threads": threads,
                 "method": method,
                 "norm": norm,

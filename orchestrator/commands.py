@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -58,11 +59,11 @@ def plain_console() -> Console:
 
 def open_tracker(options: Options, create: bool) -> Any:
     """The tracking store; None if there is none yet and none is to be created."""
-    from orchestrator.tracker import Tracker  # MLflow takes a second to import; bad input is answered before
-
     database = options.tracking_uri.removeprefix("sqlite:///")
     if not create and database != options.tracking_uri and not Path(database).exists():
         return None  # looking creates nothing
+    from orchestrator.tracker import Tracker  # MLflow takes two seconds to import; bad input is answered before
+
     return Tracker(options.tracking_uri, options.artifacts)
 
 
@@ -243,26 +244,27 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     from orchestrator.execution import Resources, allot, cluster, execute
     from orchestrator.packing import choose
     from orchestrator.provenance import provenance
-    from orchestrator.recorder import Recorder
 
     writable(options.storage)
-    tracker = open_tracker(options, create=True)
     console = plain_console()
     missing = plan.missing(_finished(plan, options))
     failed = []
     origin = provenance(Path(sys.argv[0]).resolve().parent)
-    with _terminable():
+    place = Place(threads=1, gpu=False, data=options.data)
+    with _terminable(), ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
+        opening = aside.submit(open_tracker, options, create=True)
         if missing:
+            preparing = aside.submit(trainer.prepare, missing[0].config, place)
             with cluster(options.address):
                 wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
                 resources, slots = allot(wanted)
-                place = Place(threads=1, gpu=False, data=options.data)
-                trainer.prepare(missing[0].config, place)
+                preparing.result()
                 if options.pack:
                     console.print("Measuring how many trials at once do most work, half a minute for each number:")
                     best = choose(trainer, missing[0].config, place, options.cpus, console.print)
                     resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
-                recorder = Recorder(tracker, plan, origin)
+                tracker = opening.result()
+                recorder = _recorder(tracker, plan, origin)
                 console.print(
                     f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
                     f"{slots} at a time, {options.storage}"
@@ -282,7 +284,8 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
                         )
                         return 130
         else:
-            recorder = Recorder(tracker, plan, origin)
+            tracker = opening.result()
+            recorder = _recorder(tracker, plan, origin)
             console.print(f"All {len(plan.trials)} trials are finished already.")
     if recorder.finished:
         if missing:
@@ -292,6 +295,12 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     for trial in failed:
         console.print(f"failed: {trial.label} (see the report)", markup=False)
     return 1 if failed else 0
+
+
+def _recorder(tracker: Any, plan: Plan, origin: Mapping[str, str]) -> "Recorder":
+    from orchestrator.recorder import Recorder
+
+    return Recorder(tracker, plan, origin)
 
 
 def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder") -> None:

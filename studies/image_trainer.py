@@ -38,7 +38,7 @@ class ImageTrainer:
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
         try:
-            _arrays(config["dataset"], place.data)
+            dataset(config["dataset"]).fetch(place.data)
         except DataError as error:
             raise UserError(str(error)) from error
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
@@ -58,12 +59,31 @@ class MacCounter:
 
 
 def _count(network: nn.Module, input_shape: tuple[int, ...]) -> int:
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.avg_pool2d: _avg_pool_flops})
+    counter = _Counter()  # type: ignore[no-untyped-call]  # torch's own
     with counter, torch.no_grad():
         network(torch.zeros(1, *input_shape, device=next(network.parameters()).device))
-    return counter.get_total_flops() // 2
+    return counter.flops // 2
 
 
-def _avg_pool_flops(x_shape: list[int], kernel: list[int], *args: Any, out_shape: list[int], **kwargs: Any) -> int:
-    """Two per element read, since the counter counts a multiply-accumulate as two."""
-    return 2 * math.prod(out_shape) * math.prod(kernel)
+class _Counter(TorchDispatchMode):
+    """Adds up torch's own formulas for every operation, which count a multiply-accumulate as two.
+
+    `FlopCounterMode` does so per module, for which it imports torch's compiler: a second of every start.
+    """
+
+    flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would wrap the method below in what imports the compiler
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        operation = func._overloadpacket
+        if operation == torch.ops.aten.avg_pool2d:
+            self.flops += 2 * out.numel() * math.prod(args[1])
+        elif operation in flop_registry:
+            self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
+        return out

@@ -63,8 +63,8 @@ class ImageClassification:
     """Random crop and mirror on the device, cross-entropy, accuracy in per cent.
 
     Training images are one endless stream: a permutation per epoch, batches running across its end, so that every
-    batch is full. (The published recipe ends each epoch with a batch of 80.) Both mirrorings lie padded in memory
-    with every crop as a view, so a batch is one indexing operation, with no Python per image.
+    batch is full. (The published recipe ends each epoch with a batch of 80.) The padded images lie in memory with every
+    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image.
 
     Args:
         arrays: the data, moved to `device`.
@@ -90,10 +90,8 @@ class ImageClassification:
         self._padding, self._flip = crop_padding, flip
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         images = arrays.train_images.to(device)
-        padded = F.pad(images, (crop_padding,) * 4)
-        both = torch.stack([padded, padded.flip(3)]) if flip else padded[None]
         height, width = images.shape[2:]
-        self._crops = both.unfold(3, height, 1).unfold(4, width, 1)
+        self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         self._plain = images
         self._labels = arrays.train_labels.to(device)
         self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
@@ -122,7 +120,10 @@ class ImageClassification:
 
     def gather(self, selection: Tensor) -> Batch:
         chosen, mirrored, down, right = selection.unbind()
-        return Batch(self._normalised(self._crops[mirrored, chosen, :, down, right]), self._labels[chosen])
+        crops = self._crops[chosen, :, down, right]
+        if self._flip:
+            crops = torch.where(mirrored.bool()[:, None, None, None], crops.flip(3), crops)
+        return Batch(self._normalised(crops), self._labels[chosen])
 
     def _epoch(self, epoch: int) -> Tensor:
         """The selections of one whole epoch, in order: one transfer to the device per epoch."""
@@ -131,9 +132,11 @@ class ImageClassification:
             examples = len(self._labels)
             augment = stream(self._seed, "augmentation", epoch)
             mirrored = augment.integers(2, size=examples) if self._flip else np.zeros(examples, np.int64)
-            offsets = augment.integers(2 * self._padding + 1, size=(2, examples))
+            down, right = augment.integers(2 * self._padding + 1, size=(2, examples))
+            # The crop of a mirrored image is the mirrored crop at the offset from the other side.
+            right = np.where(mirrored, 2 * self._padding - right, right)
             order = stream(self._seed, "order", epoch).permutation(examples)
-            self._epochs[epoch] = torch.from_numpy(np.stack([order, mirrored, *offsets])).to(self._device)
+            self._epochs[epoch] = torch.from_numpy(np.stack([order, mirrored, down, right])).to(self._device)
         return self._epochs[epoch]
 
     def calibration(self, count: int) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 """Our norm kernels against torch's, in double precision; against themselves on other numbers of threads."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -11,13 +12,14 @@ from tests.conftest import FOUR
 from trainers.kernels import library, norm
 from trainers.kernels.norm import EPS
 from trainers.nested.network import nest
+from trainers.nested.norms import prefers_channels_last
 from trainers.networks.cpreresnet import CPreResNet20
 
 LAST = torch.channels_last
 BF16 = 2**-8  # 8 bits of mantissa
 SHAPES = [(8, 16, 32, 32), (8, 64, 8, 8), (5, 4, 8, 8), (3, 11, 7, 5), (4, 1, 3, 3), (6, 256, 2, 2), (2, 130, 1, 3)]
 
-pytestmark = pytest.mark.skipif(not norm.available(), reason="needs a C++ compiler")
+pytestmark = pytest.mark.skipif(not norm.available(torch.device("cpu"), None), reason="needs a C++ compiler")
 
 
 def values(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -26,6 +28,12 @@ def values(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     x, gradient = (torch.randn(shape, generator=generator).bfloat16().to(memory_format=LAST) for _ in range(2))
     weight = torch.rand(shape[1], generator=generator) + 0.5
     return (3 * x + 5).to(memory_format=LAST), gradient, weight, torch.randn(shape[1], generator=generator)
+
+
+def image_norm(x: Tensor, weight: Tensor, bias: Tensor, size: int, relu: bool) -> Tensor:
+    out = norm.image_norm(x, weight, bias, size, relu)
+    assert out is not None
+    return out
 
 
 def groups(x: Tensor, weight: Tensor, bias: Tensor, size: int) -> Tensor:
@@ -61,7 +69,7 @@ def check(shape: tuple[int, ...], ours: Callable[..., Tensor], truth: Callable[.
 def test_image_norm_errs_by_no_more_than_bf16_rounds(shape: tuple[int, ...], size: int, relu: bool) -> None:
     check(
         shape,
-        lambda x, weight, bias: norm.image_norm(x, weight, bias, size, relu),
+        lambda x, weight, bias: image_norm(x, weight, bias, size, relu),
         lambda x, weight, bias: groups(x, weight, bias, size),
         relu,
     )
@@ -95,7 +103,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
         torch.set_num_threads(threads)
         leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
         mean, var = torch.zeros(12), torch.ones(12)
-        out = norm.image_norm(*leaves, 4, True) + norm.batch_norm(*leaves, mean, var, 0.1, True)
+        out = image_norm(*leaves, 4, True) + norm.batch_norm(*leaves, mean, var, 0.1, True)
         out.backward(gradient)
         return [out.detach(), mean, var, *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
@@ -106,7 +114,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 def test_a_loss_that_is_no_number_stays_none() -> None:
     x, _, weight, bias = values((4, 16, 8, 8))
     x[1, 3, 2, 2] = float("nan")
-    poisoned = norm.image_norm(x, weight, bias, 1, True).isnan()
+    poisoned = image_norm(x, weight, bias, 1, True).isnan()
     assert poisoned[1, 3].all()
     assert poisoned.sum() == 64
     mean, var = torch.zeros(16), torch.ones(16)
@@ -138,6 +146,15 @@ def test_a_network_with_them_is_the_same_network_within_the_rounding_of_bf16(
             usual = gradients(True)
         assert not torch.equal(fast, usual)
         assert (fast - exact).norm() <= 1.25 * (usual - exact).norm() < exact.norm()
+
+
+def test_the_layout_is_the_one_that_the_kernels_of_the_device_know() -> None:
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert prefers_channels_last("batch", "fp32", cpu)
+    assert prefers_channels_last("layer", "bf16", cpu)
+    assert not prefers_channels_last("instance", "fp32", cpu)
+    assert not prefers_channels_last("group", "bf16", cuda)
+    assert prefers_channels_last("instance", "bf16", cuda) == (find_spec("triton") is not None)
 
 
 def test_norm_and_relu_of_a_sequential_become_one_layer_and_two_again_when_extracted() -> None:

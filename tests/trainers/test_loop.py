@@ -138,6 +138,22 @@ def test_an_epoch_shows_every_image_once_cropped_as_a_shifted_copy(digits: Image
     assert all(crops & its_own for its_own in shifted)  # the first 20 images, each as one of its 25 crops
 
 
+def test_a_batch_is_padded_mirrored_and_cropped_as_its_random_numbers_say(digits: ImageArrays) -> None:
+    count, padding = len(digits.train_labels), 2
+    task = ImageClassification(digits, 32, 7, CPU, padding, flip=True)
+    augment = stream(7, "augmentation", 0)
+    mirrored = augment.integers(2, size=count)
+    down, right = augment.integers(2 * padding + 1, size=(2, count))
+    order = stream(7, "order", 0).permutation(count)
+    pixels = task.gather(task.selection(1)).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
+    for place, pixel in enumerate(pixels.round().to(torch.uint8), start=32):
+        image = torch.nn.functional.pad(digits.train_images[order[place]], (padding,) * 4)
+        image = image.flip(2) if mirrored[place] else image
+        y, x = down[place], right[place]
+        assert torch.equal(pixel, image[:, y : y + 16, x : x + 16])
+    assert 0 < mirrored[32:64].sum() < 32
+
+
 def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Path) -> None:
     to_the_end(tiny(updates=1, evaluations=1), digits, tmp_path / "nested")
     with pytest.raises(ValueError, match="no usable training state"):

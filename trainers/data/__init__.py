@@ -20,6 +20,7 @@ class Dataset:
         flip: whether a mirrored image is still of its class.
         checksum: identifies the content; known before anything is fetched.
         statistics: mean and SD per channel by which images, scaled to 0..1, are normalised.
+        fetch: makes sure that the data are there, in a folder if given, and as they should be.
         load: brings the arrays, from a folder if given; fetches what is missing.
     """
 
@@ -29,12 +30,31 @@ class Dataset:
     flip: bool
     checksum: Callable[[], str]
     statistics: Callable[[], tuple[tuple[float, ...], tuple[float, ...]]]
+    fetch: Callable[[Path | None], object]
     load: Callable[[Path | None], ImageArrays]
 
 
 DATASETS: dict[str, Dataset] = {
-    "cifar10": Dataset((3, 32, 32), 10, 4, True, cifar10.checksum, lambda: (cifar10.MEAN, cifar10.STD), cifar10.load),
-    "digits": Dataset((1, 16, 16), 10, 2, False, digits.checksum, digits.statistics, digits.load),
+    "cifar10": Dataset(
+        shape=(3, 32, 32),
+        classes=10,
+        crop_padding=4,
+        flip=True,
+        checksum=cifar10.checksum,
+        statistics=lambda: (cifar10.MEAN, cifar10.STD),
+        fetch=cifar10.fetch,
+        load=cifar10.load,
+    ),
+    "digits": Dataset(
+        shape=(1, 16, 16),
+        classes=10,
+        crop_padding=2,
+        flip=False,
+        checksum=digits.checksum,
+        statistics=digits.statistics,
+        fetch=lambda folder: None,
+        load=digits.load,
+    ),
 }
 
 

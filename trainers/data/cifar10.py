@@ -61,7 +61,18 @@ def cache_folder() -> Path:
 
 
 def load(folder: Path | None) -> ImageArrays:
-    """50,000 training and 10,000 test images `(3, 32, 32)`, fetched into `folder` (or the cache) if not there yet.
+    """50,000 training and 10,000 test images `(3, 32, 32)`, fetched as by `fetch` if they are not there yet."""
+    records = {
+        name: np.frombuffer(content, np.uint8).reshape(_ROWS, 1 + 3 * _PIXELS)
+        for name, content in fetch(folder).items()
+    }
+    train = np.concatenate([records[name] for name in BATCHES if name != "test_batch.bin"])
+    (train_images, train_labels), (test_images, test_labels) = _split(train), _split(records["test_batch.bin"])
+    return ImageArrays(train_images, train_labels, test_images, test_labels, MEAN, STD, checksum())
+
+
+def fetch(folder: Path | None) -> dict[str, bytes]:
+    """The six batches by name, verified; brought into `folder` (or the cache) if they are not there yet.
 
     Raises:
         DataError: no source could be used; names each, what was wrong with it, and what to pass instead.
@@ -80,12 +91,7 @@ def load(folder: Path | None) -> ImageArrays:
             raise DataError(
                 f"CIFAR-10 cannot be kept in {home}: {error}. Pass a writable folder with --data"
             ) from error
-    records = {
-        name: np.frombuffer(content, np.uint8).reshape(_ROWS, 1 + 3 * _PIXELS) for name, content in batches.items()
-    }
-    train = np.concatenate([records[name] for name in BATCHES if name != "test_batch.bin"])
-    (train_images, train_labels), (test_images, test_labels) = _split(train), _split(records["test_batch.bin"])
-    return ImageArrays(train_images, train_labels, test_images, test_labels, MEAN, STD, checksum())
+    return batches
 
 
 def _split(records: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from trainers.data.images import ImageArrays
 
@@ -20,6 +19,8 @@ _TEST = 360  # of 1,797: the last ones, written by other people than the first
 
 @lru_cache(maxsize=1)
 def _arrays() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits  # takes longer to import than torch; most studies never need it
+
     digits = load_digits()
     small = np.asarray(digits.images * (255 / 16), dtype=np.uint8)[:, None]
     images = small.repeat(2, axis=2).repeat(2, axis=3)

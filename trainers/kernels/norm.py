@@ -1,9 +1,12 @@
-"""Normalisation, affine and ReLU in one pass each way: bf16 activations in the channels-last layout, on CPU.
+"""Normalisation, affine and ReLU in one pass each way: bf16 activations in the channels-last layout.
 
-The same mathematics as torch's kernels, with fp32 statistics; sums run in another order. ReLU's mask is computed again
-in the backward, so only the layer's input is kept.
+On CPU for every policy, on CUDA for InstanceNorm (cuDNN's BatchNorm needs no help). The same mathematics as torch's
+kernels, with fp32 statistics; sums run in another order. ReLU's mask is computed again in the backward, so only the
+layer's input is kept.
 """
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,31 +17,47 @@ from trainers.kernels.library import library
 EPS = 1e-5
 
 
-def available() -> bool:
-    """Whether this machine has the kernels."""
-    return library() is not None
+def available(device: torch.device, group: int | None) -> bool:
+    """Whether there are kernels for a device and for groups of so many channels; None: of all of them."""
+    if device.type == "cpu":
+        return library() is not None
+    return device.type == "cuda" and group == 1 and _triton()
+
+
+@cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def suits(x: Tensor) -> bool:
-    """Whether the kernels can take the activations `x: (N, C, H, W)` at hand."""
-    return (
-        x.dtype == torch.bfloat16
-        and x.device.type == "cpu"
-        and x.ndim == 4
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and available()
-    )
+    """Whether the kernels for CPU can take the activations `x: (N, C, H, W)` at hand."""
+    return x.device.type == "cpu" and _laid_out(x) and available(x.device, None)
 
 
-def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor:
+def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor | None:
     """Statistics per image over `group` channels at a time, the last group smaller if they do not divide.
 
     Args:
-        x: (N, C, H, W), as `suits`.
+        x: (N, C, H, W).
         weight, bias: (C,) fp32.
+
+    Returns:
+        None where there is no kernel for `x`.
     """
-    out: Tensor = _ImageNorm.apply(x, weight, bias, group, relu)
-    return out
+    if suits(x):
+        out: Tensor = _ImageNorm.apply(x, weight, bias, group, relu)
+        return out
+    if x.device.type == "cuda" and _laid_out(x) and available(x.device, group):
+        from trainers.kernels import triton_norm  # where there is CUDA there is Triton
+
+        if x.shape[2] * x.shape[3] <= triton_norm.MOST_PIXELS:
+            normed: Tensor = triton_norm.InstanceNorm.apply(x, weight, bias, EPS, relu)
+            return normed
+    return None
+
+
+def _laid_out(x: Tensor) -> bool:
+    return x.dtype == torch.bfloat16 and x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def batch_norm(

@@ -23,6 +23,7 @@ from trainers.submodel import SubModel
 NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
 NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
+_GROUPS = {"instance": 1, "group": GROUP_SIZE}  # channels; of `layer` all of the active sub-model
 _MOMENTUM = 0.1
 
 
@@ -44,7 +45,7 @@ def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable
         return lambda channels, relu: SwitchableBatchNorm(channels, lattice, relu)
     if policy.startswith("batch"):
         return lambda channels, relu: NestedBatchNorm(channels, parameters(channels), relu)
-    group_size = {"instance": 1, "group": GROUP_SIZE}.get(policy)  # None: all channels of the active sub-model
+    group_size = _GROUPS.get(policy)
     return lambda channels, relu: NestedGroupNorm(parameters(channels), group_size, relu)
 
 
@@ -53,7 +54,8 @@ def prefers_channels_last(policy: NormPolicy, precision: Precision, device: torc
 
     For batch norms it always is. torch's group norm is several times slower in it; our kernels know no other.
     """
-    return policy.startswith("batch") or (precision == "bf16" and device.type == "cpu" and kernels.available())
+    group = _GROUPS.get(policy)
+    return policy.startswith("batch") or (precision == "bf16" and kernels.available(device, group))
 
 
 class SharedAffine(nn.Module):
@@ -146,8 +148,9 @@ class NestedGroupNorm(nn.Module):
         channels = x.shape[1]
         weight, bias = self.affine.prefix(channels)
         group_size = self.group_size or channels
-        if kernels.suits(x):
-            return kernels.image_norm(x, weight, bias, group_size, self.relu)
+        fused = kernels.image_norm(x, weight, bias, group_size, self.relu)
+        if fused is not None:
+            return fused
         return _activated(_group_norm(x, weight, bias, group_size), self.relu)
 
     def plain(self, channels: int) -> nn.Module:

@@ -2,13 +2,12 @@
 
 At their own strides a 32×32 image is a single pixel before the last stages. The usual mend for CIFAR is fewer
 strides: ResNet-18 with a 3×3 stem of stride 1 and no pooling, MobileNetV2 with stride 1 in its first strided stage.
+torchvision takes as long to import as torch, so it is imported only where one of its networks is built.
 """
 
 from itertools import zip_longest
 
 from torch import nn
-from torchvision.models import MobileNetV2, ResNet
-from torchvision.models.resnet import BasicBlock
 
 # Expansion, outputs, blocks, stride of each stage (Sandler et al. 2018, table 2), and the strides for small images.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -19,6 +18,8 @@ _RESNET18 = (2, 2, 2, 2)
 
 def mobilenet_v2(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """MobileNetV2 at width 1, without dropout, for images of `shape` (channels, height, width)."""
+    from torchvision.models import MobileNetV2
+
     strides = _SMALL_STRIDES if shape[1] < _SMALL else [stride for *_, stride in _STAGES]
     stages = [[t, c, n, stride] for (t, c, n, _), stride in zip(_STAGES, strides, strict=True)]
     network: nn.Module = MobileNetV2(num_classes=classes, inverted_residual_setting=stages, dropout=0.0)
@@ -38,6 +39,9 @@ def mobilenet_v2_blocks() -> tuple[str, ...]:
 
 def resnet18(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """ResNet-18 for images of `shape` (channels, height, width)."""
+    from torchvision.models import ResNet
+    from torchvision.models.resnet import BasicBlock
+
     network: nn.Module = ResNet(BasicBlock, list(_RESNET18), num_classes=classes)
     if shape[1] < _SMALL:
         network.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)

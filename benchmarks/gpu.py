@@ -1,0 +1,124 @@
+"""Table 1 on one GPU, as fast as it goes, and how far that is from what the card could do.
+
+    python -m benchmarks.gpu [--updates 78200] [--seed 0] [--arm SortedNet-instance]... [--device cuda]
+
+Trains NS, LCS-p and SortedNet under InstanceNorm and BatchNorm at equal updates, one after the other, with the
+published recipe. Needs `trainers` alone: no Ray, no MLflow. Prints seconds, accuracies and the share of the floor that
+was reached, and appends them to benchmarks/results/gpu_table1.csv. The floor of an update is the larger of its
+multiply-accumulates over the card's measured bf16 rate and its bytes over the card's measured bandwidth, a pass being
+three times its forward's multiply-accumulates, and its bytes every layer's output written and read once forward, its
+gradient likewise and itself once more backward, all bf16.
+"""
+
+import time
+from typing import Any
+
+import click
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import append
+from trainers.build import build, mac_counter
+from trainers.config import TrialConfig, resolve
+from trainers.data import dataset
+from trainers.lattice import Lattice
+from trainers.loop import fit
+from trainers.submodel import SubModel
+from trainers.timing import expected_trial
+
+_ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
+_SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
+_TOUCHES = 5  # of every element that a layer puts out, in a forward and a backward
+
+
+def rates(device: torch.device) -> tuple[float, float]:
+    """Multiply-accumulates per second of a large bf16 product, and bytes per second of a copy, read and written."""
+    side = _SIDE if device.type == "cuda" else 1024
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16)
+    source = torch.zeros(_COPIED if device.type == "cuda" else 1 << 26, device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return side**3 / _seconds(lambda: a @ a, device), 2 * len(source) / _seconds(lambda: target.copy_(source), device)
+
+
+def _seconds(work: Any, device: torch.device) -> float:
+    for _ in range(3):
+        work()
+    _wait(device)
+    started = time.perf_counter()
+    for _ in range(_REPEATS):
+        work()
+    _wait(device)
+    return (time.perf_counter() - started) / _REPEATS
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def elements(lattice: Lattice) -> dict[SubModel, int]:
+    """Outputs of all convolutions and norms of a target, for one image."""
+    nested = build("cpreresnet20", "cifar10", lattice, "batch", "shared", seed=0)
+    found = {}
+    for target in lattice:
+        network, counted = nested.extract(target).eval(), [0]
+
+        def count(module: nn.Module, inputs: Any, output: Tensor, counted: list[int] = counted) -> None:
+            counted[0] += output.numel()
+
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+                module.register_forward_hook(count)
+        with torch.no_grad():
+            network(torch.zeros(1, 3, 32, 32))
+        found[target] = counted[0]
+    return found
+
+
+def floor_seconds(config: TrialConfig, mac_rate: float, bandwidth: float) -> tuple[float, float]:
+    """The least a trial's passes can take by arithmetic, and by memory."""
+    macs, outputs = mac_counter(config.network, config.dataset, config.lattice), elements(config.lattice)
+    arithmetic, memory = 0.0, 0.0
+    for sub_model, count in expected_trial(config).passes.items():
+        nearest = min(outputs, key=lambda target: abs(macs(target) - macs(sub_model)))
+        size = outputs[nearest] * macs(sub_model) ** 0.5 / macs(nearest) ** 0.5  # outputs grow with width, MACs squared
+        arithmetic += 3 * count * config.batch_size * macs(sub_model) / mac_rate
+        memory += count * config.batch_size * size * 2 * _TOUCHES / bandwidth
+    return arithmetic, memory
+
+
+@click.command()
+@click.option("--updates", default=78_200, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--evaluations", default=20, show_default=True)
+@click.option("--batch", default=128, show_default=True)
+@click.option("--arm", "arms", multiple=True, help="METHOD-norm; all six unless given.")
+@click.option("--device", "name", default="cuda", show_default=True)
+@click.option("--deterministic", is_flag=True)
+def main(
+    updates: int, seed: int, evaluations: int, batch: int, arms: tuple[str, ...], name: str, deterministic: bool
+) -> None:
+    """Trains, measures and appends to the results."""
+    device, data = torch.device(name), dataset("cifar10").load(None)
+    mac_rate, bandwidth = rates(device)
+    print(f"bf16 product {mac_rate / 1e12:.1f} T MAC/s, copy {bandwidth / 1e12:.2f} TB/s", flush=True)
+    for method, norm in _ARMS:
+        if arms and f"{method}-{norm}" not in arms:
+            continue
+        settings = {"method": method, "norm": norm, "batch_size": batch, "updates": updates}
+        config = resolve({**settings, "evaluations": evaluations, "precision": "bf16", "deterministic": deterministic})
+        started = time.perf_counter()
+        *_, last = fit(config, seed, data, device)
+        seconds = time.perf_counter() - started
+        arithmetic, memory = floor_seconds(config, mac_rate, bandwidth)
+        row: dict[str, Any] = {"method": method, "norm": norm, "updates": updates, "seed": seed, "batch": batch}
+        row |= {"deterministic": deterministic, "seconds": round(seconds, 1)}
+        row |= {"floor_arithmetic": round(arithmetic, 2), "floor_memory": round(memory, 2)}
+        row |= {"share_of_floor": round(max(arithmetic, memory) / seconds, 3)}
+        row |= {"replayed_passes": round(last.metrics.get("replayed_passes", 0.0), 4)}
+        row |= {target.label: round(last.metrics[f"test_acc/{target.label}"], 2) for target in config.lattice}
+        append("gpu_table1", [row])
+
+
+if __name__ == "__main__":
+    main()
