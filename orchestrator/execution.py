@@ -96,8 +96,9 @@ def allot(wanted: Resources) -> tuple[Resources, int]:
     if slots == 0:
         most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise UserError(f"a trial asks for {wanted.cpus:g} CPUs and {gpus:g} GPUs; the nodes have {most}")
-    slots = min(slots, wanted.max_concurrent or slots)
-    return Resources(wanted.cpus, gpus, slots), slots
+    # A limit has Tune make trials one by one, and a worker that finds none waiting at its trial's end is thrown away.
+    limit = wanted.max_concurrent if wanted.max_concurrent and wanted.max_concurrent < slots else None
+    return Resources(wanted.cpus, gpus, limit), limit or slots
 
 
 def _times(whole: float, part: float) -> int:

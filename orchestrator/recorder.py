@@ -20,7 +20,7 @@ from orchestrator.plan import Plan, Trial
 from orchestrator.tracker import ARM, BASE, DEVICE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
 
 _SENTINEL = "ledger/updates"  # in every point; a point is written in one batch
-_METRICS_PER_BATCH, _PARAM_LIMIT = 1000, 6000
+_METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
 WEIGHTS = "weights.safetensors"
 
 
@@ -40,6 +40,7 @@ class Recorder:
         self._runs = {key: standing.run_id for key, standing in standings.items()}
         self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
         self._steps: dict[str, set[int]] = {}
+        self._unwritten: dict[str, list[Param]] = {}  # parameters of runs that nothing has been written into yet
 
     def _create_parent(self) -> str:
         plan = self._plan
@@ -57,6 +58,7 @@ class Recorder:
 
     def start(self, trial: Trial, device: str) -> None:
         """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
+        self._unwritten[trial.key] = _params({**trial.config, "seed": trial.seed})  # the same again changes nothing
         if trial.key in self._runs:
             run_id = self._runs[trial.key]
             recorded = self._client.get_metric_history(run_id, _SENTINEL)
@@ -78,26 +80,28 @@ class Recorder:
             DEVICE: device or "unknown",
         }
         run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
-        run_id = str(run.info.run_id)
-        self._client.log_batch(run_id, params=_params({**trial.config, "seed": trial.seed}))
-        self._runs[trial.key], self._steps[trial.key] = run_id, set()
+        self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
-        """Writes the points that are not there yet, and tags with the last of them."""
+        """Writes the points that are not there yet, parameters with the first thing written, tags with the last."""
         run_id, steps = self._runs[trial.key], self._steps[trial.key]
-        new = [point for point in points if point["step"] not in steps]
-        for point in new:
+        batches: list[list[Metric]] = []
+        for point in points:
+            if point["step"] in steps:
+                continue
             metrics = [
                 Metric(name, float(value), int(point["time"]), int(point["step"]))
                 for name, value in point["metrics"].items()
             ]
-            for first in range(0, len(metrics), _METRICS_PER_BATCH):
-                last = point is new[-1] and first + _METRICS_PER_BATCH >= len(metrics)
-                batch = metrics[first : first + _METRICS_PER_BATCH]
-                self._client.log_batch(run_id, metrics=batch, tags=tags if last else ())
+            batches += [metrics[first : first + _METRICS_AT_ONCE] for first in range(0, len(metrics), _METRICS_AT_ONCE)]
             steps.add(point["step"])
-        if tags and not new:
-            self._client.log_batch(run_id, tags=tags)
+        params = self._unwritten.pop(trial.key, [])
+        if (params or tags) and not batches:
+            batches = [[]]
+        for index, batch in enumerate(batches):
+            last = index == len(batches) - 1
+            self._client.log_batch(run_id, batch, params=params, tags=tags if last else ())
+            params = []
 
     def finish(
         self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
@@ -134,7 +138,7 @@ class Recorder:
         """Closes the run as failed, with its own traceback."""
         run_id = self._runs[trial.key]
         self._client.log_text(run_id, traceback, "traceback.txt")
-        self._client.log_batch(run_id, tags=[RunTag(OUTCOME, "failed"), RunTag("error", error[:5000])])
+        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", error[:5000])])
         self._client.set_terminated(run_id, "FAILED")
 
     def interrupt(self, trials: Sequence[Trial]) -> None:
