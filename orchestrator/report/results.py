@@ -126,7 +126,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     present = set(frame["arm"])
     return Results(
         frame=frame,
-        curves=_curves(tracker, finished, facet_of, names),
+        curves=_curves(tracker, plan, finished, facet_of, names),
         facets=facets,
         arms=tuple(dict.fromkeys(names[label] for label in order if names[label] in present)),
         sub_models=tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]),
@@ -141,20 +141,31 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
 
 
 def _curves(
-    tracker: Tracker, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
+    tracker: Tracker, plan: Plan, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
 ) -> pd.DataFrame:
     """The curves of accuracy; a column at a time, since there may be a million points."""
-    columns: dict[str, list[Any]] = {name: [] for name in ("facet", "arm", "seed", "step", "sub_model", "test_acc")}
+    facets: list[str] = []
+    arms: list[str] = []
+    seeds: list[int] = []
+    steps: list[int] = []
+    sub_models: list[str] = []
+    accuracies: list[float] = []
+    wanted = {f"test_acc/{cost.label}": cost.label for cost in plan.costs}
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
-        label = trial.tags[ARM]
+        label, before = trial.tags[ARM], len(steps)
         for point in [] if text is None else json.loads(text)["points"]:
-            found = {name[9:]: value for name, value in point["metrics"].items() if name.startswith("test_acc/")}
-            who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED]), "step": point["step"]}
-            for name, value in who.items():
-                columns[name] += [value] * len(found)
-            columns["sub_model"] += found.keys()
-            columns["test_acc"] += found.values()
-    return pd.DataFrame(columns)
+            metrics, step = point["metrics"], point["step"]
+            for metric, sub_model in wanted.items():
+                if metric in metrics:
+                    steps.append(step)
+                    sub_models.append(sub_model)
+                    accuracies.append(metrics[metric])
+        count = len(steps) - before
+        facets += [facet_of[label]] * count
+        arms += [names[label]] * count
+        seeds += [int(trial.tags[SEED])] * count
+    columns = {"facet": facets, "arm": arms, "seed": seeds, "step": steps, "sub_model": sub_models}
+    return pd.DataFrame({**columns, "test_acc": accuracies})
 
 
 def _against(plan: Plan) -> dict[str, str]:
