@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,7 @@ class Tracker:
         self._artifacts = artifacts
         _reach(uri)
         try:
+            _create_whole(uri)
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # MLflow, SQLAlchemy and their drivers each raise their own
@@ -188,6 +190,20 @@ def parse_csv(text: str | None) -> list[dict[str, str]]:
 
 def _trials_of(base_key: str) -> str:
     return f"tags.`{BASE}` = '{base_key}' AND tags.`study.role` = 'trial'"
+
+
+def _create_whole(uri: str) -> None:
+    """A new SQLite database aside, then in place: one killed amid MLflow's migrations could not be opened again."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or path.exists():
+        return
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # somebody else was faster
+            os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _reach(uri: str) -> None:
