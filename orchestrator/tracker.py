@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlparse
 
 import sqlalchemy
 from mlflow import MlflowClient
-from mlflow.artifacts import load_text
+from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -178,7 +179,9 @@ class Tracker:
         try:
             if where.scheme in ("", "file"):
                 return (Path(unquote(where.path)) / name).read_text()
-            return str(load_text(f"{artifacts.rstrip('/')}/{name}"))
+            whole = f"{artifacts.rstrip('/')}/{name}"
+            with tempfile.TemporaryDirectory() as scratch:  # through this store's server, whatever MLflow's default is
+                return Path(download_artifacts(whole, dst_path=scratch, tracking_uri=self.uri)).read_text()
         except (MlflowException, OSError):
             return None
 
