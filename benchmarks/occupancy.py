@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.measuring import append
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.execution import Resources, allot, cluster, execute
+from orchestrator.execution import Execution, Resources, allot, cluster
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
@@ -37,7 +37,8 @@ def main(trials: int, seconds: float) -> None:
         resources, slots = allot(Resources())
         progress = Progress(plan, Console(file=nowhere), slots)
         started = time.perf_counter()
-        failed = execute(plan, plan.trials, NoopTrainer(), recorder, progress, resources, folder, None)
+        execution = Execution(plan, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600)
+        failed = execution.run(plan.trials, resources)
         wall = time.perf_counter() - started
     assert not failed
     row = {"trials": trials, "slots": slots, "seconds_each": seconds, "wall_seconds": round(wall, 1)}

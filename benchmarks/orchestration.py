@@ -17,7 +17,7 @@ import click
 
 from benchmarks.measuring import append, in_a_process
 from benchmarks.noop import STUDY, NoopTrainer, report_once
-from orchestrator.execution import Resources, allot, cluster, execute
+from orchestrator.execution import Execution, Resources, allot, cluster
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.study import Layout
@@ -37,7 +37,8 @@ def ours(trials: int, folder: Path) -> float:
         resources, slots = allot(Resources())
         progress = Progress(plan, Console(file=nowhere), slots)
         started = time.perf_counter()
-        failed = execute(plan, plan.trials, NoopTrainer(), recorder, progress, resources, folder, None)
+        execution = Execution(plan, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600)
+        failed = execution.run(plan.trials, resources)
         seconds = time.perf_counter() - started
     assert not failed
     assert len(recorder.finished) == trials

@@ -1,18 +1,21 @@
-"""The command line that every study file shares: run, plan, report, status."""
+"""The command line that every study file shares: run, plan, report, status, extract, submit."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
-from orchestrator.commands import Options, run_study, show_plan, show_status, write_report
-from orchestrator.errors import UserError, unknown
+from orchestrator.commands import Options, plain_console, run_study, show_plan, show_status, write_report
+from orchestrator.errors import Stopped, UserError, unknown
 from orchestrator.extraction import Wanted, extract
 from orchestrator.plan import make_plan
 from orchestrator.study import DESIGNS, Layout, Study
+from orchestrator.submission import Submission, submit
 from orchestrator.trainer import Trainer
 
 COMMANDS = {
@@ -21,6 +24,7 @@ COMMANDS = {
     "report": "write the tables and the page from the tracker alone",
     "status": "show where every trial stands, from the tracker alone",
     "extract": "write one sub-model of one finished trial as a network of its own",
+    "submit": "run it as a job of the cluster whose job server is at --address",
 }
 
 
@@ -44,6 +48,9 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Stopped as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -73,12 +80,31 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     )
     @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any base setting; repeatable.")
     @click.option("--storage", default="./runs", show_default=True, type=click.Path(path_type=Path))
-    @click.option("--tracking-uri", help="MLflow store (default: SQLite in the storage).")
-    @click.option("--address", help="A Ray cluster, auto or HOST:PORT (default: start one here).")
+    @click.option("--tracking-uri", help="MLflow store (default: $MLFLOW_TRACKING_URI, else SQLite in the storage).")
+    @click.option(
+        "--address",
+        help="A Ray cluster, auto or HOST:PORT (default: start one here); of submit: its job server, http://HEAD:8265.",
+    )
     @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once, at most.")
     @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
     @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
     @click.option("--pack", is_flag=True, help="Measure first how many trials at once do most work, and run so many.")
+    @click.option(
+        "--patience",
+        type=click.FloatRange(min=0),
+        default=600.0,
+        show_default=True,
+        help="Seconds that the tracking store may fail, while training goes on, before the study stops.",
+    )
+    @click.option(
+        "--stall",
+        type=click.FloatRange(min=1),
+        default=1800.0,
+        show_default=True,
+        help="Seconds without a step after which a trial hangs: it is ended and goes on from its checkpoint.",
+    )
+    @click.option("--no-wait", is_flag=True, help="submit: leave once the job is there.")
+    @click.option("--pip", is_flag=True, help="submit: have the nodes install what the project depends on.")
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
@@ -93,6 +119,8 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
         plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.layout)
         if name == "extract":
             return extract(plan, trainer, options, _wanted(given))
+        if name == "submit":
+            return submit(plan, _submission(given, options), plain_console())
         act = {"run": run_study, "plan": show_plan, "report": write_report, "status": show_status}[name]
         return act(plan, trainer, options)
 
@@ -108,7 +136,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         if given[option] is not None:
             overrides[option] = given[option]
     storage = Path(given["storage"]).expanduser().resolve()
-    uri = given["tracking_uri"] or f"sqlite:///{storage / 'mlflow.db'}"
+    uri = given["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
     remote = uri.startswith(("http://", "https://"))
     return Options(
         preset=preset,
@@ -128,7 +156,42 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         cpus=given["cpus_per_trial"],
         gpus=given["gpus_per_trial"],
         pack=given["pack"],
+        patience=given["patience"],
+        stall=given["stall"],
         as_json=given["as_json"],
+    )
+
+
+_OF_SUBMIT = frozenset({"command", "address", "no_wait", "pip", "as_json"})
+
+
+def _submission(given: Mapping[str, Any], options: Options) -> Submission:
+    """What to submit: the options as they were given, but for those of submit itself."""
+    if given["address"] is None:
+        raise UserError("submit: give the cluster's job server, --address http://HEAD:8265")
+    context = click.get_current_context()
+    if not Path(given["storage"]).is_absolute():
+        raise UserError("submit: give --storage as an absolute path that every node of the cluster sees")
+    arguments = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) != ParameterSource.COMMANDLINE or name in _OF_SUBMIT:
+            continue
+        value, flag = context.params[name], parameter.opts[0]
+        if value is True:
+            arguments.append(flag)
+        else:
+            arguments += [
+                text for each in (value if isinstance(value, tuple) else (value,)) for text in (flag, str(each))
+            ]
+    return Submission(
+        address=given["address"],
+        script=Path(sys.argv[0]).resolve(),
+        arguments=arguments,
+        storage=Path(given["storage"]),
+        tracking_uri=given["tracking_uri"] or "",
+        wait=not given["no_wait"],
+        pip=given["pip"],
     )
 
 

@@ -20,10 +20,13 @@ from rich.text import Text
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress, duration
+from orchestrator.redaction import without_passwords
 from orchestrator.study import Layout
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
+    from orchestrator.lease import Lease
+    from orchestrator.outbox import Patience
     from orchestrator.recorder import Recorder
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.tracker import TrackedTrial
@@ -46,9 +49,12 @@ class Options:
     cpus: float
     gpus: float | None
     pack: bool
+    patience: float
+    stall: float
     as_json: bool
 
 
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
 
 
@@ -180,7 +186,9 @@ def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Writes and prints the report from the tracker alone."""
     tracker, experiment = _tracked(plan, options)
     if experiment is None:
-        raise UserError(f"nothing of {plan.study.name} is in {options.tracking_uri}: run the study first")
+        raise UserError(
+            f"nothing of {plan.study.name} is in {without_passwords(options.tracking_uri)}: run the study first"
+        )
     writable(options.storage)
     _write_report(plan, options, tracker, experiment)
     return 0
@@ -235,27 +243,41 @@ def _for_terminal(found: "Accuracies") -> Table:
 
 def _ui_command(options: Options) -> str:
     if options.artifacts is None:
-        return f"open {options.tracking_uri}"
-    return f"{Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {options.tracking_uri}"
+        return f"open {without_passwords(options.tracking_uri)}"
+    return f"{Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {without_passwords(options.tracking_uri)}"
 
 
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
-    from orchestrator.execution import Resources, allot, cluster, execute
-    from orchestrator.packing import choose
-    from orchestrator.provenance import provenance
+    from orchestrator.lease import Lease
 
+    if options.address is None:  # Ray reads it when it is imported, and then listens on loopback alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     writable(options.storage)
+    held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
+    with _terminable(), held.held() as lease:
+        return _run_study(plan, trainer, options, lease)
+
+
+def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
+    from orchestrator.execution import Execution, Resources, allot, cluster
+    from orchestrator.outbox import Patience
+    from orchestrator.packing import choose
+    from orchestrator.provenance import diff, provenance
+
     console = plain_console()
-    missing = plan.missing(_finished(plan, options))
+    patience = Patience(options.patience, console.print)
+    missing = plan.missing(patience.keep_trying(lambda: _finished(plan, options)))
     failed = []
-    origin = provenance(Path(sys.argv[0]).resolve().parent)
+    script = Path(sys.argv[0]).resolve()
+    origin = provenance(script.parent)
     place = Place(threads=1, gpu=False, data=options.data)
-    with _terminable(), ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
-        opening = aside.submit(open_tracker, options, create=True)
+    with ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
+        opening = aside.submit(patience.keep_trying, lambda: _recorder(plan, options, origin, diff(script.parent)))
         if missing:
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
-            with cluster(options.address):
+            with _tree(script, options) as tree, cluster(options.address, tree):
+                _heed_sigterm()  # Ray has put its own in the place of ours
                 wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
                 resources, slots = allot(wanted)
                 preparing.result()
@@ -263,8 +285,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
                     console.print("Measuring how many trials at once do most work, half a minute for each number:")
                     best = choose(trainer, missing[0].config, place, options.cpus, console.print)
                     resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
-                tracker = opening.result()
-                recorder = _recorder(tracker, plan, origin)
+                recorder = opening.result()
                 console.print(
                     f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
                     f"{slots} at a time, {options.storage}"
@@ -272,11 +293,23 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
                 with Progress(plan, console, slots) as progress:
                     left_over = {trial.key for trial in missing}
                     progress.already([trial for trial in plan.trials if trial.key not in left_over])
+                    execution = Execution(
+                        plan,
+                        trainer,
+                        recorder,
+                        progress,
+                        options.storage,
+                        options.data,
+                        threads=max(1, int(resources.cpus)),
+                        patience=options.patience,
+                        stall=options.stall,
+                        lease=lease,
+                    )
                     try:
-                        failed = execute(
-                            plan, missing, trainer, recorder, progress, resources, options.storage, options.data
-                        )
+                        failed = execution.run(missing, resources)
                     except KeyboardInterrupt:
+                        for kind in (signal.SIGINT, signal.SIGTERM):
+                            signal.signal(kind, signal.SIG_IGN)  # all is recorded; only Ray is left to end
                         left = len(plan.missing(recorder.finished))
                         console.print(
                             f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
@@ -284,40 +317,65 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
                         )
                         return 130
         else:
-            tracker = opening.result()
-            recorder = _recorder(tracker, plan, origin)
+            recorder = opening.result()
             console.print(f"All {len(plan.trials)} trials are finished already.")
     if recorder.finished:
         if missing:
-            _measure_latency(plan, trainer, options, recorder)
-        _write_report(plan, options, tracker, recorder.experiment)
-        recorder.attach_report(_report_folder(plan, options))
+            _measure_latency(plan, trainer, options, recorder, patience)
+        try:
+            patience.keep_trying(lambda: _write_report(plan, options, recorder.tracker, recorder.experiment))
+            patience.keep_trying(lambda: recorder.attach_report(_report_folder(plan, options)))
+        except UserError as error:
+            if not failed:
+                raise
+            console.print(f"No report: {error}", markup=False)
     for trial in failed:
-        console.print(f"failed: {trial.label} (see the report)", markup=False)
+        console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
     return 1 if failed else 0
 
 
-def _recorder(tracker: Any, plan: Plan, origin: Mapping[str, str]) -> "Recorder":
+@contextmanager
+def _tree(script: Path, options: Options) -> Iterator[Path | None]:
+    """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
+    from orchestrator.package import package
+
+    if options.address is None or IN_A_JOB in os.environ:
+        yield None
+        return
+    tree = package(script, options.storage)
+    plain_console().print(f"Sending the working tree to the cluster's nodes: {tree.text}", markup=False)
+    with tree.copied({}, "") as folder:
+        yield folder
+
+
+def _recorder(plan: Plan, options: Options, origin: Mapping[str, str], patch: str) -> "Recorder":
     from orchestrator.recorder import Recorder
 
-    return Recorder(tracker, plan, origin)
+    return Recorder(open_tracker(options, create=True), plan, origin, patch)
 
 
-def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder") -> None:
+def _measure_latency(
+    plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: "Patience"
+) -> None:
     """On the driver's machine, now that no trial runs beside it."""
     place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
-    recorder.note_latency(trainer.device_name(place), trainer.latencies(plan.trials[0].config, place))
+    found = trainer.latencies(plan.trials[0].config, place)
+    patience.keep_trying(lambda: recorder.note_latency(trainer.device_name(place), found))
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM as Ctrl-C: a scheduler that ends the job leaves runs as resumable as a person does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = _heed_sigterm()
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, before if callable(before) else signal.SIG_DFL)
+
+
+def _heed_sigterm() -> Any:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGTERM, interrupt)

@@ -8,6 +8,10 @@ class UserError(Exception):
     """One line saying what was wrong, where, and what to do. Raised before anything starts; the exit status is 2."""
 
 
+class Stopped(Exception):
+    """A study that had to end early, with nothing asked wrongly; run again it goes on. The exit status is 1."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest that does."""
     choices = list(known)

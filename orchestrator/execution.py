@@ -4,29 +4,29 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback
-from ray.tune.experiment import Trial as TuneTrial
 
-from orchestrator.checkpoints import CheckpointFolder
-from orchestrator.errors import UserError
+from orchestrator.bridge import Bridge, Failure
+from orchestrator.errors import Stopped, UserError
+from orchestrator.lease import Lease
+from orchestrator.outbox import Outbox, Patience
 from orchestrator.packing import gpu_request, spread_over_gpus
 from orchestrator.plan import Plan, Trial
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
 from orchestrator.trainer import Place, Trainer
-from orchestrator.worker import run_trial
+from orchestrator.worker import OUT_OF_MEMORY, Task, run_trial
 
 _LOST_RETRIES = 3  # of a trial whose worker or node is lost
-_REACH_SECONDS = 5
+_REACH_SECONDS, _INTERRUPT_SECONDS = 5, 30
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # its table is ours to draw
@@ -46,10 +46,19 @@ class Resources:
     gpus: float | None = None
     max_concurrent: int | None = None
 
+    @property
+    def text(self) -> str:
+        """`2 CPUs` or `0.5 GPUs`."""
+        return f"{self.gpus:g} GPUs" if self.gpus else f"{self.cpus:g} CPUs"
+
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """A connection to the cluster at `address`, or one started on this machine with its cores and GPUs.
+def cluster(address: str | None, tree: Path | None = None) -> Iterator[None]:
+    """A connection to the cluster at `address`, or one started on this machine.
+
+    Args:
+        address: None starts one, with this machine's cores and GPUs.
+        tree: what the nodes of a cluster import from, sent to them; None: what they have.
 
     Raises:
         UserError: the cluster cannot be reached.
@@ -57,9 +66,11 @@ def cluster(address: str | None) -> Iterator[None]:
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
     if address and address != "auto":
         _reach(address)
-    local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    how: dict[str, Any] = {"include_dashboard": False}
+    if address:
+        how = {"runtime_env": {"working_dir": str(tree)}} if tree else {}
     try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
@@ -106,129 +117,109 @@ def _times(whole: float, part: float) -> int:
     return math.floor(whole / part + 1e-9)
 
 
-class _Bridge(Callback):
-    """Hands Tune's events to the recorder and the progress view."""
+@dataclass(frozen=True)
+class Execution:
+    """What every pass over a study's trials shares.
 
-    def __init__(self, trials: Sequence[Trial], recorder: Recorder, progress: Progress, folder: Path) -> None:
-        self._trials = {trial.key: trial for trial in trials}
-        self._recorder, self._progress, self._folder = recorder, progress, folder
-        self.started: Callable[[int], None] = lambda trials: None
-        self._begun: set[str] = set()
-        self._seconds: dict[str, float] = {}
-        self._open: dict[str, Trial] = {}
-        self._failures: dict[str, dict[str, str]] = {}
-        self.failed: list[Trial] = []
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its callbacks for a restore that is never made (design: run = plan − finished)."""
-        return {}
-
-    @property
-    def unfinished(self) -> list[Trial]:
-        """Trials whose runs are open."""
-        return list(self._open.values())
-
-    def _of(self, tune_trial: TuneTrial) -> Trial:
-        return self._trials[tune_trial.config["trial"]["key"]]
-
-    def on_trial_result(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
-    ) -> None:
-        ours = self._of(trial)
-        if ours.key not in self._open or result["seconds"] == 0:
-            self._recorder.start(ours, result["device"])
-            self._open[ours.key] = ours
-            self._begun.add(ours.key)
-            self.started(len(self._begun))
-            self._progress.started(ours, result["step"])
-        self._seconds[ours.key] = result["seconds"]
-        if not result.get("final"):  # the last point is written together with the trial's end
-            self._recorder.record(ours, result["points"])
-        self._progress.update(ours, result)
-        if "failure" in result:
-            self._failures[ours.key] = result["failure"]
-
-    def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        ours = self._of(trial)
-        if ours.key in self._failures:
-            failure = self._failures[ours.key]
-            self._close_failed(ours, failure["error"], failure["traceback"])
-            return
-        checkpoint = CheckpointFolder(self._folder / ours.key).latest()
-        if checkpoint is None:
-            self._close_failed(ours, "its last checkpoint cannot be read on the driver: is --storage shared?", "")
-            return
-        diverged = bool(trial.last_result.get("diverged"))
-        self._recorder.finish(
-            ours,
-            "diverged" if diverged else "finished",
-            self._seconds.get(ours.key, 0.0),
-            checkpoint.history,
-            checkpoint.directory,
-        )
-        self._open.pop(ours.key, None)
-        self._progress.ended(ours, "done", " (diverged)" if diverged else "")
-
-    def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        ours = self._of(trial)
-        if ours.key not in self._open:  # lost before its first report
-            self._recorder.start(ours, "")
-        reason = trial.get_error()
-        self._close_failed(ours, f"its worker was lost {_LOST_RETRIES + 1} times: {reason}", str(reason))
-
-    def _close_failed(self, trial: Trial, error: str, traceback: str) -> None:
-        self._recorder.fail(trial, error, traceback)
-        self._open.pop(trial.key, None)
-        self.failed.append(trial)
-        self._progress.ended(trial, "failed", f": {error.splitlines()[0]}")
-
-    def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        self._progress.refresh()
-
-
-def execute(
-    plan: Plan,
-    missing: Sequence[Trial],
-    trainer: Trainer,
-    recorder: Recorder,
-    progress: Progress,
-    resources: Resources,
-    storage: Path,
-    data: Path | None,
-) -> list[Trial]:
-    """Trains the missing trials on the connected cluster; gives those that failed.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C; every open run is marked as resumable first.
+    Attributes:
+        threads: of each trial, whatever its share of the machine: results depend on it.
+        patience: seconds that the tracking store may fail.
+        stall: seconds without a step after which a trial hangs.
+        lease: checked as the study runs.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    folder = storage / "trials"
-    place = Place(threads=max(1, int(resources.cpus)), gpu=bool(resources.gpus), data=data)
-    share = gpu_request(resources.gpus or 0.0)
-    bridge = _Bridge(missing, recorder, progress, folder)
-    tasks = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in missing]
-    trainable = partial(run_trial, trainer=trainer, place=place, folder=str(folder))
-    trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": share}),
-        param_space={"trial": tune.grid_search(tasks)},
-        tune_config=tune.TuneConfig(
-            max_concurrent_trials=resources.max_concurrent,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.config["trial"]["key"][:16],
-        ),
-        run_config=tune.RunConfig(
-            name=plan.study.name,
-            storage_path=str(storage / "ray"),
-            callbacks=[bridge],
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=_LOST_RETRIES),
-        ),
-    )
-    try:
-        with spread_over_gpus(share) as bridge.started:
-            tuner.fit()
-    except KeyboardInterrupt:
-        recorder.interrupt(bridge.unfinished)
-        raise
-    return bridge.failed
+
+    plan: Plan
+    trainer: Trainer
+    recorder: Recorder
+    progress: Progress
+    storage: Path
+    data: Path | None
+    threads: int
+    patience: float
+    stall: float
+    lease: Lease | None = None
+
+    def run(self, missing: Sequence[Trial], resources: Resources) -> list[Trial]:
+        """Trains the missing trials on the connected cluster; gives those that failed for good.
+
+        In passes: what ran out of memory runs again with twice the share, up to a whole node; what raised or was lost
+        runs once more, and again as long as each attempt starts from further on than the one before.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; every open run is marked as resumable first.
+            Stopped: the tracking store failed for too long, or another driver has taken over.
+        """
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+        failed: list[Trial] = []
+        starts: dict[str, int] = {}
+        waiting = [(resources, list(missing))]
+        while waiting:
+            share, trials = waiting.pop(0)
+            wider = _doubled(share)
+            again: dict[Resources, list[Trial]] = {}
+            for failure in self._pass(trials, share):
+                trial = failure.trial
+                if failure.kind == OUT_OF_MEMORY and wider is not None:
+                    again.setdefault(wider, []).append(trial)
+                    self.progress.put_off(trial, f"out of memory, again later with {wider.text}")
+                elif failure.kind != OUT_OF_MEMORY and failure.started_at > starts.get(trial.key, -1):
+                    starts[trial.key] = failure.started_at
+                    again.setdefault(share, []).append(trial)
+                    self.progress.put_off(trial, f"{failure.line}; again later")
+                else:
+                    self._close(failure)
+                    failed.append(trial)
+            waiting += again.items()
+        return failed
+
+    def _pass(self, trials: Sequence[Trial], share: Resources) -> list[Failure]:
+        plan, recorder, folder = self.plan, self.recorder, self.storage / "trials"
+        outbox = Outbox(Patience(self.patience, self.progress.say), recorder.lanes)
+        bridge = Bridge(trials, recorder, outbox, self.lease, self.progress, folder)
+        place = Place(threads=self.threads, gpu=bool(share.gpus), data=self.data)
+        gpus = gpu_request(share.gpus or 0.0)
+        tasks = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
+        trainable = partial(run_trial, task=Task(self.trainer, place, folder, self.stall))
+        trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": share.cpus, "gpu": gpus}),
+            param_space={"trial": tune.grid_search(tasks)},
+            tune_config=tune.TuneConfig(
+                max_concurrent_trials=share.max_concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.config["trial"]["key"][:16],
+            ),
+            run_config=tune.RunConfig(
+                name=plan.study.name,
+                storage_path=str(self.storage / "ray"),
+                callbacks=[bridge],
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=_LOST_RETRIES),
+            ),
+        )
+        try:
+            with spread_over_gpus(gpus) as bridge.started:
+                tuner.fit()
+            outbox.drain()
+        except KeyboardInterrupt:
+            outbox.post("", partial(recorder.interrupt, bridge.unfinished))
+            with suppress(Stopped):
+                outbox.drain(_INTERRUPT_SECONDS)
+            raise
+        return bridge.failures
+
+    def _close(self, failure: Failure) -> None:
+        """Records a trial that is given up."""
+        trial = failure.trial
+        Patience(self.patience, self.progress.say).keep_trying(
+            partial(self.recorder.fail, trial, failure.error, failure.traceback)
+        )
+        self.progress.ended(trial, "failed", f": {failure.line}")
+
+
+def _doubled(share: Resources) -> Resources | None:
+    """Twice the share of a GPU, or of a machine as far as the largest node goes; None if it has all of that."""
+    if share.gpus:
+        return replace(share, gpus=min(1.0, 2 * share.gpus)) if share.gpus < 1 else None
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    return replace(share, cpus=min(2 * share.cpus, most)) if share.cpus < most else None

@@ -94,6 +94,15 @@ class Progress:
         self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if accuracy else ''}{accuracy}{note}")
         self.refresh()
 
+    def put_off(self, trial: Trial, why: str) -> None:
+        """A trial waits again."""
+        self._standing[trial.key].state = "waiting"
+        self.say(f"{trial.label}: {why}")
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the live table where there is one."""
+        self._console.print(f"[{duration(time.monotonic() - self._started)}] {text}", markup=False)
+
     def refresh(self) -> None:
         """Redraws the live table, at most twice a second."""
         if self._live and time.monotonic() - self._refreshed > _REFRESH_SECONDS:
@@ -102,7 +111,7 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if self._live is None:
-            self._console.print(f"[{duration(time.monotonic() - self._started)}] {text}", markup=False)
+            self.say(text)
 
     def _accuracy(self, standings: Sequence[_Standing]) -> str:
         parts = []

@@ -1,7 +1,7 @@
 """The recorder: the driver's hand that writes a study into MLflow. The only writer, and idempotent.
 
 Per trial and step a point is written once, however often it is handed over: a replay adds nothing, and at the end
-the checkpoint's history fills whatever gap a crash left.
+the checkpoint's history fills whatever gap a crash left. Every method may be called again after it failed midway.
 """
 
 import csv
@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
 from orchestrator.plan import Plan, Trial
 from orchestrator.tracker import ARM, BASE, DEVICE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
 
-_SENTINEL = "ledger/updates"  # in every point; a point is written in one batch
+_SENTINEL = "ledger/updates"  # in every point, and the last of it to be written
+_LANES = 8  # writers at once, for a store that takes several
 _METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
 WEIGHTS = "weights.safetensors"
 
@@ -27,8 +29,10 @@ WEIGHTS = "weights.safetensors"
 class Recorder:
     """Writes one plan into its experiment. Runs are found again by key, so a restart continues them."""
 
-    def __init__(self, tracker: Tracker, plan: Plan, provenance: Mapping[str, str]) -> None:
+    def __init__(self, tracker: Tracker, plan: Plan, provenance: Mapping[str, str], diff: str = "") -> None:
         self._client: MlflowClient = tracker.client
+        self.tracker = tracker
+        self.lanes = 1 if tracker.uri.startswith("sqlite:") else _LANES
         self._plan, self._provenance = plan, dict(provenance)
         experiment = tracker.experiment(plan.study.name, create=True)
         assert experiment is not None
@@ -36,11 +40,15 @@ class Recorder:
         parent = tracker.parent(experiment, plan.base_key)
         self.parent_id = parent.info.run_id if parent else self._create_parent()
         self._client.update_run(self.parent_id, status="RUNNING")
+        if diff:
+            self._client.log_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
         standings = tracker.standings(experiment, plan.base_key)
         self._runs = {key: standing.run_id for key, standing in standings.items()}
         self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
         self._steps: dict[str, set[int]] = {}
         self._unwritten: dict[str, list[Param]] = {}  # parameters of runs that nothing has been written into yet
+        self._devices: dict[str, str] = {}
+        self._doubtful: set[str] = set()  # trials whose run may have been created though no answer came
 
     def _create_parent(self) -> str:
         plan = self._plan
@@ -59,6 +67,12 @@ class Recorder:
     def start(self, trial: Trial, device: str) -> None:
         """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
         self._unwritten[trial.key] = _params({**trial.config, "seed": trial.seed})  # the same again changes nothing
+        self._devices[trial.key] = device
+        if trial.key in self._doubtful:
+            standings = self.tracker.standings(self.experiment, self._plan.base_key)
+            if trial.key in standings:
+                self._runs[trial.key] = standings[trial.key].run_id
+            self._doubtful.discard(trial.key)
         if trial.key in self._runs:
             run_id = self._runs[trial.key]
             recorded = self._client.get_metric_history(run_id, _SENTINEL)
@@ -79,29 +93,53 @@ class Recorder:
             "data.checksum": self._plan.data_checksum,
             DEVICE: device or "unknown",
         }
+        self._doubtful.add(trial.key)
         run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
+        self._doubtful.discard(trial.key)
         self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
-        """Writes the points that are not there yet, parameters with the first thing written, tags with the last."""
+        """Writes the points that are not there yet, parameters with the first thing written, tags with the last.
+
+        Into a new run if somebody has deleted the one there was; its curve is whole once the trial ends.
+        """
+        try:
+            self._record(trial, points, tags)
+        except MlflowException:
+            if not self._deleted(trial):
+                raise
+            del self._runs[trial.key]
+            self.start(trial, self._devices.get(trial.key, ""))
+            self._record(trial, points, tags)
+
+    def _deleted(self, trial: Trial) -> bool:
+        try:
+            return bool(self._client.get_run(self._runs[trial.key]).info.lifecycle_stage == "deleted")
+        except MlflowException as error:
+            return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+
+    def _record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag]) -> None:
         run_id, steps = self._runs[trial.key], self._steps[trial.key]
-        batches: list[list[Metric]] = []
+        batches: list[tuple[list[Metric], int | None]] = []  # the step that is whole once a batch is written
         for point in points:
-            if point["step"] in steps:
+            if point["step"] in steps or any(step == point["step"] for _, step in batches):
                 continue
             metrics = [
                 Metric(name, float(value), int(point["time"]), int(point["step"]))
-                for name, value in point["metrics"].items()
+                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == _SENTINEL)
             ]
-            batches += [metrics[first : first + _METRICS_AT_ONCE] for first in range(0, len(metrics), _METRICS_AT_ONCE)]
-            steps.add(point["step"])
-        params = self._unwritten.pop(trial.key, [])
-        if (params or tags) and not batches:
-            batches = [[]]
-        for index, batch in enumerate(batches):
+            starts = range(0, len(metrics), _METRICS_AT_ONCE)
+            batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
+            batches.append((metrics[starts[-1] :], point["step"]))
+        if (trial.key in self._unwritten or tags) and not batches:
+            batches = [([], None)]
+        for index, (batch, step) in enumerate(batches):
             last = index == len(batches) - 1
+            params = self._unwritten.get(trial.key, [])
             self._client.log_batch(run_id, batch, params=params, tags=tags if last else ())
-            params = []
+            self._unwritten.pop(trial.key, None)
+            if step is not None:
+                steps.add(step)
 
     def finish(
         self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
@@ -136,6 +174,8 @@ class Recorder:
 
     def fail(self, trial: Trial, error: str, traceback: str) -> None:
         """Closes the run as failed, with its own traceback."""
+        if trial.key not in self._runs:  # lost before its first report
+            self.start(trial, "")
         run_id = self._runs[trial.key]
         self._client.log_text(run_id, traceback, "traceback.txt")
         self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", error[:5000])])

@@ -23,6 +23,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from orchestrator.errors import UserError
+from orchestrator.redaction import without_passwords
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SAID = "study.preset", "study.settings"
@@ -80,7 +81,7 @@ class Tracker:
 
     def __init__(self, uri: str, artifacts: Path | None) -> None:
         for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.uri = uri
         self._artifacts = artifacts
         _reach(uri)
@@ -89,7 +90,9 @@ class Tracker:
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # MLflow, SQLAlchemy and their drivers each raise their own
-            raise UserError(f"the tracking store {uri} cannot be opened: {_first_line(error)}") from error
+            raise UserError(
+                without_passwords(f"the tracking store {uri} cannot be opened: {_first_line(error)}")
+            ) from error
 
     def experiment(self, name: str, create: bool) -> str | None:
         """The id of an experiment; None if there is none and none is to be created."""
@@ -97,7 +100,7 @@ class Tracker:
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 raise UserError(
-                    f"the MLflow experiment {name!r} was deleted in {self.uri}; restore it with "
+                    f"the MLflow experiment {name!r} was deleted in {without_passwords(self.uri)}; restore it with "
                     f"`mlflow experiments restore -x {found.experiment_id}` or use another --storage"
                 )
             return str(found.experiment_id)
@@ -218,7 +221,9 @@ def _reach(uri: str) -> None:
     except urllib.error.HTTPError:
         return  # it answers; a proxy may not know /health
     except (OSError, ValueError) as error:
-        raise UserError(f"the tracking server {uri} cannot be reached: {_first_line(error)}") from error
+        raise UserError(
+            without_passwords(f"the tracking server {uri} cannot be reached: {_first_line(error)}")
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,11 +1,15 @@
 """What runs on a worker: one trial, from its newest checkpoint to its end, reporting to the driver.
 
 An exception of the trial's own code is a result, reported with its traceback; only the loss of the process or the
-node reaches Tune as an error, so only that is retried.
+node reaches Tune as an error. A trial that hangs loses its process: it says where it hung and ends it.
 """
 
+import faulthandler
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +18,32 @@ from ray import tune
 from orchestrator.checkpoints import CheckpointFolder
 from orchestrator.trainer import Place, Snapshot, Trainer
 
+OUT_OF_MEMORY, RAISED = "out of memory", "raised"
+STALLED = "stalled.txt"
 _REPORT_SECONDS, _CHECKPOINT_SECONDS = 2.0, 60.0
 
 
-def run_trial(task: dict[str, Any], trainer: Trainer, place: Place, folder: str) -> None:
-    """Trains the trial described by `task["trial"]` (key, config, seed), keeping its state under `folder`/key."""
-    trial = task["trial"]
+@dataclass(frozen=True)
+class Task:
+    """What all trials of a study share on a worker.
+
+    Attributes:
+        folder: the checkpoints, one folder per trial key.
+        stall: seconds without a step after which a trial hangs.
+    """
+
+    trainer: Trainer
+    place: Place
+    folder: Path
+    stall: float
+
+
+def run_trial(given: dict[str, Any], task: Task) -> None:
+    """Trains the trial described by `given["trial"]` (key, config, seed), keeping its state in its folder."""
+    trial = given["trial"]
     started = time.monotonic()
-    checkpoints = CheckpointFolder(Path(folder) / trial["key"])
+    checkpoints = CheckpointFolder(task.folder / trial["key"])
+    checkpoints.claim()
     checkpoint = checkpoints.latest()
     history = checkpoint.history if checkpoint else []
     report: dict[str, Any] = {
@@ -29,35 +51,61 @@ def run_trial(task: dict[str, Any], trainer: Trainer, place: Place, folder: str)
         "progress": 0.0,
         "seconds": 0.0,
         "passed_over": checkpoints.passed_over,
-        "device": trainer.device_name(place),
+        "device": task.trainer.device_name(task.place),
     }
     tune.report({**report, "points": history})
+    resume_from = checkpoint.directory if checkpoint else None
     try:
         first_step = report["step"]
         saved = reported = time.monotonic()
-        for snapshot in trainer.fit(
-            trial["config"], trial["seed"], place, checkpoint.directory if checkpoint else None
-        ):
-            now = time.monotonic()
-            points = _points(snapshot)
-            history.extend(points)
-            if points or snapshot.final or now - saved > _CHECKPOINT_SECONDS:
-                checkpoints.save(snapshot.step, history, snapshot.save)
-                saved = time.monotonic()
-            if points or snapshot.final or now - reported > _REPORT_SECONDS:
-                report |= {
-                    "step": snapshot.step,
-                    "steps_done": snapshot.step - first_step,
-                    "progress": snapshot.progress,
-                    "seconds": now - started,
-                    "final": snapshot.final,
-                    "diverged": snapshot.diverged,
-                }
-                tune.report({**report, "points": points})
-                reported = time.monotonic()
+        with _watched(checkpoints.folder / STALLED, task.stall) as alive:
+            for snapshot in task.trainer.fit(trial["config"], trial["seed"], task.place, resume_from):
+                alive()
+                now = time.monotonic()
+                points = _points(snapshot)
+                history.extend(points)
+                if points or snapshot.final or now - saved > _CHECKPOINT_SECONDS:
+                    checkpoints.save(snapshot.step, history, snapshot.save)
+                    saved = time.monotonic()
+                if points or snapshot.final or now - reported > _REPORT_SECONDS:
+                    report |= {
+                        "step": snapshot.step,
+                        "steps_done": snapshot.step - first_step,
+                        "progress": snapshot.progress,
+                        "seconds": now - started,
+                        "final": snapshot.final,
+                        "diverged": snapshot.diverged,
+                    }
+                    tune.report({**report, "points": points})
+                    reported = time.monotonic()
     except Exception as error:  # reported by name, with its traceback; the other trials go on
-        failure = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else RAISED
+        failure = {"kind": kind, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
         tune.report({**report, "points": [], "failure": failure})
+
+
+@contextmanager
+def _watched(log: Path, seconds: float) -> Iterator[Any]:
+    """Ends this process if what is yielded is not called for so long; every thread's stack is in `log` then.
+
+    By a timer that needs no lock of Python's, so that code which never returns to the interpreter is ended too.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as stacks:
+        armed = 0.0
+
+        def alive() -> None:
+            nonlocal armed
+            if (now := time.monotonic()) - armed > seconds / 10:  # not at every step: arming starts a thread
+                armed = now
+                faulthandler.dump_traceback_later(seconds, file=stacks, exit=True)
+
+        alive()
+        try:
+            yield alive
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    log.unlink(missing_ok=True)
 
 
 def _points(snapshot: Snapshot) -> list[dict[str, Any]]:

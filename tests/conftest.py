@@ -36,3 +36,13 @@ def digits() -> ImageArrays:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--moments", type=int, default=5, help="Random moments at which each victim is killed.")
+
+
+@pytest.fixture(scope="session")
+def moments(request: pytest.FixtureRequest) -> int:
+    """At how many moments something is killed."""
+    return int(request.config.getoption("--moments"))

@@ -9,7 +9,7 @@ import ray
 from rich.console import Console
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.execution import Resources, allot, execute
+from orchestrator.execution import Execution, Resources, allot
 from orchestrator.packing import choose
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
@@ -83,7 +83,8 @@ def test_trials_with_half_a_gpu_take_one_each_before_two_share_one(four_gpus: No
         resources, slots = allot(Resources(cpus=1, gpus=0.5))
         assert slots == 8
         progress = Progress(plan, Console(file=log), slots)
-        failed = execute(plan, plan.trials, WhichGpu(), recorder, progress, resources, tmp_path, None)
+        execution = Execution(plan, WhichGpu(), recorder, progress, tmp_path, None, threads=1, patience=60, stall=600)
+        failed = execution.run(plan.trials, resources)
     assert not failed
     devices = [trial.tags[DEVICE] for trial in tracker.trials(recorder.experiment, plan.base_key)]
     assert len(devices) == 6

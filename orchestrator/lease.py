@@ -1,0 +1,146 @@
+"""Who runs a study on a storage: one driver at a time, by a file that its holder keeps fresh.
+
+Works on any file system that renames atomically. A holder that is gone is recognised by its process where it ran
+here, else by a file that nobody has touched for long; ages are read off the storage's own clock, not the hosts'.
+"""
+
+import fcntl
+import getpass
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from orchestrator.errors import Stopped, UserError
+
+RENEW_SECONDS, EXPIRE_SECONDS = 10.0, 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lease. `born` is when it started, by which a process id used again is told apart."""
+
+    token: str
+    host: str
+    user: str
+    pid: int
+    born: float
+    since: str
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        """With a token that no other holder has."""
+        born = psutil.Process().create_time()
+        since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
+        return cls(uuid.uuid4().hex, _host(), _user(), os.getpid(), born, since)
+
+    @property
+    def is_dead(self) -> bool:
+        """Known to have ended; false where that cannot be seen from here."""
+        if self.host != _host():
+            return False
+        try:
+            return bool(abs(psutil.Process(self.pid).create_time() - self.born) > 1)
+        except psutil.NoSuchProcess:
+            return True
+
+
+class Lease:
+    """The right to run what `path` stands for. `check` raises once somebody else has taken it over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._me = Holder.this_process()
+        self._lost: str | None = None
+        self._done = threading.Event()
+
+    def check(self) -> None:
+        """Raises if the lease was taken over, as from a driver that was suspended for long."""
+        if self._lost is not None:
+            raise Stopped(self._lost)
+
+    @contextmanager
+    def held(self) -> "Iterator[Lease]":
+        """Holds it, renewing in a thread.
+
+        Raises:
+            UserError: another process holds it; says which.
+        """
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._alone():
+            other = self._read()
+            if other is not None and not other.is_dead and (age := self._age()) < EXPIRE_SECONDS:
+                raise UserError(
+                    f"this study runs already on this storage: {other.user} on {other.host}, process {other.pid}, "
+                    f"since {other.since}. Wait for it, or stop it; its trials go on from their checkpoints "
+                    f"(last heard of {age:.0f} s ago; one silent for {EXPIRE_SECONDS:.0f} s is taken for dead)"
+                )
+            self._write()
+        renewing = threading.Thread(target=self._renew, daemon=True)
+        renewing.start()
+        try:
+            yield self
+        finally:
+            self._done.set()
+            renewing.join()
+            with self._alone():
+                holder = self._read()
+                if holder is not None and holder.token == self._me.token:
+                    self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Against another process in the midst of the same; without where the file system knows no locks."""
+        with self._path.with_suffix(".lock").open("w") as lock:
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _read(self) -> Holder | None:
+        try:
+            return Holder(**json.loads(self._path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None  # none, or one that was never whole
+
+    def _write(self) -> None:
+        aside = self._path.with_suffix(f".{self._me.token}")
+        aside.write_text(json.dumps(asdict(self._me)))
+        aside.replace(self._path)
+
+    def _age(self) -> float:
+        """Seconds since the holder's last sign of life, by the clock that stamps this storage's files."""
+        probe = self._path.with_suffix(f".{self._me.token}.clock")
+        probe.touch()
+        try:
+            return max(0.0, probe.stat().st_mtime - self._path.stat().st_mtime)
+        finally:
+            probe.unlink()
+
+    def _renew(self) -> None:
+        while not self._done.wait(RENEW_SECONDS):
+            holder = self._read()
+            if holder is None or holder.token != self._me.token:
+                by = "nobody is named" if holder is None else f"{holder.user} on {holder.host}, process {holder.pid}"
+                self._lost = f"another run of this study has taken over ({by}); this one stops"
+                return
+            with suppress(OSError):  # a storage that fails for a moment; the next renewal counts
+                os.utime(self._path)
+
+
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return str(os.getuid())

@@ -1,0 +1,163 @@
+"""Hands a study to a cluster's job server: the tree goes there, logs come back, the exit status is the study's.
+
+The job's id is made of what is studied and where it is kept, so that submitting the same again attaches to it.
+"""
+
+import asyncio
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+from rich.console import Console
+
+from orchestrator.errors import UserError
+from orchestrator.identity import fingerprint
+from orchestrator.package import package
+from orchestrator.plan import Plan
+from orchestrator.provenance import commit, diff
+from orchestrator.redaction import has_password
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+_REACH_SECONDS, _ATTEMPTS = 5, 1000
+_RECONNECTS = 20
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What `submit` was asked for.
+
+    Attributes:
+        address: of the job server, http://HEAD:8265.
+        arguments: of `run` on the cluster.
+        wait: whether to stay and show the logs.
+        pip: whether nodes install what the project depends on.
+    """
+
+    address: str
+    script: Path
+    arguments: Sequence[str]
+    storage: Path
+    tracking_uri: str
+    wait: bool
+    pip: bool
+
+
+def submit(plan: Plan, wanted: Submission, console: Console) -> int:
+    """Submits the study, or attaches to it where it runs already; gives its exit status, 0 if not waited for.
+
+    Raises:
+        UserError: no job server there; a secret on the command line; a tree that is too large.
+    """
+    if has_password(wanted.tracking_uri):
+        raise UserError(
+            "submit: --tracking-uri holds a password, which the cluster would show; set MLFLOW_TRACKING_URI, or "
+            "MLFLOW_TRACKING_USERNAME and _PASSWORD, in the environment of the cluster's head"
+        )
+    client = _client(wanted.address)
+    keys = [trial.key for trial in plan.trials]
+    digest = fingerprint(trials=keys, storage=str(wanted.storage), tracker=wanted.tracking_uri)
+    name = f"{plan.study.name}-{digest[:16]}"
+    jobs = {job.submission_id: job for job in client.list_jobs()}
+    running = [job for job in jobs.values() if _is_attempt(job.submission_id, name) and not job.status.is_terminal()]
+    if running:
+        identifier = str(running[0].submission_id)
+        console.print(f"This study runs there already, as {identifier}.", markup=False)
+    else:
+        free = (name if not n else f"{name}-{n}" for n in range(_ATTEMPTS))
+        identifier = next(candidate for candidate in free if candidate not in jobs)
+        _send(client, plan, wanted, identifier, console)
+    if not wanted.wait:
+        console.print(f"Its log and its end: the same command without --no-wait, or ray job logs {identifier}")
+        return 0
+    try:
+        asyncio.run(_show(client, identifier))
+    except KeyboardInterrupt:
+        console.print(
+            f"\nDetached; it goes on as {identifier}. The same command attaches again, `ray job stop --address "
+            f"{wanted.address} {identifier}` ends it."
+        )
+        return 130
+    return _exit_status(client, identifier, console)
+
+
+def _is_attempt(identifier: str | None, name: str) -> bool:
+    head, _, number = (identifier or "").removeprefix(name).partition("-")
+    return bool(identifier) and str(identifier).startswith(name) and not head and (not number or number.isdigit())
+
+
+def _client(address: str) -> "JobSubmissionClient":
+    where = urlparse(address)
+    if where.scheme not in ("http", "https") or not where.hostname:
+        raise UserError(f"submit --address {address}: give the job server, http://HEAD:8265")
+    try:
+        socket.create_connection((where.hostname, where.port or 8265), timeout=_REACH_SECONDS).close()
+    except OSError as error:
+        raise UserError(f"no job server answers at {address}: {error}") from error
+    try:
+        from ray.job_submission import JobSubmissionClient
+
+        return JobSubmissionClient(address)
+    except (ImportError, ModuleNotFoundError) as error:
+        raise UserError(
+            f"submit needs the extra [cluster]: pip install 'sortednet-studies[cluster]' ({error})"
+        ) from error
+    except Exception as error:  # Ray raises what its HTTP client does
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the job server at {address} cannot be used: {reason}") from error
+
+
+def _send(client: "JobSubmissionClient", plan: Plan, wanted: Submission, identifier: str, console: Console) -> None:
+    tree = package(wanted.script, wanted.storage)
+    origin = commit(wanted.script.parent)
+    console.print(f"Sending the working tree ({tree.text}) to {wanted.address}", markup=False)
+    with tree.copied(origin, diff(wanted.script.parent)) as folder:
+        environment: dict[str, object] = {"working_dir": str(folder)}
+        if wanted.pip:
+            environment["pip"] = tree.requirements()
+        script = wanted.script.relative_to(tree.root)
+        client.submit_job(
+            entrypoint=shlex.join(["python", str(script), "run", *wanted.arguments, "--address", "auto"]),
+            submission_id=identifier,
+            runtime_env=environment,
+            metadata={"study": plan.study.name, "preset": plan.preset, "base": plan.base_key[:16]} | origin,
+        )
+    console.print(f"Submitted as {identifier}: {len(plan.trials)} trials, those that are missing will run.")
+
+
+async def _show(client: "JobSubmissionClient", identifier: str) -> None:
+    """Prints the log as it comes; a connection that breaks is made again, and nothing is shown twice."""
+    shown = 0
+    for _ in range(_RECONNECTS):
+        seen = 0
+        try:
+            async for text in client.tail_job_logs(identifier):
+                fresh = text[max(0, shown - seen) :]
+                seen += len(text)
+                if fresh:
+                    sys.stdout.write(fresh)
+                    sys.stdout.flush()
+                    shown += len(fresh)
+        except (RuntimeError, OSError):
+            await asyncio.sleep(1)
+        if client.get_job_status(identifier).is_terminal():
+            return
+
+
+def _exit_status(client: "JobSubmissionClient", identifier: str, console: Console) -> int:
+    info = client.get_job_info(identifier)
+    if info.status == "SUCCEEDED":
+        return 0
+    if info.status == "STOPPED":
+        console.print(f"{identifier} was stopped; submit it again to go on.")
+        return 130
+    if not info.driver_exit_code or info.driver_exit_code < 0:  # it never ran, or was killed
+        console.print(f"{identifier} failed: {info.message}", markup=False)
+        return 1
+    return int(info.driver_exit_code)

@@ -1,0 +1,142 @@
+"""A study whose training is a chain of hashes: no step can be skipped, repeated or reordered without its end showing.
+
+Run as a script by the fault harness. `FAULTS` in the environment names a folder; a file in it named
+`<arm>-<seed>-<step>` makes that trial do at that step what the file says, once (the file is taken away first) or, if
+the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cli import main
+from orchestrator.errors import UserError
+from orchestrator.study import Factor, Preset, Study
+from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
+
+LABELS = ("w050", "w100")
+STUDY = Study(
+    name="chain",
+    title="Chains of hashes",
+    presets={"short": Preset({"steps": 40, "pause": 0.02, "evaluations": 4}, 2, "about a second a trial")},
+    factors=(Factor.of("arm", ["a", "b", "c"]),),
+    baseline={"arm": "a"},
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """The chain after some steps."""
+
+    step: int
+    progress: float
+    metrics: dict[str, float]
+    final: bool
+    diverged: bool
+    digest: str
+
+    def save(self, directory: Path) -> None:
+        (directory / "state.json").write_text(json.dumps({"step": self.step, "digest": self.digest}))
+        (directory / "weights.safetensors").write_text(self.digest)
+
+
+class ChainTrainer:
+    name = "chain 1"
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        if unknown := settings.keys() - {"steps", "pause", "evaluations", "arm"}:
+            raise UserError(f"unknown setting {min(unknown)!r}")
+        if not isinstance(settings["steps"], int) or settings["steps"] < 1:
+            raise UserError("steps is a whole number from 1")
+        return {**settings, "budget_unit": "updates", "budget": settings["steps"]}
+
+    def data_checksum(self, config: Mapping[str, Any]) -> str:
+        return "none"
+
+    def prepare(self, config: Mapping[str, Any], place: Place) -> None:
+        pass
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        return [SubModelCost(label, {"width": int(label[1:]) / 100}, 10, 10) for label in LABELS]
+
+    def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        return Outlook(config["steps"], config["steps"], 10 * config["steps"])
+
+    def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        return float(config["steps"] * config["pause"])
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        return Probe(1.0, 1, 1)
+
+    def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        return {}
+
+    def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
+        raise NotImplementedError("a chain has no sub-models")
+
+    def device_name(self, place: Place) -> str:
+        return "paper"
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Link]:
+        digest, start = f"{config['arm']}{seed}", 0
+        if resume_from is not None:
+            state = json.loads((resume_from / "state.json").read_text())
+            digest, start = state["digest"], state["step"]
+        steps = config["steps"]
+        if start == steps:
+            yield Link(start, 1.0, {}, True, False, digest)
+        for step in range(start + 1, steps + 1):
+            time.sleep(config["pause"])
+            digest = hashlib.sha256(f"{digest} {step}".encode()).hexdigest()
+            diverged = _fault(config["arm"], seed, step)
+            final = step == steps or diverged
+            due = final or step * config["evaluations"] // steps > (step - 1) * config["evaluations"] // steps
+            metrics = _metrics(digest, step, diverged) if due else {}
+            yield Link(step, step / steps, metrics, final, diverged, digest)
+            if final:
+                return
+
+
+def _metrics(digest: str, step: int, diverged: bool) -> dict[str, float]:
+    values = [int(digest[8 * index : 8 * index + 8], 16) / 2**32 * 100 for index in range(len(LABELS))]
+    found = {f"test_acc/{label}": value for label, value in zip(LABELS, values, strict=True)}
+    found |= {f"updates/{label}": float(step) for label in LABELS}
+    found |= {f"ledger/{unit}": float(step) for unit in ("updates", "passes", "samples", "macs", "forwards")}
+    found["train_loss"] = float("nan") if diverged else 1.0 / step
+    return found | {"test_acc_average": sum(values) / len(values)}
+
+
+def _fault(arm: str, seed: int, step: int) -> bool:
+    """Does what is asked for here; says whether to diverge."""
+    where = Path(os.environ.get("FAULTS", "/nowhere")) / f"{arm}-{seed}-{step}"
+    try:
+        what, _, how_often = where.read_text().partition(" ")
+    except OSError:
+        return False
+    if how_often != "always":
+        where.unlink()
+    if what == "raise":
+        raise ZeroDivisionError("on purpose")
+    if what == "memory":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 32, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        try:
+            bytearray(1 << 36)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if what == "hang":
+        time.sleep(3600)
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return what == "nan"
+
+
+if __name__ == "__main__":
+    main(STUDY, ChainTrainer())

@@ -1,0 +1,146 @@
+"""Starts studies as processes, disturbs them, and holds what they end with to an undisturbed run, bit for bit."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import psutil
+from mlflow import MlflowClient
+
+from orchestrator.tracker import KEY
+
+SCRIPT = Path(__file__).parent / "chain.py"
+TIMEOUT = 240
+EVALUATED = ("test_acc/w050", "test_acc/w100", "ledger/updates", "test_acc_average")
+
+
+def heed_ctrl_c() -> None:
+    """Tests started in the background ignore Ctrl-C, and every process of theirs would inherit it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def start(
+    storage: Path,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    script: Path = SCRIPT,
+    prefix: Sequence[str] = (),
+) -> "subprocess.Popen[str]":
+    """The study's command line in a process group of its own."""
+    return subprocess.Popen(
+        [*prefix, sys.executable, str(script), *arguments, "--storage", str(storage)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
+    )
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a study ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def ended(process: "subprocess.Popen[str]") -> Ended:
+    """Waits for it; a study that hangs is a failure with what it printed so far."""
+    try:
+        out, err = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        kill_all(process)
+        out, err = process.communicate()
+        raise AssertionError(f"the study did not end:\n{out}\n{err}") from None
+    return Ended(process.returncode, out, err)
+
+
+def run(storage: Path, *arguments: str, env: dict[str, str] | None = None) -> Ended:
+    """Starts a study and waits for it."""
+    return ended(start(storage, *arguments, env=env))
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
+    """Reads until a line has the text; gives everything read."""
+    assert process.stdout is not None
+    read = ""
+    while text not in read:
+        line = process.stdout.readline()
+        assert line, f"it ended with status {process.wait()} before it said {text!r}:\n{read}"
+        read += line
+    return read
+
+
+def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The Ray workers below a study that started its own cluster, those with a trial."""
+    found = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if "ImplicitFunc" in " ".join(child.cmdline()):
+                    found.append(child)
+    return found
+
+
+def a_worker(process: "subprocess.Popen[str]") -> psutil.Process | None:
+    """Waits for a worker with a trial; None if the study ends before there is one."""
+    while process.poll() is None:
+        if found := workers(process):
+            return found[0]
+        time.sleep(0.02)
+    return None
+
+
+def kill_all(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL to the driver, Ray and the workers alike."""
+    below: list[psutil.Process] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        below = psutil.Process(process.pid).children(recursive=True)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for child in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+
+
+def table(storage: Path, study: str = "chain", preset: str = "short") -> pd.DataFrame:
+    """Every result, but for the time it took."""
+    frame = pd.read_csv(storage / "reports" / study / preset / "results.csv")
+    return frame.drop(columns="seconds").sort_values(["arm", "seed", "sub_model"], ignore_index=True)
+
+
+def curves(uri: str, study: str = "chain") -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """The points of every run and metric, by trial key, in the order of their steps. One run per trial, or it fails."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(study)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.`study.role` = 'trial'", max_results=5000)
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for run_ in runs:
+        assert run_.info.status == "FINISHED", f"{run_.info.run_name} is {run_.info.status}"
+        for metric in EVALUATED:
+            key = (run_.data.tags[KEY], metric)
+            assert key not in found, f"two runs of {run_.info.run_name}"
+            history = client.get_metric_history(run_.info.run_id, metric)
+            found[key] = sorted((point.step, point.value) for point in history)
+    return found
+
+
+def same(storage: Path, calm: Path, uri: str | None = None) -> None:
+    """The same table and the same curves, with no point twice."""
+    pd.testing.assert_frame_equal(table(storage), table(calm), check_exact=True)
+    ours = curves(uri or f"sqlite:///{storage / 'mlflow.db'}")
+    expected = curves(f"sqlite:///{calm / 'mlflow.db'}")
+    assert ours == expected
+    for points in ours.values():
+        assert len({step for step, _ in points}) == len(points)
