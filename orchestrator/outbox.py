@@ -133,4 +133,5 @@ class Outbox:
 
 def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return without_passwords((lines or [type(error).__name__])[0][:300])
+    told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
+    return without_passwords((told or [type(error).__name__])[0][:300])

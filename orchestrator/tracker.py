@@ -28,7 +28,7 @@ from orchestrator.redaction import without_passwords
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SAID = "study.preset", "study.settings"
 DEVICE, LATENCY = "device", "latency.json"
-_PAGE, _REACH_SECONDS, _READERS = 1000, 5, 16
+_PAGE, _REACH_SECONDS, _READERS = 1000, 20, 16
 _STANDINGS = """
     SELECT trial.value, runs.run_uuid, runs.status FROM runs
     JOIN tags AS trial ON trial.run_uuid = runs.run_uuid AND trial.key = :key
@@ -84,12 +84,17 @@ class Tracker:
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
         self.uri = uri
         self._artifacts = artifacts
-        _reach(uri)
+        try:
+            _reach(uri)
+        except Exception as error:  # SQLAlchemy and its drivers each raise their own
+            raise UserError(
+                without_passwords(f"the tracking store {uri} cannot be reached: {_first_line(error)}")
+            ) from error
         try:
             _create_whole(uri)
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
-        except Exception as error:  # MLflow, SQLAlchemy and their drivers each raise their own
+        except Exception as error:  # MLflow, too
             raise UserError(
                 without_passwords(f"the tracking store {uri} cannot be opened: {_first_line(error)}")
             ) from error
@@ -213,17 +218,20 @@ def _create_whole(uri: str) -> None:
 
 
 def _reach(uri: str) -> None:
+    """Asks once, whether anybody answers; MLflow itself would go on asking for minutes."""
     if not uri.startswith(("http://", "https://")):
+        if not uri.startswith("sqlite:"):
+            engine = sqlalchemy.create_engine(uri)
+            try:
+                engine.connect().close()
+            finally:
+                engine.dispose()
         return
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     try:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_REACH_SECONDS).close()
     except urllib.error.HTTPError:
         return  # it answers; a proxy may not know /health
-    except (OSError, ValueError) as error:
-        raise UserError(
-            without_passwords(f"the tracking server {uri} cannot be reached: {_first_line(error)}")
-        ) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -43,20 +43,15 @@ def run_trial(given: dict[str, Any], task: Task) -> None:
     trial = given["trial"]
     started = time.monotonic()
     checkpoints = CheckpointFolder(task.folder / trial["key"])
-    checkpoints.claim()
-    checkpoint = checkpoints.latest()
-    history = checkpoint.history if checkpoint else []
-    report: dict[str, Any] = {
-        "step": checkpoint.step if checkpoint else 0,
-        "progress": 0.0,
-        "seconds": 0.0,
-        "passed_over": checkpoints.passed_over,
-        "device": task.trainer.device_name(task.place),
-    }
-    tune.report({**report, "points": history})
-    resume_from = checkpoint.directory if checkpoint else None
+    report: dict[str, Any] = {"step": 0, "progress": 0.0, "seconds": 0.0, "passed_over": [], "device": ""}
     try:
-        first_step = report["step"]
+        checkpoints.claim()
+        checkpoint = checkpoints.latest()
+        history = checkpoint.history if checkpoint else []
+        report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
+        report |= {"device": task.trainer.device_name(task.place)}
+        tune.report({**report, "points": history})
+        first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
         with _watched(checkpoints.folder / STALLED, task.stall) as alive:
             for snapshot in task.trainer.fit(trial["config"], trial["seed"], task.place, resume_from):

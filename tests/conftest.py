@@ -1,10 +1,13 @@
 """Shared parts: small lattices, the digits, a trial config of seconds."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.faults import harness
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
@@ -46,3 +49,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def moments(request: pytest.FixtureRequest) -> int:
     """At how many moments something is killed."""
     return int(request.config.getoption("--moments"))
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a study that nothing happened to."""
+    storage = tmp_path_factory.mktemp("calm")
+    started = time.monotonic()
+    done = harness.run(storage)
+    assert (done.status, done.err) == (0, "")
+    (storage / "duration").write_text(str(time.monotonic() - started))
+    return storage
+
+
+@pytest.fixture(scope="session")
+def duration(calm: Path) -> float:
+    """Seconds that an undisturbed run takes."""
+    return float((calm / "duration").read_text())

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orchestrator
 from orchestrator.cli import main
 from orchestrator.errors import UserError
 from orchestrator.study import Factor, Preset, Study
@@ -81,7 +82,7 @@ class ChainTrainer:
         raise NotImplementedError("a chain has no sub-models")
 
     def device_name(self, place: Place) -> str:
-        return "paper"
+        return f"paper, by {Path(orchestrator.__file__).parent}"
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Link]:
         digest, start = f"{config['arm']}{seed}", 0

@@ -14,8 +14,6 @@ import pandas as pd
 import psutil
 from mlflow import MlflowClient
 
-from orchestrator.tracker import KEY
-
 SCRIPT = Path(__file__).parent / "chain.py"
 TIMEOUT = 240
 EVALUATED = ("test_acc/w050", "test_acc/w100", "ledger/updates", "test_acc_average")
@@ -120,7 +118,7 @@ def table(storage: Path, study: str = "chain", preset: str = "short") -> pd.Data
 
 
 def curves(uri: str, study: str = "chain") -> dict[tuple[str, str], list[tuple[int, float]]]:
-    """The points of every run and metric, by trial key, in the order of their steps. One run per trial, or it fails."""
+    """The points of every run and metric, by trial, in the order of their steps. One run per trial, or it fails."""
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(study)
     assert experiment is not None
@@ -129,7 +127,7 @@ def curves(uri: str, study: str = "chain") -> dict[tuple[str, str], list[tuple[i
     for run_ in runs:
         assert run_.info.status == "FINISHED", f"{run_.info.run_name} is {run_.info.status}"
         for metric in EVALUATED:
-            key = (run_.data.tags[KEY], metric)
+            key = (f"{run_.data.tags['arm']} {run_.data.tags['seed']}", metric)
             assert key not in found, f"two runs of {run_.info.run_name}"
             history = client.get_metric_history(run_.info.run_id, metric)
             found[key] = sorted((point.step, point.value) for point in history)

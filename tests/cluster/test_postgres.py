@@ -1,0 +1,106 @@
+"""MLflow on PostgreSQL, through its server and straight; where PostgreSQL is installed."""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from benchmarks.noop import STUDY, NoopTrainer
+from orchestrator.outbox import Outbox, Patience
+from orchestrator.plan import make_plan
+from orchestrator.recorder import Recorder
+from orchestrator.study import Layout
+from orchestrator.tracker import Tracker
+from tests.faults import harness
+from tests.faults.proxy import free_port, mlflow_server
+
+_FOUND = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").is_file()]
+_BIN = str(max(_FOUND)) if _FOUND else os.path.dirname(shutil.which("initdb") or "")  # noqa: PTH120
+pytestmark = pytest.mark.skipif(not _BIN, reason="PostgreSQL is not installed")
+_AT_ONCE = 300
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an empty database that asks for a password."""
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    if user is not None:
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            user = "nobody"
+    folder = Path("/tmp") / f"pg-{os.getpid()}"
+    folder.mkdir()
+    if user is not None:
+        shutil.chown(folder, user)
+    password, port = secrets.token_hex(8), free_port()
+    (folder / "password").write_text(password)
+    data, call = folder / "data", partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
+    call([f"{_BIN}/initdb", "-D", data, "-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"])
+    start = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    log = folder / "log"
+    call([f"{_BIN}/pg_ctl", "-D", data, "-w", "-l", log, "-o", start, "start"])
+    try:
+        yield f"postgresql+psycopg://mlflow:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            call([f"{_BIN}/pg_ctl", "-D", data, "-m", "immediate", "stop"])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holding(folder: Path, text: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def test_a_study_on_postgresql_is_as_on_sqlite_and_the_password_shows_nowhere(
+    database: str, calm: Path, tmp_path: Path
+) -> None:
+    done = harness.run(tmp_path / "s", "--tracking-uri", database)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path / "s", calm, database)
+    assert "All 6 trials are finished already" in harness.run(tmp_path / "s", "--tracking-uri", database).out
+    password = database.partition("mlflow:")[2].partition("@")[0]
+    assert password not in done.out
+    assert "postgresql+psycopg://mlflow:***@127.0.0.1" in done.out
+    assert not _holding(tmp_path / "s", password)
+    wrong = harness.run(tmp_path / "w", "--tracking-uri", database.replace(password, f"{password}x"))
+    assert wrong.status == 2
+    assert wrong.err.count("\n") == 1
+    assert password not in wrong.err
+    submitted = harness.run(tmp_path / "s", "submit", "--address", "http://127.0.0.1:1", "--tracking-uri", database)
+    assert submitted.status == 2
+    assert "MLFLOW_TRACKING_URI" in submitted.err
+    assert password not in submitted.err
+
+
+def test_a_server_on_postgresql_takes_hundreds_of_trials_at_once(database: str, tmp_path: Path) -> None:
+    plan = make_plan(
+        STUDY, NoopTrainer(), "none", {}, (0,), Layout(only=tuple(("arm", f"{n:03d}") for n in range(_AT_ONCE)))
+    )
+    point = {"step": 1, "time": 1, "metrics": {"ledger/updates": 1.0, "test_acc/w100": 50.0, "test_acc_average": 50.0}}
+    history = [{**point, "step": step} for step in (1, 2, 3)]
+    with mlflow_server(database, tmp_path / "kept") as port:
+        recorder = Recorder(Tracker(f"http://127.0.0.1:{port}", None), plan, {})
+        outbox = Outbox(Patience(60, print), recorder.lanes)
+        for trial in plan.trials:
+            outbox.post(trial.key, partial(recorder.start, trial, "CPU"))
+        for row in history[:2]:
+            for trial in plan.trials:
+                outbox.post(trial.key, partial(recorder.record, trial, [row]))
+        for trial in plan.trials:
+            outbox.post(trial.key, partial(recorder.finish, trial, "finished", 1.0, history, tmp_path))
+        assert outbox.drain()
+        trials = recorder.tracker.trials(recorder.experiment, plan.base_key)
+        assert len({trial.key for trial in trials}) == len(trials) == _AT_ONCE
+        assert {trial.status for trial in trials} == {"FINISHED"}
+        assert all(text for text in recorder.tracker.read_texts(trials, "history.json"))
+        through_http = recorder.tracker.standings(recorder.experiment, plan.base_key)
+        straight = Tracker(database, None).standings(recorder.experiment, plan.base_key)
+        assert through_http == straight

@@ -1,0 +1,88 @@
+"""Two people at once; studies that are extended, changed, or tampered with in the MLflow UI; old databases."""
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from orchestrator.tracker import KEY
+from tests.faults import harness
+
+
+def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Path) -> None:
+    first = harness.start(tmp_path)
+    harness.wait_for(first, "started")
+    second = harness.run(tmp_path)
+    assert second.status == 2
+    assert second.err.count("\n") == 1
+    assert f"process {first.pid}" in second.err
+    done = harness.ended(first)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path, calm)
+
+
+def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path)
+    harness.wait_for(process, "started")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list((tmp_path / "leases").glob("*.json"))
+    done = harness.run(tmp_path)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path, calm)
+    assert not list((tmp_path / "leases").glob("*.json"))
+
+
+def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(calm: Path, tmp_path: Path) -> None:
+    done = harness.run(tmp_path, "--seeds", "1", "--only", "arm=a,arm=b")
+    assert "2 of 2 trials to run" in done.out
+    done = harness.run(tmp_path, "--seeds", "1")
+    assert "1 of 3 trials to run" in done.out
+    done = harness.run(tmp_path)
+    assert "3 of 6 trials to run" in done.out
+    harness.same(tmp_path, calm)
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("chain")
+    assert experiment is not None
+    trial = client.search_runs([experiment.experiment_id], "tags.arm = 'b' AND tags.seed = '1'")[0]
+    client.delete_run(trial.info.run_id)
+    done = harness.run(tmp_path)
+    assert "1 of 6 trials to run" in done.out
+    assert "b · seed 1: resumed at update 40" in done.out  # its checkpoint is still there
+    harness.same(tmp_path, calm)
+
+    done = harness.run(tmp_path, "--set", "steps=20")
+    assert "6 of 6 trials to run" in done.out  # another budget is another experiment, under a parent of its own
+    assert done.status == 0
+    runs = client.search_runs([experiment.experiment_id], "tags.`study.role` = 'base'")
+    assert len(runs) == 2
+
+
+def test_a_run_deleted_while_it_trains_is_recorded_anew(calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path)
+    harness.wait_for(process, "25%")
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("chain")
+    assert experiment is not None
+    running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING' AND tags.arm = 'a'")
+    for run in running:
+        client.delete_run(run.info.run_id)
+    assert running
+    done = harness.ended(process)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path, calm)
+    assert {run.data.tags[KEY] for run in running}
+
+
+def test_a_database_of_an_older_mlflow_is_named_with_what_to_do(tmp_path: Path) -> None:
+    assert harness.run(tmp_path, "--seeds", "1", "--only", "arm=a").status == 0
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '97727af70f4d'")
+    database.close()
+    done = harness.run(tmp_path)
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert "mlflow db upgrade" in done.err

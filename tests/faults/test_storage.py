@@ -1,0 +1,106 @@
+"""Storage that fills up, cannot be written, or holds checkpoints that are not what they were."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import harness
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, small_disk: Path) -> None:
+    storage = small_disk / "s"
+    process = harness.start(storage, "--patience", "5")
+    harness.wait_for(process, "started")
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as out:
+        try:
+            while True:
+                out.write(bytes(4096))
+        except OSError:
+            pass
+    done = harness.ended(process)
+    assert done.status == 1, done
+    assert "Traceback" not in done.err
+    assert "No space left" in done.out + done.err or "disk is full" in done.out + done.err
+    filler.unlink()
+    done = harness.run(storage)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(storage, calm)
+
+
+def test_a_storage_that_cannot_be_written_is_one_line_and_nothing_starts(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    done = harness.run(small_disk / "s")
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert "cannot be written: Read-only file system" in done.err
+
+
+def _truncated_history(checkpoint: Path) -> None:
+    history = checkpoint / "history.json"
+    history.write_bytes(history.read_bytes()[:-5])
+
+
+def _garbage(checkpoint: Path) -> None:
+    for path in checkpoint.iterdir():
+        path.write_bytes(os.urandom(100))
+
+
+def _torn(checkpoint: Path) -> None:
+    (checkpoint / "weights.safetensors").unlink()
+
+
+def _names_a_file_elsewhere(checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").write_text(json.dumps({"step": 30, "files": {"../../../mlflow.db": "0"}}))
+
+
+@pytest.mark.parametrize("damage", [_truncated_history, _garbage, _torn, _names_a_file_elsewhere])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+    damage: Callable[[Path], None], calm: Path, tmp_path: Path
+) -> None:
+    process = harness.start(tmp_path)
+    harness.wait_for(process, "75%")
+    harness.kill_all(process)
+    process.communicate()
+    trials = list((tmp_path / "trials").iterdir())
+    newest = [checkpoints[-1] for trial in trials if (checkpoints := sorted(trial.glob("step-*")))]
+    assert newest
+    for checkpoint in newest:
+        damage(checkpoint)
+    done = harness.run(tmp_path)
+    assert (done.status, done.err) == (0, ""), done
+    assert "a checkpoint cannot be used, step-" in done.out
+    harness.same(tmp_path, calm)
+
+
+def test_a_database_locked_by_another_process_is_waited_for(calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path)
+    harness.wait_for(process, "started")
+    with sqlite3.connect(tmp_path / "mlflow.db", timeout=30, isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        time.sleep(15)
+        other.execute("ROLLBACK")
+    other.close()
+    done = harness.ended(process)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path, calm)

@@ -1,0 +1,57 @@
+"""A real tracking server that is away for a while, answers with errors, or is slow."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import harness
+from tests.faults.proxy import Proxy, failing, mlflow_server
+
+AWAY_SECONDS = 12
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """Before a server of its own."""
+    with mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "kept") as port, failing(port) as made:
+        yield made
+
+
+@pytest.mark.parametrize("mode", ["down", "500"])
+def test_a_server_away_for_a_while_loses_nothing(mode: str, proxy: Proxy, calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path / "s", "--tracking-uri", proxy.uri)
+    harness.wait_for(process, "started")
+    proxy.mode = mode
+    time.sleep(AWAY_SECONDS)
+    proxy.mode = "pass"
+    done = harness.ended(process)
+    assert (done.status, done.err) == (0, ""), done
+    assert proxy.failed
+    harness.same(tmp_path / "s", calm, proxy.uri)
+    again = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
+    assert "All 6 trials are finished already" in again.out
+
+
+def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
+    proxy.delay = 5.0
+    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri, "--seeds", "1")
+    assert (done.status, done.err) == (0, ""), done
+    ours, expected = harness.table(tmp_path / "s"), harness.table(calm)
+    expected = expected[expected["seed"] == 0].reset_index(drop=True)
+    harness.pd.testing.assert_frame_equal(ours, expected, check_exact=True)
+
+
+def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path / "s", "--tracking-uri", proxy.uri, "--patience", "4")
+    harness.wait_for(process, "started")
+    proxy.mode = "down"
+    done = harness.ended(process)
+    assert done.status == 1, done
+    assert done.err.startswith("stopped: the tracking store has failed for 4 s")
+    assert done.err.count("\n") == 1
+    proxy.mode = "pass"
+    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path / "s", calm, proxy.uri)

@@ -1,0 +1,132 @@
+"""Who may run, and writes that wait."""
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from orchestrator import lease as leases
+from orchestrator.errors import Stopped, UserError
+from orchestrator.lease import Holder, Lease
+from orchestrator.outbox import Outbox, Patience
+
+
+def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "leases" / "study.json"
+    with Lease(path).held():
+        with pytest.raises(UserError, match=f"process {os.getpid()}"), Lease(path).held():
+            pass
+        assert path.exists()
+    assert not path.exists()
+    with Lease(path).held():
+        pass
+
+
+@pytest.mark.parametrize("change", [{"born": 1.0}, {"pid": 2**22 + 1}])
+def test_a_holder_whose_process_is_gone_is_replaced(change: dict[str, float], tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({**vars(Holder.this_process()), **change}))
+    with Lease(path).held():
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_holder_elsewhere_is_replaced_once_it_is_silent_for_long(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+    with pytest.raises(UserError, match="elsewhere"), Lease(path).held():
+        pass
+    old = time.time() - leases.EXPIRE_SECONDS - 1
+    os.utime(path, (old, old))
+    with Lease(path).held():
+        assert json.loads(path.read_text())["host"] != "elsewhere"
+
+
+def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    path = tmp_path / "study.json"
+    with Lease(path).held() as mine:
+        mine.check()
+        path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+        time.sleep(0.5)
+        with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
+            mine.check()
+    assert path.exists()  # it is the other's
+
+
+def test_a_file_that_is_no_lease_keeps_nobody_out(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    for text in ("", "[1]", '{"pid": 3}'):
+        path.write_text(text)
+        with Lease(path).held():
+            pass
+
+
+def test_of_many_that_start_at_once_one_holds(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    holding, refused, gate = [], [], threading.Barrier(8)
+
+    def contend() -> None:
+        gate.wait()
+        try:
+            with Lease(path).held():
+                holding.append(1)
+                time.sleep(0.5)
+        except UserError:
+            refused.append(1)
+
+    threads = [threading.Thread(target=contend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(holding), len(refused)) == (1, 7)
+
+
+def test_writes_keep_their_order_and_a_failing_store_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.outbox._FIRST_PAUSE", 0.01)
+    said: list[str] = []
+    written: list[int] = []
+    failures = iter([ConnectionError("postgresql://me:secret@host/db is away")] * 3)
+
+    def write(number: int) -> None:
+        if number == 3 and (error := next(failures, None)) is not None:
+            raise error
+        written.append(number)
+
+    outbox = Outbox(Patience(60, said.append), lanes=3)
+    for number in range(6):
+        outbox.post("one key", lambda number=number: write(number))  # type: ignore[misc]
+    assert outbox.drain()
+    assert written == list(range(6))
+    assert len(said) == 2
+    assert "postgresql://me:***@host/db is away" in said[0]
+    assert said[1] == "the tracking store answers again"
+
+
+def test_a_store_that_fails_for_too_long_or_refuses_stops_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.outbox._FIRST_PAUSE", 0.01)
+
+    def fail() -> None:
+        raise OSError("no space left")
+
+    def refuse() -> None:
+        raise MlflowException("bad key", INVALID_PARAMETER_VALUE)
+
+    for write, reason, patience in ((fail, "failed for 0 s: no space left", 0.1), (refuse, "refuses.*bad key", 60)):
+        outbox = Outbox(Patience(patience, lambda text: None), lanes=1)
+        outbox.post("a", write)
+        with pytest.raises(Stopped, match=reason):
+            outbox.drain()
+        with pytest.raises(Stopped):
+            outbox.check()
+
+
+def test_draining_gives_up_after_the_seconds_it_has() -> None:
+    outbox = Outbox(Patience(60, lambda text: None), lanes=1)
+    outbox.post("a", lambda: time.sleep(2))
+    assert not outbox.drain(0.1)
