@@ -60,7 +60,7 @@ class CheckpointFolder:
                         raise ValueError(f"{name} is not as it was written")
                 history = json.loads((directory / _HISTORY).read_text())
                 return Checkpoint(directory, int(manifest["step"]), history)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
                 self.passed_over.append(f"{directory.name}: {error}")
         return None
 

@@ -36,6 +36,9 @@ def main(study: Study, trainer: Trainer) -> NoReturn:
 def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     """As `main`, for given arguments; gives the exit status."""
     try:
+        for argument in arguments:
+            if not argument.isprintable():
+                raise UserError(f"{ascii(argument)[:80]}: an argument of characters that cannot be printed")
         result = _command(study, trainer).main(arguments, prog_name=f"{study.name}.py", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
@@ -135,7 +138,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
     for option in ("dataset", "equalize"):
         if given[option] is not None:
             overrides[option] = given[option]
-    storage = Path(given["storage"]).expanduser().resolve()
+    storage = _path("--storage", given["storage"])
     uri = given["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
     remote = uri.startswith(("http://", "https://"))
     return Options(
@@ -150,7 +153,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         storage=storage,
         tracking_uri=uri,
         artifacts=None if remote else storage / "artifacts",
-        data=None if given["data"] is None else given["data"].expanduser().resolve(),
+        data=None if given["data"] is None else _path("--data", given["data"]),
         address=given["address"],
         max_concurrent=given["max_concurrent"],
         cpus=given["cpus_per_trial"],
@@ -201,7 +204,16 @@ def _wanted(given: Mapping[str, Any]) -> Wanted:
     bounds = (given["max_macs"], given["max_params"], given["min_accuracy"])
     if given["sub_model"] is not None and any(bound is not None for bound in bounds):
         raise UserError("extract: give --sub-model, or bounds to choose by, not both")
-    return Wanted(given["sub_model"], *bounds, given["to"].expanduser().resolve())
+    return Wanted(given["sub_model"], *bounds, _path("--to", given["to"]))
+
+
+def _path(option: str, given: Path) -> Path:
+    try:
+        path = given.expanduser().resolve()
+        path.exists()  # a name that is too long, or no name at all, says so
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{option}: not a path that can be: {error}"[:200]) from error
+    return path
 
 
 def setting(assignment: str) -> tuple[str, Any]:

@@ -17,4 +17,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     choices = list(known)
     near = get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    return UserError(f"unknown {kind} {name[:80]!r}: {hint}")

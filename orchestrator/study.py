@@ -1,5 +1,6 @@
 """A study: what is compared. Base settings × factors × seeds, laid out in a design."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -8,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from orchestrator.errors import UserError, unknown
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 Design = Literal["factorial", "one-factor-at-a-time", "leave-one-out"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
 
@@ -99,6 +101,12 @@ class Study:
     published: Path | None = None
     published_caption: str = ""
     published_for: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses names that are not safe as folders and as MLflow's keys."""
+        for name in (self.name, *self.presets, *(factor.name for factor in self.factors)):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"a name is letters, digits, _ and -, not {name!r}")
 
     def check(self, layout: Layout) -> None:
         """Refuses a layout that this study cannot have.

@@ -186,10 +186,12 @@ class Tracker:
         where = urlparse(artifacts)
         try:
             if where.scheme in ("", "file"):
-                return (Path(unquote(where.path)) / name).read_text()
+                return (Path(unquote(where.path)) / name).read_text(errors="replace")
             whole = f"{artifacts.rstrip('/')}/{name}"
             with tempfile.TemporaryDirectory() as scratch:  # through this store's server, whatever MLflow's default is
-                return Path(download_artifacts(whole, dst_path=scratch, tracking_uri=self.uri)).read_text()
+                return Path(download_artifacts(whole, dst_path=scratch, tracking_uri=self.uri)).read_text(
+                    errors="replace"
+                )
         except (MlflowException, OSError):
             return None
 

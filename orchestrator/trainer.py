@@ -106,4 +106,4 @@ class Trainer(Protocol):
         """For the record."""
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
-        """Trains to the end of the budget."""
+        """Trains to the end of the budget. Raises `MemoryError` where memory, of whatever device, does not suffice."""

@@ -19,6 +19,7 @@ from trainers.export import export
 from trainers.loop import fit
 from trainers.timing import expected_trial, latency, throughput, trial_seconds
 
+_NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 
 
@@ -66,7 +67,10 @@ class ImageTrainer:
         return {target.label: 1000 * seconds for target, seconds in found.items()}
 
     def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
-        export(TrialConfig.from_dict(config), weights, label, folder)
+        try:
+            export(TrialConfig.from_dict(config), weights, label, folder)
+        except DataError as error:
+            raise UserError(f"extract: {error}") from error
 
     def device_name(self, place: Place) -> str:
         device = _on(place)
@@ -76,7 +80,14 @@ class ImageTrainer:
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
         device = _on(place)
-        return fit(TrialConfig.from_dict(config), seed, _arrays(config["dataset"], place.data), device, resume_from)
+        try:
+            yield from fit(
+                TrialConfig.from_dict(config), seed, _arrays(config["dataset"], place.data), device, resume_from
+            )
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                raise MemoryError(str(error)) from error
+            raise
 
 
 def _on(place: Place) -> torch.device:

@@ -42,6 +42,7 @@ def one_thread() -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz", type=int, default=300, help="Generated inputs per reader.")
     parser.addoption("--moments", type=int, default=5, help="Random moments at which each victim is killed.")
 
 
@@ -66,3 +67,9 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def duration(calm: Path) -> float:
     """Seconds that an undisturbed run takes."""
     return float((calm / "duration").read_text())
+
+
+@pytest.fixture(scope="session")
+def fuzz(request: pytest.FixtureRequest) -> int:
+    """How many inputs are generated."""
+    return int(request.config.getoption("--fuzz"))

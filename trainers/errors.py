@@ -17,4 +17,4 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
     choices = sorted(known)
     near = get_close_matches(str(name), choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
-    return ConfigError(f"unknown {kind} {name!r}: {hint}")
+    return ConfigError(f"unknown {kind} {str(name)[:80]!r}: {hint}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -13,7 +14,7 @@ from trainers.build import build, multiply
 from trainers.config import TrialConfig
 from trainers.cost import measure
 from trainers.data import dataset
-from trainers.errors import unknown
+from trainers.errors import DataError, unknown
 from trainers.nested.network import NestedNetwork, SeparateNetworks
 from trainers.submodel import SubModel
 
@@ -28,13 +29,19 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
         weights: `weights.safetensors` of the trial.
 
     Raises:
-        RuntimeError: weights of another network.
+        DataError: no safetensors, or the weights of another network.
     """
     nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
-    values = load_file(weights)
+    try:
+        values = load_file(weights)
+    except (SafetensorError, OSError) as error:  # a pickle in its place included: nothing is ever unpickled
+        raise DataError(f"{weights.name} holds no safetensors: {error}") from error
     separate = any(name.startswith("networks.") for name in values)  # a trial that ended early was not extracted yet
     network = multiply(nested, seed=0) if separate else nested
-    network.load_state_dict(values)
+    try:
+        network.load_state_dict(values)
+    except RuntimeError as error:
+        raise DataError(f"{weights.name} holds the weights of another network") from error
     return network.eval()
 
 

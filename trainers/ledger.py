@@ -112,6 +112,13 @@ class UpdateLedger:
 
     @classmethod
     def from_dict(cls, lattice: Lattice, saved: Mapping[str, Any]) -> "UpdateLedger":
-        """The ledger that `as_dict` wrote."""
+        """The ledger that `as_dict` wrote.
+
+        Raises:
+            ValueError: a count that is none.
+        """
+        for tally in (saved["total"], *saved["per_sub_model"].values()):
+            if not all(type(count) is int and count >= 0 for count in tally.values()):
+                raise ValueError("a count is no whole number")
         per = {label: Tally(**tally) for label, tally in saved["per_sub_model"].items()}
         return cls(lattice, Tally(**saved["total"]), per)

@@ -57,6 +57,7 @@ class Settings:
     evaluations: int = 20
 
 
+_LONGEST = 80  # characters of a value in an error
 _RANGES: dict[str, tuple[float, float]] = {
     "recalibration_batches": (1, 10_000),
     "line_penalty": (0, 1e6),
@@ -113,30 +114,40 @@ def _typed(name: str, value: Any, declared: Any) -> Any:
     if kind == tuple[float, ...]:
         if isinstance(value, list | tuple) and value and all(_is_number(item) for item in value):
             return tuple(float(item) for item in value)
-        raise ConfigError(f"{name}={value!r}: give a list of numbers, e.g. {name}=[0.25,0.5,1]")
+        raise ConfigError(f"{name}={_shown(value)}: give a list of numbers, e.g. {name}=[0.25,0.5,1]")
     if kind == tuple[int, ...]:
         if isinstance(value, list | tuple) and all(_is_number(item) and float(item).is_integer() for item in value):
             return tuple(int(item) for item in value)
-        raise ConfigError(f"{name}={value!r}: give a list of whole numbers, e.g. {name}=[1,2,3]")
+        raise ConfigError(f"{name}={_shown(value)}: give a list of whole numbers, e.g. {name}=[1,2,3]")
     if kind is bool:
         if isinstance(value, bool):
             return value
-        raise ConfigError(f"{name}={value!r}: give true or false")
+        raise ConfigError(f"{name}={_shown(value)}: give true or false")
     if kind is int:
         if _is_number(value) and float(value).is_integer():
             return int(value)
-        raise ConfigError(f"{name}={value!r}: give a whole number")
+        raise ConfigError(f"{name}={_shown(value)}: give a whole number")
     if kind is float:
         if _is_number(value):
             return float(value)
-        raise ConfigError(f"{name}={value!r}: give a number")
+        raise ConfigError(f"{name}={_shown(value)}: give a number")
     if isinstance(value, str):
         return value
-    raise ConfigError(f"{name}={value!r}: give a text")
+    raise ConfigError(f"{name}={_shown(value)}: give a text")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """A finite number that a float can hold."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _shown(value: Any) -> str:
+    """The value on one line, cut where it is long."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 1 << 64 else "a number of many digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _choose(field: str, value: Any, choices: Any) -> None:

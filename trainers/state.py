@@ -105,19 +105,32 @@ class TrainingState:
         try:
             weights, momentum = load_file(directory / WEIGHTS), load_file(directory / MOMENTUM)
             counters = json.loads((directory / STATE).read_text())
-            if counters["extracted"]:
+            ledger = UpdateLedger.from_dict(self.ledger.lattice, counters["ledger"])
+            loss_sum, losses = float(counters["loss_sum"]), int(counters["losses"])
+            flags = counters["extracted"], counters["diverged"]
+            recent, best = counters["recent"], counters["best"]
+            if not all(type(flag) is bool for flag in flags):
+                raise ValueError("a flag is neither true nor false")
+            if not all(type(value) is float for known in (recent, best) for value in known.values()):
+                raise ValueError("a loss is no number")
+            if counters["extracted"] and not self.extracted:
                 self.extract()
+            parameters = dict(self.network.named_parameters())
+            if any(momentum[name].shape != parameters[name].shape for name in momentum):
+                raise ValueError("the momentum of another network")
             self.network.load_state_dict(weights)
-        except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RuntimeError) as error:
+        except (
+            SafetensorError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError
+        ) as error:  # fmt: skip
             raise ValueError(f"{directory} holds no usable training state: {error}") from error
-        for name, parameter in self.network.named_parameters():
+        for name, parameter in parameters.items():
             if name in momentum:
                 buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
                 self.optimizer.state[parameter]["momentum_buffer"] = buffer
-        self.ledger = UpdateLedger.from_dict(self.ledger.lattice, counters["ledger"])
-        self.loss_sum.fill_(counters["loss_sum"])
-        self.losses, self.diverged = counters["losses"], counters["diverged"]
-        self._recent, self._best = counters["recent"], counters["best"]
+        self.ledger = ledger
+        self.loss_sum.fill_(loss_sum)
+        self.losses, self.diverged = losses, counters["diverged"]
+        self._recent, self._best = recent, best
 
 
 def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,9 @@
 """The tidy frame of a study: one row per trial × sub-model, read from the tracker alone."""
 
+import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,8 +85,8 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     """Reads the trials of a plan's arms.
 
     Raises:
-        UserError: nothing finished yet, the trials of one table do not spend the same budget, or no seed is common to
-            all its arms.
+        UserError: nothing finished yet, the trials of one table do not spend the same budget, no seed is common to
+            all its arms, or what a trial recorded is not what a recorder writes; names the trial.
     """
     order = [arm.label for arm in plan.arms]
     trials = [trial for trial in tracker.trials(experiment, plan.base_key) if trial.tags[ARM] in order]
@@ -103,14 +105,8 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     rows: list[dict[str, Any]] = []
     for trial, table in zip(finished, tracker.read_texts(finished, "sub_models.csv"), strict=True):
-        label = trial.tags[ARM]
-        who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
-        levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
-        totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
-        common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
-        for row in parse_csv(table):
-            sub_model = row.pop("sub_model")
-            rows.append({**common, "sub_model": sub_model, **{k: _number(v) for k, v in row.items()}, **totals})
+        with _legible(trial, "sub_models.csv"):
+            rows += _rows(trial, parse_csv(table), plan, facet_of, names)
     frame = pd.DataFrame(rows)
     failures = tuple(
         Failure(
@@ -140,6 +136,38 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     )
 
 
+@contextmanager
+def _legible(trial: TrackedTrial, name: str) -> Iterator[None]:
+    """Names the trial whose artifact is not what it should be."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise UserError(
+            f"{name} of {_name(trial)} is not as it was recorded ({what}): delete its run {trial.run_id} in MLflow and "
+            "run the study again, its checkpoint is still there"
+        ) from error
+
+
+def _rows(
+    trial: TrackedTrial, table: list[dict[str, str]], plan: Plan, facet_of: dict[str, str], names: dict[str, str]
+) -> list[dict[str, Any]]:
+    """A row per sub-model of the plan."""
+    label = trial.tags[ARM]
+    who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
+    levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
+    totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
+    common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
+    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.costs]:
+        raise ValueError("its sub-models are not the study's")
+    return [
+        {**common, "sub_model": row["sub_model"]}
+        | {name: _number(name, value) for name, value in row.items() if name != "sub_model"}
+        | totals
+        for row in table
+    ]
+
+
 def _curves(
     tracker: Tracker, plan: Plan, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
 ) -> pd.DataFrame:
@@ -153,13 +181,18 @@ def _curves(
     wanted = {f"test_acc/{cost.label}": cost.label for cost in plan.costs}
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
         label, before = trial.tags[ARM], len(steps)
-        for point in [] if text is None else json.loads(text)["points"]:
-            metrics, step = point["metrics"], point["step"]
-            for metric, sub_model in wanted.items():
-                if metric in metrics:
-                    steps.append(step)
-                    sub_models.append(sub_model)
-                    accuracies.append(metrics[metric])
+        with _legible(trial, "history.json"):
+            for point in [] if text is None else json.loads(text)["points"]:
+                metrics, step = point["metrics"], point["step"]
+                for metric, sub_model in wanted.items():
+                    if metric in metrics:
+                        steps.append(step)
+                        sub_models.append(sub_model)
+                        accuracies.append(metrics[metric])
+            if not all(type(step) is int for step in steps[before:]):
+                raise ValueError("a step is no whole number")
+            if not all(type(accuracy) is float for accuracy in accuracies[before:]):
+                raise ValueError("an accuracy is no number")
         count = len(steps) - before
         facets += [facet_of[label]] * count
         arms += [names[label]] * count
@@ -212,8 +245,8 @@ def _refuse_unequal_budgets(trials: Sequence[TrackedTrial]) -> None:
         raise UserError(f"these trials have unequal budgets and cannot stand in one table: {listed}")
 
 
-def _number(text: str) -> float | str:
-    try:
-        return float(json.loads(text)) if text else float("nan")
-    except ValueError:
-        return text
+def _number(name: str | None, text: str | None) -> float:
+    """A number of the table; NaN where nothing was measured."""
+    if name is None or text is None:
+        raise ValueError("a row is longer or shorter than its head")
+    return float(text) if text else float("nan")
