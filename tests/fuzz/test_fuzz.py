@@ -37,8 +37,8 @@ from trainers.ledger import UpdateLedger
 from trainers.state import TrainingState
 
 FIELDS = (
-    *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine", "sharing",
-    "momentum", "weight_decay", "equalize", "network", "deterministic", "extract_at", "crop_padding", "flip",
+    *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine",
+    "sharing", "momentum", "weight_decay", "equalize", "network", "deterministic", "extract_at", "crop_padding", "flip",
 )  # fmt: skip
 
 
@@ -66,7 +66,8 @@ def test_settings(fuzz: int) -> None:
         settings = dict(TINY)
         for _ in range(chance.randrange(1, 4)):
             name = mutate.text(chance) if chance.random() < 0.1 else chance.choice(FIELDS)
-            settings[name] = mutate.value(chance)
+            usual = PLAUSIBLE.get(name, (1, 2, 0.5, 0))
+            settings[name] = chance.choice(usual) if chance.random() < 0.7 else mutate.value(chance)
         try:
             config = resolve(settings)
         except ConfigError as error:
