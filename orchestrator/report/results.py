@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -160,6 +161,8 @@ def _rows(
     common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
     if [row.get("sub_model") for row in table] != [cost.label for cost in plan.costs]:
         raise ValueError("its sub-models are not the study's")
+    if not all(math.isfinite(float(row["test_acc"])) for row in table):
+        raise ValueError("an accuracy is no number")
     return [
         {**common, "sub_model": row["sub_model"]}
         | {name: _number(name, value) for name, value in row.items() if name != "sub_model"}

@@ -93,7 +93,7 @@ def test_command_lines(fuzz: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     statuses: dict[int, int] = {}
     commands = [name for name in COMMANDS if name != "run"]  # which starts Ray where everything is well
     for _ in range(fuzz):
-        arguments = [chance.choice(commands) if chance.random() < 0.9 else mutate.text(chance) or "x"]
+        arguments = [chance.choice(commands) if chance.random() < 0.9 else f"x{mutate.text(chance)}"]
         for _ in range(chance.randrange(4)):
             arguments.append(chance.choice(OPTIONS))
             if chance.random() < 0.9:

@@ -1,0 +1,140 @@
+"""2,000 trials on resources that are not there, of every kind of failure 5 % at random: done, complete, in what memory.
+
+    python -m benchmarks.simulation [--trials 2000] [--cpus 8]
+
+A trial's first attempt, drawn by its key, raises, runs out of memory, loses its process, hangs, or diverges. The
+driver's memory is sampled as trials finish; appended to benchmarks/results/simulation.csv, drawn in simulation.html.
+"""
+
+import hashlib
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import plotly.express as px
+import psutil
+from rich.console import Console
+
+from benchmarks.measuring import append, in_a_process
+from benchmarks.noop import STUDY, NoopTrainer, Nothing
+from orchestrator.trainer import Place
+
+FAULTS = ("raise", "memory", "die", "hang", "nan")
+_SHARE, _STALL = 0.05, 3.0
+_PARTS = 256
+
+
+def fault(arm: int, seed: int) -> str | None:
+    """What goes wrong with a trial's first attempt, if anything."""
+    draw = hashlib.sha256(f"{arm} {seed}".encode()).digest()
+    place = int.from_bytes(draw[:4], "big") / 2**32 / _SHARE
+    return FAULTS[int(place)] if place < len(FAULTS) else None
+
+
+@dataclass(frozen=True)
+class Failing(NoopTrainer):
+    """Fails once where `fault` says; that it did, a file in `folder` says."""
+
+    folder: str = ""
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
+        what = fault(config["index"], seed)
+        mark = Path(self.folder) / f"{config['index']}-{seed}"
+        *_, last = super().fit(config, seed, place, resume_from)
+        if what == "nan":
+            yield replace(last, diverged=True)
+            return
+        if what is not None and not mark.exists():
+            mark.touch()
+            if what == "raise":
+                raise ZeroDivisionError("on purpose")
+            if what == "memory":
+                raise MemoryError("on purpose")
+            if what == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+        yield last
+
+
+def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
+    """Runs them; gives the driver's memory in bytes by the number of finished trials."""
+    import ray
+
+    from orchestrator.execution import Execution, Resources, allot
+    from orchestrator.plan import make_plan
+    from orchestrator.progress import Progress
+    from orchestrator.recorder import Recorder
+    from orchestrator.study import Layout
+    from orchestrator.tracker import Tracker
+
+    marks = folder / "marks"
+    marks.mkdir()
+    arms = 200
+    only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:arms])
+    trainer = Failing(folder=str(marks))
+    plan = make_plan(STUDY, trainer, "none", {}, tuple(range(trials // arms)), Layout(only=only))
+    recorder = Recorder(Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"), plan, {})
+    memory: list[tuple[int, int]] = []
+    process = psutil.Process()
+
+    class Sampled(Progress):
+        def ended(self, *arguments: Any) -> None:
+            super().ended(*arguments)
+            done = len(recorder.finished)
+            if not memory or done >= memory[-1][0] + max(1, trials // _PARTS):
+                memory.append((done, process.memory_info().rss))
+
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            resources, slots = allot(Resources())
+            progress = Sampled(plan, Console(file=nowhere), slots)
+            execution = Execution(plan, trainer, recorder, progress, folder, None, threads=1, patience=60, stall=_STALL)
+            failed = execution.run(plan.trials, resources)
+    finally:
+        ray.shutdown()
+    assert not failed, failed
+    found = recorder.tracker.trials(recorder.experiment, plan.base_key)
+    assert {trial.key for trial in found} == {trial.key for trial in plan.trials}
+    assert len(found) == len(plan.trials)
+    wrong = Counter(fault(trial.config["index"], trial.seed) for trial in plan.trials)
+    assert Counter(trial.tags["outcome"] for trial in found)["diverged"] == wrong["nan"]
+    print(f"{len(plan.trials)} trials, all finished; first attempts that failed: {dict(wrong)}")
+    memory.append((len(recorder.finished), process.memory_info().rss))
+    return memory
+
+
+def _simulate(trials: int, cpus: int) -> list[tuple[int, int]]:
+    with tempfile.TemporaryDirectory() as folder:
+        return simulate(trials, cpus, Path(folder))
+
+
+@click.command()
+@click.option("--trials", default=2000, show_default=True)
+@click.option("--cpus", default=8, show_default=True, help="That Ray believes in.")
+def main(trials: int, cpus: int) -> None:
+    """Simulates, draws and appends to the results."""
+    started = time.perf_counter()
+    memory = in_a_process(_simulate, trials, cpus)
+    seconds = time.perf_counter() - started
+    (first, before), (last, after) = memory[len(memory) // 10], memory[-1]
+    row = {"trials": trials, "cpus": cpus, "seconds": round(seconds), "memory_mb": round(after / 1e6)}
+    row["kb_per_trial"] = round((after - before) / max(1, last - first) / 1e3)
+    append("simulation", [row])
+    figure = px.line(
+        x=[done for done, _ in memory],
+        y=[size / 1e6 for _, size in memory],
+        labels={"x": "finished trials", "y": "driver's memory, MB"},
+    )
+    figure.write_html(Path(__file__).parent / "results" / "simulation.html", include_plotlyjs="cdn")
+
+
+if __name__ == "__main__":
+    main()
