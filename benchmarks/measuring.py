@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,17 +18,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
     """What `work` returns in a fresh process, so that its memory and caches are its own."""
-    spawn = multiprocessing.get_context("spawn")
-    results = spawn.Queue()
-    process = spawn.Process(target=_put, args=(work, arguments, results))
-    process.start()
-    result = results.get()
-    process.join()
-    return result
-
-
-def _put(work: Callable[..., Any], arguments: tuple[Any, ...], results: Any) -> None:
-    results.put(work(*arguments))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(work, *arguments).result()
 
 
 def append(name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,8 +1,11 @@
-"""A trainer that does nothing, or waits: what is left of a study's duration is the engine's own."""
+"""A trainer that does nothing, or waits, or fails: what is left of a study's duration is the engine's own."""
 
+import hashlib
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ STUDY = Study(
     presets={"none": Preset({"seconds": 0.0, "budget_unit": "updates", "budget": 1}, 1, "")},
     factors=(Factor("arm", {f"{index:03d}": {"index": index} for index in range(1000)}),),
 )
+
+FAULTS = ("raise", "memory", "die", "hang", "nan")
+_SHARE = 0.05  # of the trials, for each kind of fault
 
 
 @dataclass(frozen=True)
@@ -81,3 +87,35 @@ def report_once(config: dict[str, Any]) -> None:
     from ray import tune
 
     tune.report({"accuracy": 50.0})
+
+
+def fault(arm: int, seed: int) -> str | None:
+    """What goes wrong with a trial's first attempt, if anything."""
+    draw = hashlib.sha256(f"{arm} {seed}".encode()).digest()
+    place = int.from_bytes(draw[:4], "big") / 2**32 / _SHARE
+    return FAULTS[int(place)] if place < len(FAULTS) else None
+
+
+@dataclass(frozen=True)
+class Failing(NoopTrainer):
+    """Fails once where `fault` says; that it did, a file in `folder` says."""
+
+    folder: str = ""
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
+        what = fault(config["index"], seed)
+        mark = Path(self.folder) / f"{config['index']}-{seed}"
+        *_, last = super().fit(config, seed, place, resume_from)
+        if what == "nan":
+            yield replace(last, diverged=True)
+            return
+        if what is not None and not mark.exists():
+            mark.touch()
+            if what == "raise":
+                raise ZeroDivisionError("on purpose")
+            if what == "memory":
+                raise MemoryError("on purpose")
+            if what == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(3600)
+        yield last

@@ -6,14 +6,10 @@ A trial's first attempt, drawn by its key, raises, runs out of memory, loses its
 driver's memory is sampled as trials finish; appended to benchmarks/results/simulation.csv, drawn in simulation.html.
 """
 
-import hashlib
 import os
-import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +19,10 @@ import psutil
 from rich.console import Console
 
 from benchmarks.measuring import append, in_a_process
-from benchmarks.noop import STUDY, NoopTrainer, Nothing
-from orchestrator.trainer import Place
+from benchmarks.noop import STUDY, Failing, fault
 
-FAULTS = ("raise", "memory", "die", "hang", "nan")
-_SHARE, _STALL = 0.05, 3.0
-_PARTS = 256
-
-
-def fault(arm: int, seed: int) -> str | None:
-    """What goes wrong with a trial's first attempt, if anything."""
-    draw = hashlib.sha256(f"{arm} {seed}".encode()).digest()
-    place = int.from_bytes(draw[:4], "big") / 2**32 / _SHARE
-    return FAULTS[int(place)] if place < len(FAULTS) else None
-
-
-@dataclass(frozen=True)
-class Failing(NoopTrainer):
-    """Fails once where `fault` says; that it did, a file in `folder` says."""
-
-    folder: str = ""
-
-    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
-        what = fault(config["index"], seed)
-        mark = Path(self.folder) / f"{config['index']}-{seed}"
-        *_, last = super().fit(config, seed, place, resume_from)
-        if what == "nan":
-            yield replace(last, diverged=True)
-            return
-        if what is not None and not mark.exists():
-            mark.touch()
-            if what == "raise":
-                raise ZeroDivisionError("on purpose")
-            if what == "memory":
-                raise MemoryError("on purpose")
-            if what == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
-            time.sleep(3600)
-        yield last
+_STALL = 3.0
+_PARTS = 256  # points of the plot
 
 
 def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
@@ -74,6 +36,7 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
     from orchestrator.study import Layout
     from orchestrator.tracker import Tracker
 
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its table
     marks = folder / "marks"
     marks.mkdir()
     arms = 200
