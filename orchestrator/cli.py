@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from orchestrator.commands import Options, plain_console, run_study, show_plan, show_status, write_report
+from orchestrator.commands import Options, plain_console, show_plan, show_status, write_report
 from orchestrator.errors import Stopped, UserError, unknown
 from orchestrator.extraction import Wanted, extract
 from orchestrator.plan import make_plan
+from orchestrator.running import run_study
 from orchestrator.study import DESIGNS, Layout, Study
 from orchestrator.submission import Submission, submit
 from orchestrator.trainer import Trainer

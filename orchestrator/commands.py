@@ -2,13 +2,10 @@
 
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +16,12 @@ from rich.text import Text
 
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan
-from orchestrator.progress import Progress, duration
+from orchestrator.progress import duration
 from orchestrator.redaction import without_passwords
 from orchestrator.study import Layout
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
-    from orchestrator.lease import Lease
-    from orchestrator.outbox import Patience
-    from orchestrator.recorder import Recorder
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.tracker import TrackedTrial
 
@@ -54,7 +48,6 @@ class Options:
     as_json: bool
 
 
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
 
 
@@ -89,7 +82,7 @@ def writable(storage: Path) -> None:
 
 def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints arms, budgets in all three units, what is finished and an estimated duration; starts nothing."""
-    finished = _finished(plan, options)
+    finished = finished_keys(plan, options)
     missing = plan.missing(finished)
     place = Place(threads=max(1, int(options.cpus)), gpu=bool(options.gpus), data=options.data)
     configs = {trial.arm.label: trial.config for trial in plan.trials}
@@ -147,7 +140,8 @@ def tracked_trials(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
     return {} if experiment is None else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
 
 
-def _finished(plan: Plan, options: Options) -> set[str]:
+def finished_keys(plan: Plan, options: Options) -> set[str]:
+    """The keys of the plan's trials that have finished, from the tracker."""
     tracker, experiment = _tracked(plan, options)
     standings = {} if experiment is None else tracker.standings(experiment, plan.base_key)
     return {key for key, standing in standings.items() if standing.status == "FINISHED"}
@@ -190,21 +184,23 @@ def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
             f"nothing of {plan.study.name} is in {without_passwords(options.tracking_uri)}: run the study first"
         )
     writable(options.storage)
-    _write_report(plan, options, tracker, experiment)
+    print_report(plan, options, tracker, experiment)
     return 0
 
 
-def _report_folder(plan: Plan, options: Options) -> Path:
+def report_folder(plan: Plan, options: Options) -> Path:
+    """Where the plan's report lies."""
     return options.storage / "reports" / plan.study.name / plan.preset
 
 
-def _write_report(plan: Plan, options: Options, tracker: Any, experiment: str) -> None:
+def print_report(plan: Plan, options: Options, tracker: Any, experiment: str) -> None:
+    """Writes the report and prints its tables."""
     from orchestrator.report.rendering import as_markdown
     from orchestrator.report.results import read_results
     from orchestrator.report.writer import write_report as write_files
 
     results = read_results(tracker, experiment, plan)
-    folder = _report_folder(plan, options)
+    folder = report_folder(plan, options)
     tables = write_files(plan, results, folder)
     console = plain_console()
     for table in tables:
@@ -245,137 +241,3 @@ def _ui_command(options: Options) -> str:
     if options.artifacts is None:
         return f"open {without_passwords(options.tracking_uri)}"
     return f"{Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {without_passwords(options.tracking_uri)}"
-
-
-def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
-    """Trains what is missing, then reports; gives the exit status."""
-    from orchestrator.lease import Lease
-
-    if options.address is None:  # Ray reads it when it is imported, and then listens on loopback alone
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    writable(options.storage)
-    held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
-    with _terminable(), held.held() as lease:
-        return _run_study(plan, trainer, options, lease)
-
-
-def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
-    from orchestrator.execution import Execution, Resources, allot, cluster
-    from orchestrator.outbox import Patience
-    from orchestrator.packing import choose
-    from orchestrator.provenance import diff, provenance
-
-    console = plain_console()
-    patience = Patience(options.patience, console.print)
-    missing = plan.missing(patience.keep_trying(lambda: _finished(plan, options)))
-    failed = []
-    script = Path(sys.argv[0]).resolve()
-    origin = provenance(script.parent)
-    place = Place(threads=1, gpu=False, data=options.data)
-    with ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
-        opening = aside.submit(patience.keep_trying, lambda: _recorder(plan, options, origin, diff(script.parent)))
-        if missing:
-            preparing = aside.submit(trainer.prepare, missing[0].config, place)
-            with _tree(script, options) as tree, cluster(options.address, tree):
-                _heed_sigterm()  # Ray has put its own in the place of ours
-                wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
-                resources, slots = allot(wanted)
-                preparing.result()
-                if options.pack:
-                    console.print("Measuring how many trials at once do most work, half a minute for each number:")
-                    best = choose(trainer, missing[0].config, place, options.cpus, console.print)
-                    resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
-                recorder = opening.result()
-                console.print(
-                    f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
-                    f"{slots} at a time, {options.storage}"
-                )
-                with Progress(plan, console, slots) as progress:
-                    left_over = {trial.key for trial in missing}
-                    progress.already([trial for trial in plan.trials if trial.key not in left_over])
-                    execution = Execution(
-                        plan,
-                        trainer,
-                        recorder,
-                        progress,
-                        options.storage,
-                        options.data,
-                        threads=max(1, int(resources.cpus)),
-                        patience=options.patience,
-                        stall=options.stall,
-                        lease=lease,
-                    )
-                    try:
-                        failed = execution.run(missing, resources)
-                    except KeyboardInterrupt:
-                        for kind in (signal.SIGINT, signal.SIGTERM):
-                            signal.signal(kind, signal.SIG_IGN)  # all is recorded; only Ray is left to end
-                        left = len(plan.missing(recorder.finished))
-                        console.print(
-                            f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
-                            "others go on from their checkpoints when you run the same command again."
-                        )
-                        return 130
-        else:
-            recorder = opening.result()
-            console.print(f"All {len(plan.trials)} trials are finished already.")
-    if recorder.finished:
-        if missing:
-            _measure_latency(plan, trainer, options, recorder, patience)
-        try:
-            patience.keep_trying(lambda: _write_report(plan, options, recorder.tracker, recorder.experiment))
-            patience.keep_trying(lambda: recorder.attach_report(_report_folder(plan, options)))
-        except UserError as error:
-            if not failed:
-                raise
-            console.print(f"No report: {error}", markup=False)
-    for trial in failed:
-        console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
-    return 1 if failed else 0
-
-
-@contextmanager
-def _tree(script: Path, options: Options) -> Iterator[Path | None]:
-    """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
-    from orchestrator.package import package
-
-    if options.address is None or IN_A_JOB in os.environ:
-        yield None
-        return
-    tree = package(script, options.storage)
-    plain_console().print(f"Sending the working tree to the cluster's nodes: {tree.text}", markup=False)
-    with tree.copied({}, "") as folder:
-        yield folder
-
-
-def _recorder(plan: Plan, options: Options, origin: Mapping[str, str], patch: str) -> "Recorder":
-    from orchestrator.recorder import Recorder
-
-    return Recorder(open_tracker(options, create=True), plan, origin, patch)
-
-
-def _measure_latency(
-    plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: "Patience"
-) -> None:
-    """On the driver's machine, now that no trial runs beside it."""
-    place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
-    found = trainer.latencies(plan.trials[0].config, place)
-    patience.keep_trying(lambda: recorder.note_latency(trainer.device_name(place), found))
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: a scheduler that ends the job leaves runs as resumable as a person does."""
-    before = _heed_sigterm()
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
-            signal.signal(signal.SIGTERM, before if callable(before) else signal.SIG_DFL)
-
-
-def _heed_sigterm() -> Any:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    return signal.signal(signal.SIGTERM, interrupt)

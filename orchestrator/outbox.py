@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator.errors import Stopped, UserError
+from orchestrator.errors import Stopped
 from orchestrator.redaction import without_passwords
 
 _FINAL = frozenset(  # what no repetition mends
@@ -47,9 +48,7 @@ class Patience:
         while True:
             try:
                 found = write()
-            except UserError:
-                raise
-            except Exception as error:
+            except (MlflowException, SQLAlchemyError, OSError) as error:  # whatever else is a fault of ours, and raised
                 if isinstance(error, MlflowException) and error.error_code in _FINAL:
                     raise Stopped(f"the tracking store refuses a write: {_reason(error)}") from error
                 self._failed(error)

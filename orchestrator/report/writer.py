@@ -73,11 +73,11 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
     unit, amount = common.get("budget_unit", "updates"), int(common.get("budget", 0))
     budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
-    caption = (
-        f"{common.get('network')} on {common.get('dataset')}, preset {plan.preset}: every arm gets {budget} "
-        f"{_READINGS.get(unit, unit)}, batch {common.get('batch_size')}, {common.get('precision')}. Final test "
-        "accuracy in per cent."
-    )
+    what = " on ".join(common[name] for name in ("network", "dataset") if name in common)
+    how = [f"batch {common['batch_size']}"] if "batch_size" in common else []
+    how += [common["precision"]] if "precision" in common else []
+    gets = f"preset {plan.preset}: every arm gets {budget} {_READINGS.get(unit, unit)}"
+    caption = ", ".join([*([what] if what else []), gets, *how]) + ". Final test accuracy in per cent."
     if published:
         caption += f" {study.published_caption}"
     return make_table(results, published, caption)

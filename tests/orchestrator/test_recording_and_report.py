@@ -1,6 +1,7 @@
 """The recorder on a real MLflow database, and the report that reads it back."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from orchestrator.report.results import read_results
 from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study import Factor, Preset, Study
-from orchestrator.tracker import Tracker
+from orchestrator.tracker import Standing, Tracker
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
@@ -92,6 +93,57 @@ def test_recording_twice_adds_nothing_and_a_gap_is_filled(plan: Plan, tracker: T
         "config.json", "history.json", "sub_models.csv", "weights.safetensors",
     }  # fmt: skip
     assert Recorder(tracker, plan, {}).finished == {trial.key}
+
+
+def test_a_point_cut_off_midway_is_written_whole_when_it_is_handed_over_again(
+    plan: Plan, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, recorder = plan.trials[0], Recorder(tracker, plan, {})
+    recorder.start(trial, "CPU")
+    point = points(10)[0]
+    many = {**point, "metrics": {**{f"test_loss/{n}": float(n) for n in range(1000)}, **point["metrics"]}}  # type: ignore[dict-item]
+    write, left = tracker.client.log_batch, [1]
+
+    def breaking(*arguments: Any, **named: Any) -> None:
+        if not left:
+            raise ConnectionError("cut off")
+        left.pop()
+        write(*arguments, **named)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tracker.client, "log_batch", breaking)
+        with pytest.raises(ConnectionError):
+            recorder.record(trial, [many])
+    second = Recorder(tracker, plan, {})  # after a crash of the driver
+    second.start(trial, "CPU")
+    second.record(trial, [many])
+    (tracked,) = tracker.trials(second.experiment, plan.base_key)
+    assert len(tracked.metrics) == len(many["metrics"])
+    for key in ("test_loss/3", "test_loss/999", "ledger/updates"):
+        assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2]
+    assert tracked.params["budget"] == "4"
+
+
+def test_a_run_whose_creation_got_no_answer_is_found_again(
+    plan: Plan, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, recorder = plan.trials[0], Recorder(tracker, plan, {})
+    create = tracker.client.create_run
+
+    def unanswered(*arguments: Any, **named: Any) -> None:
+        create(*arguments, **named)
+        raise ConnectionError("no answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tracker.client, "create_run", unanswered)
+        with pytest.raises(ConnectionError):
+            recorder.start(trial, "CPU")
+    recorder.start(trial, "CPU")
+    recorder.record(trial, points(10))
+    found = tracker.trials(recorder.experiment, plan.base_key)
+    assert len(found) == 1
+    searched = {run.key: Standing(run.run_id, run.status) for run in found}
+    assert tracker.standings(recorder.experiment, plan.base_key) == searched
 
 
 def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""The command that runs a study: what is missing is trained, then all of it reported."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.commands import (
+    Options,
+    finished_keys,
+    open_tracker,
+    plain_console,
+    print_report,
+    report_folder,
+    writable,
+)
+from orchestrator.errors import UserError
+from orchestrator.plan import Plan
+from orchestrator.progress import Progress
+from orchestrator.trainer import Place, Trainer
+
+if TYPE_CHECKING:
+    from orchestrator.lease import Lease
+    from orchestrator.outbox import Patience
+    from orchestrator.recorder import Recorder
+
+_IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
+
+
+def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
+    """Trains what is missing, then reports; gives the exit status."""
+    from orchestrator.lease import Lease
+
+    if options.address is None:  # Ray reads it when it is imported, and then listens on loopback alone
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    writable(options.storage)
+    held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
+    with _terminable(), held.held() as lease:
+        return _run_study(plan, trainer, options, lease)
+
+
+def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
+    from orchestrator.execution import Execution, Resources, allot, cluster
+    from orchestrator.outbox import Patience
+    from orchestrator.packing import choose
+    from orchestrator.provenance import diff, provenance
+
+    console = plain_console()
+    patience = Patience(options.patience, console.print)
+    missing = plan.missing(patience.keep_trying(lambda: finished_keys(plan, options)))
+    failed = []
+    script = Path(sys.argv[0]).resolve()
+    origin = provenance(script.parent)
+    place = Place(threads=1, gpu=False, data=options.data)
+    with ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
+        opening = aside.submit(patience.keep_trying, lambda: _recorder(plan, options, origin, diff(script.parent)))
+        if missing:
+            preparing = aside.submit(trainer.prepare, missing[0].config, place)
+            with _tree(script, options) as tree, cluster(options.address, tree):
+                _heed_sigterm()  # Ray has put its own in the place of ours
+                wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
+                resources, slots = allot(wanted)
+                preparing.result()
+                if options.pack:
+                    console.print("Measuring how many trials at once do most work, half a minute for each number:")
+                    best = choose(trainer, missing[0].config, place, options.cpus, console.print)
+                    resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
+                recorder = opening.result()
+                console.print(
+                    f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
+                    f"{slots} at a time, {options.storage}"
+                )
+                with Progress(plan, console, slots) as progress:
+                    left_over = {trial.key for trial in missing}
+                    progress.already([trial for trial in plan.trials if trial.key not in left_over])
+                    execution = Execution(
+                        plan,
+                        trainer,
+                        recorder,
+                        progress,
+                        options.storage,
+                        options.data,
+                        threads=max(1, int(resources.cpus)),
+                        patience=options.patience,
+                        stall=options.stall,
+                        lease=lease,
+                    )
+                    try:
+                        failed = execution.run(missing, resources)
+                    except KeyboardInterrupt:
+                        for kind in (signal.SIGINT, signal.SIGTERM):
+                            signal.signal(kind, signal.SIG_IGN)  # all is recorded; only Ray is left to end
+                        left = len(plan.missing(recorder.finished))
+                        console.print(
+                            f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
+                            "others go on from their checkpoints when you run the same command again."
+                        )
+                        return 130
+        else:
+            recorder = opening.result()
+            console.print(f"All {len(plan.trials)} trials are finished already.")
+    if recorder.finished:
+        if missing:
+            _measure_latency(plan, trainer, options, recorder, patience)
+        try:
+            patience.keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
+            patience.keep_trying(lambda: recorder.attach_report(report_folder(plan, options)))
+        except UserError as error:
+            if not failed:
+                raise
+            console.print(f"No report: {error}", markup=False)
+    for trial in failed:
+        console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
+    return 1 if failed else 0
+
+
+@contextmanager
+def _tree(script: Path, options: Options) -> Iterator[Path | None]:
+    """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
+    from orchestrator.package import package
+
+    if options.address is None or _IN_A_JOB in os.environ:
+        yield None
+        return
+    tree = package(script, options.storage)
+    plain_console().print(f"Sending the working tree to the cluster's nodes: {tree.text}", markup=False)
+    with tree.copied({}, "") as folder:
+        yield folder
+
+
+def _recorder(plan: Plan, options: Options, origin: Mapping[str, str], patch: str) -> "Recorder":
+    from orchestrator.recorder import Recorder
+
+    return Recorder(open_tracker(options, create=True), plan, origin, patch)
+
+
+def _measure_latency(
+    plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: "Patience"
+) -> None:
+    """On the driver's machine, now that no trial runs beside it."""
+    place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
+    found = trainer.latencies(plan.trials[0].config, place)
+    patience.keep_trying(lambda: recorder.note_latency(trainer.device_name(place), found))
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: a scheduler that ends the job leaves runs as resumable as a person does."""
+    before = _heed_sigterm()
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, before if callable(before) else signal.SIG_DFL)
+
+
+def _heed_sigterm() -> Any:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGTERM, interrupt)
