@@ -17,8 +17,17 @@ _START_SECONDS = 120
 
 
 def possible() -> bool:
-    """Whether this machine lets us make them: root on Linux with iproute2."""
-    return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("ip") is not None
+    """Whether this machine lets us make them: root on Linux with iproute2, and nothing that forbids it."""
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    probe = f"sn{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
+    if made:
+        command = ["ip", "link", "add", probe, "type", "veth", "peer", "name", "eth0", "netns", probe]
+        made = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        _ip("netns", "del", probe)
+        _ip("link", "del", probe, check=False)
+    return made
 
 
 def _ip(*arguments: str, check: bool = True) -> str:
