@@ -5,7 +5,9 @@ import io
 import shutil
 import subprocess
 import tarfile
+import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,24 @@ def test_batches_in_the_given_folder_are_used(small: dict[str, bytes], tmp_path:
     assert arrays.train_images.shape == (10, 3, 32, 32)
     assert arrays.train_labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert arrays.test_labels.tolist() == [5, 5]
+
+
+def test_many_workers_of_a_node_fetch_once(
+    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+
+    def fetch(home: Path, have: dict[str, bytes]) -> None:
+        fetched.append(home)
+        time.sleep(0.3)
+        for name, content in small.items():
+            (home / name).write_bytes(content)
+
+    monkeypatch.setattr(cifar10, "_fetch", fetch)
+    with ThreadPoolExecutor(8) as workers:
+        found = list(workers.map(cifar10.fetch, [tmp_path / "shared"] * 8))
+    assert len(fetched) == 1
+    assert all(batches == small for batches in found)
 
 
 def test_when_every_source_fails_the_error_names_each_and_what_to_pass(
