@@ -97,6 +97,14 @@ def test_a_damaged_batch_is_fetched_again_from_the_archive(
         cifar10.load(tmp_path)
 
 
+def test_an_archive_that_would_unpack_to_too_much_is_refused_unopened(tmp_path: Path) -> None:
+    huge = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+    huge.size = 1 << 40
+    (tmp_path / "bomb.tar").write_bytes(huge.tobuf() + bytes(1024))
+    with tarfile.open(tmp_path / "bomb.tar") as tar, pytest.raises(DataError, match="unpacks to more than"):
+        cifar10._refuse_a_bomb(tar)
+
+
 def test_a_source_with_other_content_is_not_trusted(
     small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

