@@ -36,7 +36,9 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     from orchestrator.lease import Lease
 
-    if options.address is None:  # Ray reads it when it is imported, and then listens on loopback alone
+    # Ray reads these when it is imported: whether SIGTERM is its own, and whether it listens on loopback alone.
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+    if options.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     writable(options.storage)
     held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
@@ -93,8 +95,7 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
                     try:
                         failed = execution.run(missing, resources)
                     except KeyboardInterrupt:
-                        for kind in (signal.SIGINT, signal.SIGTERM):
-                            signal.signal(kind, signal.SIG_IGN)  # all is recorded; only Ray is left to end
+                        _heed_no_more()
                         left = len(plan.missing(recorder.finished))
                         console.print(
                             f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
@@ -154,6 +155,9 @@ def _terminable() -> Iterator[None]:
     before = _heed_sigterm()
     try:
         yield
+    except KeyboardInterrupt:
+        _heed_no_more()
+        raise
     finally:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
             signal.signal(signal.SIGTERM, before if callable(before) else signal.SIG_DFL)
@@ -164,3 +168,9 @@ def _heed_sigterm() -> Any:
         raise KeyboardInterrupt
 
     return signal.signal(signal.SIGTERM, interrupt)
+
+
+def _heed_no_more() -> None:
+    """All is recorded; only Ray is left to end."""
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, signal.SIG_IGN)

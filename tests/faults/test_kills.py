@@ -62,7 +62,7 @@ def test_signals_end_it_resumably(kind: signal.Signals, times: int, calm: Path, 
     harness.wait_for(process, "started")
     process.send_signal(kind)
     if times == 2:
-        time.sleep(0.3)
+        time.sleep(0.6)  # as Ray ends
         process.send_signal(kind)
     done = harness.ended(process)
     assert done.status == 130, done
