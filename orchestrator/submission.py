@@ -4,6 +4,7 @@ The job's id is made of what is studied and where it is kept, so that submitting
 """
 
 import asyncio
+import logging
 import shlex
 import socket
 import sys
@@ -103,6 +104,7 @@ def _client(address: str) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient
 
+        logging.getLogger("ray").setLevel(logging.ERROR)  # what it uploads is ours to say
         return JobSubmissionClient(address)
     except (ImportError, ModuleNotFoundError) as error:
         raise UserError(

@@ -80,6 +80,6 @@ def test_a_design_that_cannot_be_says_what_is_missing(layout: dict[str, object],
 
 
 def test_what_the_baseline_lacks_already_cannot_be_left_out() -> None:
-    study = Study(name="", title="", presets={}, factors=(Factor("a", {"on": {}, "off": {}}, without="off"),))
+    study = Study(name="s", title="", presets={}, factors=(Factor("a", {"on": {}, "off": {}}, without="off"),))
     with pytest.raises(UserError, match="lacks a=off already"):
         labels(study, design="leave-one-out", baseline={"a": "off"})
