@@ -25,15 +25,6 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same trials on this machine, without pauses."""
-    storage = tmp_path_factory.mktemp("alone")
-    done = harness.run(storage, "--set", "steps=200", "--set", "pause=0", "--set", "evaluations=10")
-    assert (done.status, done.err) == (0, "")
-    return storage
-
-
 def submit(three: Hosts, storage: Path, *arguments: str) -> "subprocess.Popen[str]":
     return harness.start(storage, "submit", "--address", three.job_server, *LONG, *arguments, env=three.env)
 

@@ -25,15 +25,6 @@ def cluster() -> Iterator[Cluster]:
         made.shutdown()
 
 
-@pytest.fixture(scope="module")
-def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same trials, without pauses."""
-    storage = tmp_path_factory.mktemp("alone")
-    done = harness.run(storage, "--set", "steps=200", "--set", "pause=0", "--set", "evaluations=10")
-    assert (done.status, done.err) == (0, "")
-    return storage
-
-
 @pytest.mark.parametrize("notice", [False, True], ids=["without notice", "preempted"])
 def test_a_node_goes_while_its_trials_run_and_another_comes(
     notice: bool, cluster: Cluster, left_alone: Path, tmp_path: Path

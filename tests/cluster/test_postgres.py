@@ -22,8 +22,9 @@ from tests.faults import harness
 from tests.faults.proxy import free_port, mlflow_server
 
 _FOUND = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").is_file()]
-_BIN = str(max(_FOUND)) if _FOUND else os.path.dirname(shutil.which("initdb") or "")  # noqa: PTH120
-pytestmark = pytest.mark.skipif(not _BIN, reason="PostgreSQL is not installed")
+_ELSEWHERE = shutil.which("initdb")
+_BIN = max(_FOUND) if _FOUND else Path(_ELSEWHERE).parent if _ELSEWHERE else None
+pytestmark = pytest.mark.skipif(_BIN is None, reason="PostgreSQL is not installed")
 _AT_ONCE = 300
 
 
