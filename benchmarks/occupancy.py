@@ -16,7 +16,8 @@ from rich.console import Console
 
 from benchmarks.measuring import append
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.execution import Execution, Resources, allot, cluster
+from orchestrator.cluster import Resources, allot, cluster
+from orchestrator.execution import Execution
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder

@@ -17,7 +17,8 @@ import click
 
 from benchmarks.measuring import append, in_a_process
 from benchmarks.noop import STUDY, NoopTrainer, report_once
-from orchestrator.execution import Execution, Resources, allot, cluster
+from orchestrator.cluster import Resources, allot, cluster
+from orchestrator.execution import Execution
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.study import Layout

@@ -29,7 +29,8 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
     """Runs them; gives the driver's memory in bytes by the number of finished trials."""
     import ray
 
-    from orchestrator.execution import Execution, Resources, allot
+    from orchestrator.cluster import Resources, allot
+    from orchestrator.execution import Execution
     from orchestrator.plan import make_plan
     from orchestrator.progress import Progress
     from orchestrator.recorder import Recorder

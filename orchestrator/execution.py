@@ -1,24 +1,21 @@
 """Runs the missing trials of a plan on Ray Tune, recording as they report. Tune schedules; it decides nothing else."""
 
 import logging
-import math
-import os
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import ray
 from ray import tune
 
 from orchestrator.bridge import Bridge, Failure
-from orchestrator.errors import Stopped, UserError
+from orchestrator.cluster import Resources, doubled
+from orchestrator.errors import Stopped
 from orchestrator.lease import Lease
-from orchestrator.outbox import Outbox, Patience
+from orchestrator.outbox import Outbox
 from orchestrator.packing import gpu_request, spread_over_gpus
+from orchestrator.patience import Patience
 from orchestrator.plan import Plan, Trial
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
@@ -26,95 +23,7 @@ from orchestrator.trainer import Place, Trainer
 from orchestrator.worker import OUT_OF_MEMORY, Task, run_trial
 
 _LOST_RETRIES = 3  # of a trial whose worker or node is lost
-_REACH_SECONDS, _INTERRUPT_SECONDS = 5, 30
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # its table is ours to draw
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours to answer
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a trial gets and how many run at once. `gpus` None: a whole one where there is any."""
-
-    cpus: float = 1
-    gpus: float | None = None
-    max_concurrent: int | None = None
-
-    @property
-    def text(self) -> str:
-        """`2 CPUs` or `0.5 GPUs`."""
-        return f"{self.gpus:g} GPUs" if self.gpus else f"{self.cpus:g} CPUs"
-
-
-@contextmanager
-def cluster(address: str | None, tree: Path | None = None) -> Iterator[None]:
-    """A connection to the cluster at `address`, or one started on this machine.
-
-    Args:
-        address: None starts one, with this machine's cores and GPUs.
-        tree: what the nodes of a cluster import from, sent to them; None: what they have.
-
-    Raises:
-        UserError: the cluster cannot be reached.
-    """
-    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
-    if address and address != "auto":
-        _reach(address)
-    how: dict[str, Any] = {"include_dashboard": False}
-    if address:
-        how = {"runtime_env": {"working_dir": str(tree)}} if tree else {}
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"--address {address}: give auto or HOST:PORT")
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise UserError(f"no Ray cluster answers at {address}: {error}") from error
-
-
-def allot(wanted: Resources) -> tuple[Resources, int]:
-    """The resources with GPUs decided, and how many trials fit at once on the connected cluster.
-
-    Raises:
-        UserError: no node has what one trial asks for.
-    """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = wanted.gpus
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
-    slots = 0
-    for node in nodes:
-        by_cpu = _times(node.get("CPU", 0), wanted.cpus)
-        slots += min(by_cpu, _times(node.get("GPU", 0), gpus)) if gpus else by_cpu
-    if slots == 0:
-        most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise UserError(f"a trial asks for {wanted.cpus:g} CPUs and {gpus:g} GPUs; the nodes have {most}")
-    # A limit has Tune make trials one by one, and a worker that finds none waiting at its trial's end is thrown away.
-    limit = wanted.max_concurrent if wanted.max_concurrent and wanted.max_concurrent < slots else None
-    return Resources(wanted.cpus, gpus, limit), limit or slots
-
-
-def _times(whole: float, part: float) -> int:
-    """How often a part is in the whole; ten tenths make one."""
-    return math.floor(whole / part + 1e-9)
+_INTERRUPT_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -155,7 +64,7 @@ class Execution:
         waiting = [(resources, list(missing))]
         while waiting:
             share, trials = waiting.pop(0)
-            wider = _doubled(share)
+            wider = doubled(share)
             again: dict[Resources, list[Trial]] = {}
             for failure in self._pass(trials, share):
                 trial = failure.trial
@@ -215,11 +124,3 @@ class Execution:
             partial(self.recorder.fail, trial, failure.error, failure.traceback)
         )
         self.progress.ended(trial, "failed", f": {failure.line}")
-
-
-def _doubled(share: Resources) -> Resources | None:
-    """Twice the share of a GPU, or of a machine as far as the largest node goes; None if it has all of that."""
-    if share.gpus:
-        return replace(share, gpus=min(1.0, 2 * share.gpus)) if share.gpus < 1 else None
-    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return replace(share, cpus=min(2 * share.cpus, most)) if share.cpus < most else None

@@ -8,78 +8,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
 
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
-from orchestrator.errors import Stopped
-from orchestrator.redaction import without_passwords
-
-_FINAL = frozenset(  # what no repetition mends
-    {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED",
-     "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "INVALID_STATE"}
-)  # fmt: skip
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
-_T = TypeVar("_T")
-
-
-class Patience:
-    """How a failing store is borne: again with growing pauses, said once, until it has failed for too long.
-
-    Args:
-        seconds: how long it may fail without a success between.
-        say: where it is said that it fails, and that it answers again.
-    """
-
-    def __init__(self, seconds: float, say: Callable[[str], None]) -> None:
-        self._seconds, self._say = seconds, say
-        self._lock = threading.Lock()
-        self._failing_since: float | None = None
-        self._said = False
-
-    def keep_trying(self, write: Callable[[], _T]) -> _T:
-        """The result of the first attempt that succeeds.
-
-        Raises:
-            Stopped: the store has failed for too long, or says what no repetition mends.
-        """
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                found = write()
-            except (MlflowException, SQLAlchemyError, OSError) as error:  # whatever else is a fault of ours, and raised
-                if isinstance(error, MlflowException) and error.error_code in _FINAL:
-                    raise Stopped(f"the tracking store refuses a write: {_reason(error)}") from error
-                self._failed(error)
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                self._succeeded()
-                return found
-
-    def _failed(self, error: Exception) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if self._failing_since is None:
-                self._failing_since = now
-            elif not self._said:  # the second time: a stumble is not worth a line
-                self._said = True
-                self._say(
-                    f"the tracking store does not take what is written ({_reason(error)}); training goes on, trying "
-                    f"again for {self._seconds:.0f} s"
-                )
-            if now - self._failing_since > self._seconds:
-                raise Stopped(
-                    f"the tracking store has failed for {self._seconds:.0f} s: {_reason(error)}. Every trial has its "
-                    "checkpoint: run the same command again once the store answers"
-                ) from error
-
-    def _succeeded(self) -> None:
-        with self._lock:
-            if self._said:
-                self._say("the tracking store answers again")
-            self._failing_since, self._said = None, False
+from orchestrator.patience import Patience
 
 
 class Outbox:
@@ -128,9 +58,3 @@ class Outbox:
                     self._patience.keep_trying(write)
                 except BaseException as error:  # raised in the driver's thread by `check`
                     self._error = error
-
-
-def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
-    return without_passwords((told or [type(error).__name__])[0][:300])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ from orchestrator.commands import (
     writable,
 )
 from orchestrator.errors import UserError
+from orchestrator.patience import Patience
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.lease import Lease
-    from orchestrator.outbox import Patience
     from orchestrator.recorder import Recorder
 
 _IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
@@ -47,8 +48,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 
 def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
-    from orchestrator.execution import Execution, Resources, allot, cluster
-    from orchestrator.outbox import Patience
+    from orchestrator.cluster import Resources, allot, cluster
     from orchestrator.packing import choose
     from orchestrator.provenance import diff, provenance
 
@@ -59,9 +59,10 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
     script = Path(sys.argv[0]).resolve()
     origin = provenance(script.parent)
     place = Place(threads=1, gpu=False, data=options.data)
-    with ThreadPoolExecutor(2) as aside:  # a new database and the data take as long as Ray to start
+    with ThreadPoolExecutor(3) as aside:  # a new database, the data and importing Tune take as long as Ray to start
         opening = aside.submit(patience.keep_trying, lambda: _recorder(plan, options, origin, diff(script.parent)))
         if missing:
+            importing = aside.submit(import_module, "orchestrator.execution")
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
             with _tree(script, options) as tree, cluster(options.address, tree):
                 _heed_sigterm()  # Ray has put its own in the place of ours
@@ -80,7 +81,7 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
                 with Progress(plan, console, slots) as progress:
                     left_over = {trial.key for trial in missing}
                     progress.already([trial for trial in plan.trials if trial.key not in left_over])
-                    execution = Execution(
+                    execution = importing.result().Execution(
                         plan,
                         trainer,
                         recorder,
@@ -140,9 +141,7 @@ def _recorder(plan: Plan, options: Options, origin: Mapping[str, str], patch: st
     return Recorder(open_tracker(options, create=True), plan, origin, patch)
 
 
-def _measure_latency(
-    plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: "Patience"
-) -> None:
+def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: Patience) -> None:
     """On the driver's machine, now that no trial runs beside it."""
     place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
     found = trainer.latencies(plan.trials[0].config, place)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.outbox import Outbox, Patience
+from orchestrator.outbox import Outbox
+from orchestrator.patience import Patience
 from orchestrator.plan import make_plan
 from orchestrator.recorder import Recorder
 from orchestrator.study import Layout

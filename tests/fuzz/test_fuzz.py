@@ -15,7 +15,8 @@ import torch
 from orchestrator.checkpoints import CheckpointFolder
 from orchestrator.cli import COMMANDS, run
 from orchestrator.errors import UserError
-from orchestrator.outbox import Outbox, Patience
+from orchestrator.outbox import Outbox
+from orchestrator.patience import Patience
 from orchestrator.plan import make_plan
 from orchestrator.recorder import Recorder
 from orchestrator.report.rendering import as_latex, as_markdown

@@ -9,7 +9,8 @@ import ray
 from rich.console import Console
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.execution import Execution, Resources, allot
+from orchestrator.cluster import Resources, allot
+from orchestrator.execution import Execution
 from orchestrator.packing import choose
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress

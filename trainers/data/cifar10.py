@@ -14,7 +14,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -67,8 +67,8 @@ def load(folder: Path | None) -> ImageArrays:
         name: np.frombuffer(content, np.uint8).reshape(_ROWS, 1 + 3 * _PIXELS)
         for name, content in fetch(folder).items()
     }
-    train = np.concatenate([records[name] for name in BATCHES if name != "test_batch.bin"])
-    (train_images, train_labels), (test_images, test_labels) = _split(train), _split(records["test_batch.bin"])
+    train = [records[name] for name in BATCHES if name != "test_batch.bin"]
+    (train_images, train_labels), (test_images, test_labels) = _split(train), _split([records["test_batch.bin"]])
     return ImageArrays(train_images, train_labels, test_images, test_labels, MEAN, STD, checksum())
 
 
@@ -95,9 +95,10 @@ def fetch(folder: Path | None) -> dict[str, bytes]:
     return batches
 
 
-def _split(records: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.from_numpy(records[:, 1:].reshape(-1, 3, 32, 32).copy())
-    return images, torch.from_numpy(records[:, 0].astype(np.int64))
+def _split(records: "Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]") -> tuple[torch.Tensor, torch.Tensor]:
+    images = np.concatenate([batch[:, 1:] for batch in records]).reshape(-1, 3, 32, 32)
+    labels = np.concatenate([batch[:, 0] for batch in records]).astype(np.int64)
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def _verified(home: Path) -> dict[str, bytes]:
