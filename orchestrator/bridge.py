@@ -83,7 +83,7 @@ class Bridge(Callback):
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
         ours = self._of(trial)
-        if ours.key not in self._open or result["seconds"] == 0:
+        if ours.key not in self._open or "starts" in result:
             self._outbox.post(ours.key, partial(self._recorder.start, ours, result["device"]))
             self._open[ours.key] = ours
             self._starts[ours.key] = result["step"]

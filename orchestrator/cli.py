@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from orchestrator.commands import Options, plain_console, show_plan, show_status, write_report
 from orchestrator.errors import Stopped, UserError, unknown
 from orchestrator.extraction import Wanted, extract
+from orchestrator.patience import of_the_store, reason
 from orchestrator.plan import make_plan
 from orchestrator.running import run_study
 from orchestrator.study import DESIGNS, Layout, Study
@@ -54,6 +55,11 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
         return 2
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not of_the_store(error):
+            raise
+        print(f"stopped: {reason(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)

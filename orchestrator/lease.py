@@ -12,9 +12,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -22,11 +22,17 @@ import psutil
 from orchestrator.errors import Stopped, UserError
 
 RENEW_SECONDS, EXPIRE_SECONDS = 10.0, 60.0
+_KEY_LENGTH = 16  # of 64 hexadecimal digits: enough to tell trials apart
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a lease. `born` is when it started, by which a process id used again is told apart."""
+    """The process that holds a lease.
+
+    Attributes:
+        born: when it started, by which a process id used again is told apart.
+        trials: the beginnings of the keys of those it trains.
+    """
 
     token: str
     host: str
@@ -34,6 +40,12 @@ class Holder:
     pid: int
     born: float
     since: str
+    trials: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        """`somebody on host, process 3, since then`."""
+        return f"{self.user} on {self.host}, process {self.pid}, since {self.since}"
 
     @classmethod
     def this_process(cls) -> "Holder":
@@ -77,11 +89,11 @@ class Lease:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             other = self._read()
-            if other is not None and not other.is_dead and (age := self._age()) < EXPIRE_SECONDS:
+            if other is not None and self._lives(other, self._path):
                 raise UserError(
-                    f"this study runs already on this storage: {other.user} on {other.host}, process {other.pid}, "
-                    f"since {other.since}. Wait for it, or stop it; its trials go on from their checkpoints "
-                    f"(last heard of {age:.0f} s ago; one silent for {EXPIRE_SECONDS:.0f} s is taken for dead)"
+                    f"this study runs already on this storage: {other.text}. Wait for it, or stop it; its trials go on "
+                    f"from their checkpoints (last heard of {self._age(self._path):.0f} s ago; one silent for "
+                    f"{EXPIRE_SECONDS:.0f} s is taken for dead)"
                 )
             self._write()
         renewing = threading.Thread(target=self._renew, daemon=True)
@@ -96,17 +108,40 @@ class Lease:
                 if holder is not None and holder.token == self._me.token:
                     self._path.unlink(missing_ok=True)
 
+    def cover(self, keys: Iterable[str]) -> None:
+        """Says which trials will be trained: two studies may share some, and one process trains each.
+
+        Raises:
+            UserError: another study on this storage trains one of them; says which.
+        """
+        trials = {key[:_KEY_LENGTH] for key in keys}
+        with self._alone():
+            for path in self._path.parent.glob("*.json"):
+                other = self._read(path)
+                if path == self._path or other is None or not self._lives(other, path):
+                    continue
+                if shared := trials.intersection(other.trials):
+                    raise UserError(
+                        f"{len(shared)} of these trials belong to {path.stem.partition('.')[0]} too, which trains on "
+                        f"this storage: {other.text}. Wait for it, or take another --storage"
+                    )
+            self._me = replace(self._me, trials=sorted(trials))
+            self._write()
+
+    def _lives(self, other: Holder, path: Path) -> bool:
+        return not other.is_dead and self._age(path) < EXPIRE_SECONDS
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Against another process in the midst of the same; without where the file system knows no locks."""
-        with self._path.with_suffix(".lock").open("w") as lock:
+        with (self._path.parent / "lock").open("w") as lock:
             with suppress(OSError):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _read(self) -> Holder | None:
+    def _read(self, path: Path | None = None) -> Holder | None:
         try:
-            return Holder(**json.loads(self._path.read_text()))
+            return Holder(**json.loads((path or self._path).read_text()))
         except (OSError, ValueError, TypeError):
             return None  # none, or one that was never whole
 
@@ -115,12 +150,12 @@ class Lease:
         aside.write_text(json.dumps(asdict(self._me)))
         aside.replace(self._path)
 
-    def _age(self) -> float:
+    def _age(self, path: Path) -> float:
         """Seconds since the holder's last sign of life, by the clock that stamps this storage's files."""
         probe = self._path.with_suffix(f".{self._me.token}.clock")
         probe.touch()
         try:
-            return max(0.0, probe.stat().st_mtime - self._path.stat().st_mtime)
+            return max(0.0, probe.stat().st_mtime - path.stat().st_mtime)
         finally:
             probe.unlink()
 

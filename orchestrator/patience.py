@@ -41,8 +41,10 @@ class Patience:
             try:
                 found = write()
             except Exception as error:
-                if not _of_the_store(error):
+                if not of_the_store(error):  # a fault of ours
                     raise
+                if getattr(error, "error_code", "") in _FINAL:
+                    raise Stopped(f"the tracking store refuses: {reason(error)}") from error
                 self._failed(error)
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -58,12 +60,12 @@ class Patience:
             elif not self._said:  # the second time: a stumble is not worth a line
                 self._said = True
                 self._say(
-                    f"the tracking store does not take what is written ({_reason(error)}); training goes on, trying "
+                    f"the tracking store does not take what is written ({reason(error)}); training goes on, trying "
                     f"again for {self._seconds:.0f} s"
                 )
             if now - self._failing_since > self._seconds:
                 raise Stopped(
-                    f"the tracking store has failed for {self._seconds:.0f} s: {_reason(error)}. Every trial has its "
+                    f"the tracking store has failed for {self._seconds:.0f} s: {reason(error)}. Every trial has its "
                     "checkpoint: run the same command again once the store answers"
                 ) from error
 
@@ -74,21 +76,16 @@ class Patience:
             self._failing_since, self._said = None, False
 
 
-def _of_the_store(error: Exception) -> bool:
-    """Whether a repetition may mend it. Whatever is not the store's is a fault of ours.
-
-    Raises:
-        Stopped: the store says what no repetition mends.
-    """
+def of_the_store(error: Exception) -> bool:
+    """Whether the tracking store or a disk failed."""
     from mlflow.exceptions import MlflowException  # two seconds, which a start without errors can do without
     from sqlalchemy.exc import SQLAlchemyError
 
-    if isinstance(error, MlflowException) and error.error_code in _FINAL:
-        raise Stopped(f"the tracking store refuses a write: {_reason(error)}") from error
     return isinstance(error, MlflowException | SQLAlchemyError | OSError)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """What it says in one line, without passwords."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
     return without_passwords((told or [type(error).__name__])[0][:300])

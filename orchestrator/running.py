@@ -55,6 +55,8 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
     console = plain_console()
     patience = Patience(options.patience, console.print)
     missing = plan.missing(patience.keep_trying(lambda: finished_keys(plan, options)))
+    if missing:
+        lease.cover([trial.key for trial in missing])
     failed = []
     script = Path(sys.argv[0]).resolve()
     origin = provenance(script.parent)

@@ -10,15 +10,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 import sqlalchemy
+from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.artifacts import download_artifacts
+from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
@@ -182,17 +182,26 @@ class Tracker:
                 yield from readers.map(lambda trial: self.read_text(trial.artifacts, name), block)
 
     def read_text(self, artifacts: str, name: str) -> str | None:
-        """A text artifact of the run whose artifacts are there; None if it has none of that name."""
+        """A text artifact of the run whose artifacts are there; None if it has none of that name.
+
+        Raises:
+            MlflowException, OSError: it has one, or may have, and it cannot be read now.
+        """
         where = urlparse(artifacts)
-        try:
-            if where.scheme in ("", "file"):
+        if where.scheme in ("", "file"):
+            try:
                 return (Path(unquote(where.path)) / name).read_text(errors="replace")
-            whole = f"{artifacts.rstrip('/')}/{name}"
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        whole = f"{artifacts.rstrip('/')}/{name}"
+        try:
             with tempfile.TemporaryDirectory() as scratch:  # through this store's server, whatever MLflow's default is
-                return Path(download_artifacts(whole, dst_path=scratch, tracking_uri=self.uri)).read_text(
-                    errors="replace"
-                )
-        except (MlflowException, OSError):
+                path = Path(download_artifacts(whole, dst_path=scratch, tracking_uri=self.uri))
+                return path.read_text(errors="replace")
+        except (MlflowException, OSError):  # the same for one that is not there as for a server that stumbles
+            listed = list_artifacts(artifact_uri=artifacts, tracking_uri=self.uri)
+            if name in {PurePosixPath(file.path).name for file in listed}:
+                raise
             return None
 
 
@@ -210,13 +219,13 @@ def _create_whole(uri: str) -> None:
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or path.exists():
         return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
-        with suppress(FileExistsError):  # somebody else was faster
-            os.link(aside, path)
-    finally:
+    aside = path.with_name(f".{path.name}.new")
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists():  # somebody else was faster
+            return
         aside.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        aside.replace(path)
 
 
 def _reach(uri: str) -> None:

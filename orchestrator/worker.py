@@ -50,7 +50,7 @@ def run_trial(given: dict[str, Any], task: Task) -> None:
         history = checkpoint.history if checkpoint else []
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
         report |= {"device": task.trainer.device_name(task.place)}
-        tune.report({**report, "points": history})
+        tune.report({**report, "points": history, "starts": True})
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
         with _watched(checkpoints.folder / STALLED, task.stall) as alive:
@@ -100,7 +100,7 @@ def _watched(log: Path, seconds: float) -> Iterator[Any]:
             yield alive
         finally:
             faulthandler.cancel_dump_traceback_later()
-    log.unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
 
 
 def _points(snapshot: Snapshot) -> list[dict[str, Any]]:

@@ -22,6 +22,27 @@ def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Pa
     harness.same(tmp_path, calm)
 
 
+def test_of_two_studies_that_share_trials_one_trains_them(calm: Path, tmp_path: Path) -> None:
+    script, root = tmp_path / "other.py", Path(__file__).parents[2]
+    script.write_text(
+        "from dataclasses import replace\nfrom orchestrator.cli import main\n"
+        "from tests.faults.chain import STUDY, ChainTrainer\n"
+        "if __name__ == '__main__':\n    main(replace(STUDY, name='other'), ChainTrainer())\n"
+    )
+    first = harness.start(tmp_path)
+    harness.wait_for(first, "started")
+    other = harness.ended(harness.start(tmp_path, script=script, env={"PYTHONPATH": str(root)}))
+    assert (other.status, other.err.count("\n")) == (2, 1), other
+    assert "6 of these trials belong to chain too, which trains on this storage: " in other.err
+    done = harness.ended(first)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path, calm)
+    other = harness.ended(harness.start(tmp_path, script=script, env={"PYTHONPATH": str(root)}))
+    assert (other.status, other.err) == (0, ""), other
+    assert "a · seed 0: resumed at update 40" in other.out  # from the checkpoints of the first
+    assert harness.table(tmp_path, "other").equals(harness.table(calm))
+
+
 def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) -> None:
     process = harness.start(tmp_path)
     harness.wait_for(process, "started")

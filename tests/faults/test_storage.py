@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -104,3 +105,13 @@ def test_a_database_locked_by_another_process_is_waited_for(calm: Path, tmp_path
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done
     harness.same(tmp_path, calm)
+
+
+def test_a_report_that_cannot_be_written_is_one_line(calm: Path, tmp_path: Path) -> None:
+    storage = shutil.copytree(calm, tmp_path / "s")
+    shutil.rmtree(storage / "reports")
+    (storage / "reports").write_text("in the way")
+    done = harness.run(storage, "report")
+    assert (done.status, done.err.count("\n")) == (1, 1), done
+    assert done.err.startswith("stopped: ")
+    assert str(storage / "reports") in done.err

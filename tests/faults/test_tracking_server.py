@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
+from orchestrator.tracker import Tracker
 from tests.faults import harness
 from tests.faults.proxy import Proxy, failing, mlflow_server
 
@@ -32,6 +34,21 @@ def test_a_server_away_for_a_while_loses_nothing(mode: str, proxy: Proxy, calm: 
     harness.same(tmp_path / "s", calm, proxy.uri)
     again = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
     assert "All 6 trials are finished already" in again.out
+
+
+def test_an_artifact_that_cannot_be_read_now_is_not_taken_for_one_that_is_not_there(proxy: Proxy) -> None:
+    tracker = Tracker(proxy.uri, None)
+    experiment = tracker.experiment("some", create=True)
+    run = tracker.client.create_run(experiment)
+    tracker.client.log_text(run.info.run_id, "there", "here.txt")
+    artifacts = run.info.artifact_uri
+    assert (tracker.read_text(artifacts, "here.txt"), tracker.read_text(artifacts, "elsewhere.txt")) == ("there", None)
+    for mode in ("500", "down"):
+        proxy.mode = mode
+        with pytest.raises((MlflowException, OSError)):
+            tracker.read_text(artifacts, "here.txt")
+    proxy.mode = "pass"
+    assert tracker.read_text(artifacts, "here.txt") == "there"
 
 
 def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tmp_path: Path) -> None:

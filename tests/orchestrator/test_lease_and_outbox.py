@@ -59,6 +59,23 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
     assert path.exists()  # it is the other's
 
 
+def test_of_studies_that_share_trials_one_trains_them(tmp_path: Path) -> None:
+    first, second, third = (Lease(tmp_path / f"{name}.0123.json") for name in ("first", "second", "third"))
+    with first.held():
+        first.cover([64 * "a", 64 * "b"])
+        with second.held():
+            with pytest.raises(UserError, match=rf"^2 of these .* belong to first too.*process {os.getpid()}"):
+                second.cover([64 * "a", 64 * "b", 64 * "c"])
+            second.cover([64 * "c"])
+            first.cover([64 * "a"])  # its own are no hindrance to it
+            with third.held(), pytest.raises(UserError, match="belong to second"):
+                third.cover([64 * "c"])
+    dead = {**vars(Holder.this_process()), "born": 1.0, "trials": [16 * "a"]}
+    (tmp_path / "first.0123.json").write_text(json.dumps(dead))
+    with second.held():
+        second.cover([64 * "a"])
+
+
 def test_a_file_that_is_no_lease_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     for text in ("", "[1]", '{"pid": 3}'):
