@@ -108,6 +108,7 @@ def test_a_trial_that_always_fails_is_given_up_by_name_and_healed_later(calm: Pa
     assert done.status == 1, done
     assert re.search(r"a · seed 1: failed in \d s: ZeroDivisionError: on purpose", done.out)
     assert re.search(r"b · seed 1: failed in \d s: MemoryError", done.out)
+    assert done.out.count("b · seed 1: started") == 2  # before its first report, and with twice the share
     assert "it hung (no step for longer than --stall)" in done.out
     page = (tmp_path / "s" / "reports" / "chain" / "short" / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page

@@ -99,14 +99,7 @@ class _ImageNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, rstd = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        by_x, by_weight, by_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
-        _call(
-            "image_norm_backward", gradient, x, weight, bias, mean, rstd, by_x, by_weight, by_bias,
-            *_shape(x), ctx.group, int(ctx.relu), torch.get_num_threads(),
-        )  # fmt: skip
-        return by_x, by_weight, by_bias, None, None
+        return *_backward("image_norm_backward", gradients[0], ctx.saved_tensors, ctx.group, int(ctx.relu)), None, None
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -133,14 +126,17 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, rstd = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        by_x, by_weight, by_bias = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
-        _call(
-            "batch_norm_backward", gradient, x, weight, bias, mean, rstd, by_x, by_weight, by_bias,
-            *_shape(x), int(ctx.relu), torch.get_num_threads(),
-        )  # fmt: skip
-        return by_x, by_weight, by_bias, None, None, None, None
+        found = _backward("batch_norm_backward", gradients[0], ctx.saved_tensors, int(ctx.relu))
+        return *found, None, None, None, None
+
+
+def _backward(kernel: str, gradient: Tensor, saved: tuple[Tensor, ...], *how: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of a norm's input, weight and bias."""
+    x, weight, bias, mean, rstd = saved
+    found = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(bias)
+    outside = gradient.contiguous(memory_format=torch.channels_last)
+    _call(kernel, outside, x, weight, bias, mean, rstd, *found, *_shape(x), *how, torch.get_num_threads())
+    return found
 
 
 def _shape(x: Tensor) -> tuple[int, int, int]:
