@@ -5,6 +5,7 @@ The job's id is made of what is studied and where it is kept, so that submitting
 
 import asyncio
 import logging
+import os
 import shlex
 import socket
 import sys
@@ -104,7 +105,7 @@ def _client(address: str) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray").setLevel(logging.ERROR)  # what it uploads is ours to say
+        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)  # uploads are ours to say
         return JobSubmissionClient(address)
     except (ImportError, ModuleNotFoundError) as error:
         raise UserError(
@@ -112,6 +113,8 @@ def _client(address: str) -> "JobSubmissionClient":
         ) from error
     except Exception as error:  # Ray raises what its HTTP client does
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if "authentication" in reason.lower() and "RAY_AUTH_MODE" not in os.environ:
+            reason += "; set RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
         raise UserError(f"the job server at {address} cannot be used: {reason}") from error
 
 
