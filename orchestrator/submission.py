@@ -105,7 +105,8 @@ def _client(address: str) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)  # uploads are ours to say
+        for name in ("dashboard_sdk", "job.sdk"):  # they set their own levels
+            logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.ERROR)
         return JobSubmissionClient(address)
     except (ImportError, ModuleNotFoundError) as error:
         raise UserError(
