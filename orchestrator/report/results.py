@@ -217,9 +217,20 @@ def _against(plan: Plan) -> dict[str, str]:
 
 
 def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
+    """As measured last; None if it was not, or the trainer measures none."""
     parent = tracker.parent(experiment, plan.base_key)
-    kept = None if parent is None else tracker.read_json(parent.info.artifact_uri, LATENCY)
-    return None if kept is None else Latency(kept["device"], kept["milliseconds"])
+    if parent is None:
+        return None
+    try:
+        kept = tracker.read_json(parent.info.artifact_uri, LATENCY)
+        if not kept or not kept["milliseconds"]:
+            return None
+        return Latency(str(kept["device"]), {name: float(value) for name, value in kept["milliseconds"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise UserError(
+            f"{LATENCY} of the run {parent.info.run_id} is not as it was recorded ({what}): delete that file"
+        ) from error
 
 
 def _name(trial: TrackedTrial) -> str:

@@ -15,8 +15,6 @@ import torch
 from orchestrator.checkpoints import CheckpointFolder
 from orchestrator.cli import COMMANDS, run
 from orchestrator.errors import UserError
-from orchestrator.outbox import Outbox
-from orchestrator.patience import Patience
 from orchestrator.plan import make_plan
 from orchestrator.recorder import Recorder
 from orchestrator.report.rendering import as_latex, as_markdown
@@ -183,16 +181,15 @@ def test_reports(fuzz: int, tmp_path: Path) -> None:
     chance = random.Random("reports")
     plan = make_plan(CHAIN, ChainTrainer(), "short", {}, (0, 1))
     recorder = Recorder(Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "kept"), plan, {})
-    outbox = Outbox(Patience(0, print), 1)
     for trial in plan.trials:
         *_, last = ChainTrainer().fit({**trial.config, "pause": 0}, trial.seed, None, None)  # type: ignore[arg-type]
         point = {"step": last.step, "time": 1, "metrics": last.metrics}
         recorder.start(trial, "paper")
         recorder.finish(trial, "finished", 1.0, [point], tmp_path)
-    assert outbox.drain()
-    names = ("history.json", "sub_models.csv")
+    recorder.note_latency("paper", {"w050": 1.0, "w100": 2.0})
+    names = ("history.json", "sub_models.csv", "latency.json")
     artifacts = [path for path in (tmp_path / "kept").rglob("*") if path.name in names]
-    assert len(artifacts) == 2 * len(plan.trials)
+    assert len(artifacts) == 2 * len(plan.trials) + 1
     refused = written = 0
     trials = recorder.tracker.trials(recorder.experiment, plan.base_key)
     recorder.tracker.trials = lambda *_: trials  # type: ignore[method-assign]  # MLflow's part stays as it is
