@@ -38,14 +38,14 @@ _ARMS = 10  # of the trials that are recorded; seeds make up the number
 _RATES = Study(
     name="scale",
     title="Learning rates, never trained",
-    presets={"made up": Preset({"dataset": "cifar10", "precision": "fp32"}, 1, "")},
+    presets={"made_up": Preset({"dataset": "cifar10", "precision": "fp32"}, 1, "")},
     factors=(Factor("rate", {f"{index:04d}": {"learning_rate": 1e-4 * (index + 1)} for index in range(1000)}),),
 )
 
 
 def _plan(trials: int, arms: int = _ARMS) -> Plan:
     only = tuple(("rate", level) for level in list(_RATES.factors[0].levels)[:arms])
-    return make_plan(_RATES, ImageTrainer(), "made up", {}, tuple(range(trials // arms)), Layout(only=only))
+    return make_plan(_RATES, ImageTrainer(), "made_up", {}, tuple(range(trials // arms)), Layout(only=only))
 
 
 def _points(trial: Trial, count: int) -> list[dict[str, Any]]:
