@@ -56,7 +56,7 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     except Stopped as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except Exception as error:
+    except Exception as error:  # MLflow's and SQLAlchemy's, which are not imported where nothing goes wrong
         if not of_the_store(error):
             raise
         print(f"stopped: {reason(error)}", file=sys.stderr)

@@ -88,7 +88,7 @@ class Lease:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            other = self._read()
+            other = self._read(self._path)
             if other is not None and self._lives(other, self._path):
                 raise UserError(
                     f"this study runs already on this storage: {other.text}. Wait for it, or stop it; its trials go on "
@@ -104,7 +104,7 @@ class Lease:
             self._done.set()
             renewing.join()
             with self._alone():
-                holder = self._read()
+                holder = self._read(self._path)
                 if holder is not None and holder.token == self._me.token:
                     self._path.unlink(missing_ok=True)
 
@@ -113,9 +113,12 @@ class Lease:
 
         Raises:
             UserError: another study on this storage trains one of them; says which.
+            Stopped: as `check`.
         """
         trials = {key[:_KEY_LENGTH] for key in keys}
         with self._alone():
+            self._lost = self._lost or self._taken_over()
+            self.check()
             for path in self._path.parent.glob("*.json"):
                 other = self._read(path)
                 if path == self._path or other is None or not self._lives(other, path):
@@ -128,6 +131,14 @@ class Lease:
             self._me = replace(self._me, trials=sorted(trials))
             self._write()
 
+    def _taken_over(self) -> str | None:
+        """By whom, if the lease is no longer this one's."""
+        holder = self._read(self._path)
+        if holder is not None and holder.token == self._me.token:
+            return None
+        by = "nobody is named" if holder is None else holder.text
+        return f"another run of this study has taken over ({by}); this one stops"
+
     def _lives(self, other: Holder, path: Path) -> bool:
         return not other.is_dead and self._age(path) < EXPIRE_SECONDS
 
@@ -139,9 +150,9 @@ class Lease:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _read(self, path: Path | None = None) -> Holder | None:
+    def _read(self, path: Path) -> Holder | None:
         try:
-            return Holder(**json.loads((path or self._path).read_text()))
+            return Holder(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             return None  # none, or one that was never whole
 
@@ -161,10 +172,8 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
-            holder = self._read()
-            if holder is None or holder.token != self._me.token:
-                by = "nobody is named" if holder is None else f"{holder.user} on {holder.host}, process {holder.pid}"
-                self._lost = f"another run of this study has taken over ({by}); this one stops"
+            if lost := self._taken_over():
+                self._lost = lost
                 return
             with suppress(OSError):  # a storage that fails for a moment; the next renewal counts
                 os.utime(self._path)

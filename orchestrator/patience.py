@@ -40,7 +40,7 @@ class Patience:
         while True:
             try:
                 found = write()
-            except Exception as error:
+            except Exception as error:  # the store's kinds are known once one has been imported, and it takes long
                 if not of_the_store(error):  # a fault of ours
                     raise
                 if getattr(error, "error_code", "") in _FINAL:

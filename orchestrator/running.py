@@ -83,7 +83,10 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
                 with Progress(plan, console, slots) as progress:
                     left_over = {trial.key for trial in missing}
                     progress.already([trial for trial in plan.trials if trial.key not in left_over])
-                    execution = importing.result().Execution(
+                    importing.result()
+                    from orchestrator.execution import Execution
+
+                    execution = Execution(
                         plan,
                         trainer,
                         recorder,

@@ -56,6 +56,9 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
         time.sleep(0.5)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
             mine.check()
+        with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
+            mine.cover([64 * "a"])
+        assert json.loads(path.read_text())["host"] == "elsewhere"
     assert path.exists()  # it is the other's
 
 
