@@ -58,8 +58,8 @@ def _processor() -> str:
     """The model's name and what of vector instructions it has."""
     found = [line for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
     name = found[0].partition(":")[2].strip() if found else platform.processor() or platform.machine()
-    bf16 = getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16")
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{' with bf16' if bf16 else ''}"
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}{' with bf16' if capabilities.get('avx512_bf16') else ''}"
 
 
 def _lines(path: Path) -> list[str]:

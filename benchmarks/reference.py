@@ -86,9 +86,9 @@ def network(norm: str) -> nn.Module:
     net = CPreResNet20()
     for path, module in list(net.named_modules()):
         if isinstance(module, nn.Conv2d):
-            conv = SlicedConv2d(
-                module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, bias=False
-            )
+            assert not isinstance(module.padding, str)
+            size, stride, padding = module.kernel_size[0], module.stride[0], module.padding[0]
+            conv = SlicedConv2d(module.in_channels, module.out_channels, size, stride, padding, bias=False)
             conv.head = path == "classifier"
             nn.init.kaiming_normal_(conv.weight)
             net.set_submodule(path, conv)

@@ -6,6 +6,7 @@ A trial's first attempt, drawn by its key, raises, runs out of memory, loses its
 driver's memory is sampled as trials finish; appended to benchmarks/results/simulation.csv, drawn in simulation.html.
 """
 
+import logging
 import os
 import tempfile
 import time
@@ -55,7 +56,7 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
             if not memory or done >= memory[-1][0] + max(1, trials // _PARTS):
                 memory.append((done, process.memory_info().rss))
 
-    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         with Path(os.devnull).open("w") as nowhere:
             resources, slots = allot(Resources())

@@ -11,9 +11,9 @@ import click
 from click.core import ParameterSource
 
 from orchestrator.commands import Options, plain_console, show_plan, show_status, write_report
-from orchestrator.errors import Stopped, UserError, unknown
+from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.extraction import Wanted, extract
-from orchestrator.patience import of_the_store, reason
+from orchestrator.patience import of_the_store
 from orchestrator.plan import make_plan
 from orchestrator.running import run_study
 from orchestrator.study import DESIGNS, Layout, Study

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, reason
 
 _REACH_SECONDS = 5
 _QUIET = {
@@ -62,8 +62,7 @@ def cluster(address: str | None, tree: Path | None = None) -> Iterator[None]:
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason}") from error
+        raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason(error)}") from error
     try:
         yield
     finally:

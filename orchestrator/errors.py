@@ -1,7 +1,9 @@
-"""Errors that are the reader's to mend."""
+"""Errors as the reader meets them: one line each."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from orchestrator.redaction import without_passwords
 
 
 class UserError(Exception):
@@ -18,3 +20,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
     return UserError(f"unknown {kind} {name[:80]!r}: {hint}")
+
+
+def reason(error: BaseException) -> str:
+    """What it says in one line, without passwords."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
+    return without_passwords((told or [type(error).__name__])[0][:300])

@@ -36,9 +36,9 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
     label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted)
     if label not in (known := [cost.label for cost in plan.costs]):
         raise unknown("sub-model", label, known)
-    writable(wanted.folder)
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))
+        writable(wanted.folder)
         trainer.export(trial.config, weights, label, wanted.folder)
     plain_console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
     return 0

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from orchestrator.errors import Stopped
-from orchestrator.redaction import without_passwords
+from orchestrator.errors import Stopped, reason
 
 _FINAL = frozenset(  # what no repetition mends
     {"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST", "PERMISSION_DENIED", "UNAUTHENTICATED",
@@ -82,10 +81,3 @@ def of_the_store(error: Exception) -> bool:
     from sqlalchemy.exc import SQLAlchemyError
 
     return isinstance(error, MlflowException | SQLAlchemyError | OSError)
-
-
-def reason(error: BaseException) -> str:
-    """What it says in one line, without passwords."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
-    return without_passwords((told or [type(error).__name__])[0][:300])

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 
 from rich.console import Console
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, reason
 from orchestrator.identity import fingerprint
 from orchestrator.package import package
 from orchestrator.plan import Plan
@@ -113,10 +113,10 @@ def _client(address: str) -> "JobSubmissionClient":
             f"submit needs the extra [cluster]: pip install 'sortednet-studies[cluster]' ({error})"
         ) from error
     except Exception as error:  # Ray raises what its HTTP client does
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "authentication" in reason.lower() and "RAY_AUTH_MODE" not in os.environ:
-            reason += "; set RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
-        raise UserError(f"the job server at {address} cannot be used: {reason}") from error
+        why = reason(error)
+        if "authentication" in why.lower() and "RAY_AUTH_MODE" not in os.environ:
+            why += "; set RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        raise UserError(f"the job server at {address} cannot be used: {why}") from error
 
 
 def _send(client: "JobSubmissionClient", plan: Plan, wanted: Submission, identifier: str, console: Console) -> None:

@@ -22,20 +22,14 @@ from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from orchestrator.errors import UserError
+from orchestrator.database import Database
+from orchestrator.errors import UserError, reason
 from orchestrator.redaction import without_passwords
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SAID = "study.preset", "study.settings"
 DEVICE, LATENCY = "device", "latency.json"
 _PAGE, _REACH_SECONDS, _READERS = 1000, 20, 16
-_STANDINGS = """
-    SELECT trial.value, runs.run_uuid, runs.status FROM runs
-    JOIN tags AS trial ON trial.run_uuid = runs.run_uuid AND trial.key = :key
-    JOIN tags AS base ON base.run_uuid = runs.run_uuid AND base.key = :base AND base.value = :base_key
-    WHERE runs.experiment_id = :experiment AND runs.lifecycle_stage = 'active'
-    ORDER BY runs.start_time
-"""
 
 
 @dataclass(frozen=True)
@@ -88,16 +82,14 @@ class Tracker:
             _reach(uri)
         except Exception as error:  # SQLAlchemy and its drivers each raise their own
             raise UserError(
-                without_passwords(f"the tracking store {uri} cannot be reached: {_first_line(error)}")
+                f"the tracking store {without_passwords(uri)} cannot be reached: {reason(error)}"
             ) from error
         try:
             _create_whole(uri)
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
         except Exception as error:  # MLflow, too
-            raise UserError(
-                without_passwords(f"the tracking store {uri} cannot be opened: {_first_line(error)}")
-            ) from error
+            raise UserError(f"the tracking store {without_passwords(uri)} cannot be opened: {reason(error)}") from error
 
     def experiment(self, name: str, create: bool) -> str | None:
         """The id of an experiment; None if there is none and none is to be created."""
@@ -123,36 +115,33 @@ class Tracker:
         return found[0] if found else None
 
     def standings(self, experiment: str, base_key: str) -> dict[str, Standing]:
-        """Every child run of a base config, by the key of its trial.
-
-        From a database in one query: MLflow's own search builds every parameter, tag and metric of each run, two
-        milliseconds a run, of which nothing is wanted here.
-        """
-        if self.uri.startswith(("http://", "https://")):
+        """Every child run of a base config, by the key of its trial."""
+        if self._is_served():
             found = self._search(experiment, _trials_of(base_key))
             return {run.data.tags[KEY]: Standing(run.info.run_id, run.info.status) for run in found}
-        names = {"key": KEY, "base": BASE, "base_key": base_key, "experiment": int(experiment)}
-        engine = sqlalchemy.create_engine(self.uri)
-        try:
-            with engine.connect() as connection:
-                rows = connection.execute(sqlalchemy.text(_STANDINGS), names)
-                return {key: Standing(run_id, status) for key, run_id, status in rows}
-        finally:
-            engine.dispose()
+        return {key: Standing(*standing) for key, *standing in self._database(experiment, base_key).standings()}
 
     def trials(self, experiment: str, base_key: str) -> list[TrackedTrial]:
         """Every child run of a base config with what it recorded, oldest first."""
-        return [
-            TrackedTrial(
-                run.info.run_id,
-                run.info.status,
-                run.info.artifact_uri,
-                run.data.tags,
-                run.data.params,
-                run.data.metrics,
-            )
-            for run in self._search(experiment, _trials_of(base_key))
-        ]
+        if self._is_served():
+            return [
+                TrackedTrial(
+                    run.info.run_id,
+                    run.info.status,
+                    run.info.artifact_uri,
+                    run.data.tags,
+                    run.data.params,
+                    run.data.metrics,
+                )
+                for run in self._search(experiment, _trials_of(base_key))
+            ]
+        return [TrackedTrial(*contents) for contents in self._database(experiment, base_key).contents()]
+
+    def _is_served(self) -> bool:
+        return self.uri.startswith(("http://", "https://"))
+
+    def _database(self, experiment: str, base_key: str) -> Database:
+        return Database(self.uri, experiment, (BASE, base_key), KEY)
 
     def _search(self, experiment: str, wanted: str) -> Iterator[Run]:
         token = None
@@ -243,7 +232,3 @@ def _reach(uri: str) -> None:
         urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_REACH_SECONDS).close()
     except urllib.error.HTTPError:
         return  # it answers; a proxy may not know /health
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,5 +1,6 @@
 """A sub-model on its own: weights and a description to load it by, and a program for plain PyTorch."""
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from trainers.build import build, multiply
@@ -54,6 +55,7 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
 
     Raises:
         ConfigError: no target of that label.
+        OSError: the folder cannot be written; what is left there has no description, and so cannot be loaded.
     """
     targets = {target.label: target for target in config.lattice}
     if label not in targets:
@@ -61,11 +63,10 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     network = trained(config, weights).extract(targets[label]).eval()
     source = dataset(config.dataset)
     shape, (mean, std) = source.shape, source.statistics()
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(network.state_dict(), folder / WEIGHTS)
+    values = save(network.state_dict())  # before the export, which leaves the network's parameters without their values
     batch = {0: torch.export.Dim("batch", min=1)}
-    program = torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,))
-    torch.export.save(program, folder / PROGRAM)
+    program = io.BytesIO()
+    torch.export.save(torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,)), program)
     about = {
         "label": label,
         "target": dict(targets[label].dims),
@@ -75,6 +76,10 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
         "std": std,
         "config": asdict(config),
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)  # of an earlier one: it shall not describe these weights
+    (folder / WEIGHTS).write_bytes(values)
+    (folder / PROGRAM).write_bytes(program.getvalue())
     (folder / CONFIG).write_text(json.dumps(about, indent=2))
 
 

@@ -103,6 +103,7 @@ def test_a_server_on_postgresql_takes_hundreds_of_trials_at_once(database: str, 
         assert len({trial.key for trial in trials}) == len(trials) == _AT_ONCE
         assert {trial.status for trial in trials} == {"FINISHED"}
         assert all(text for text in recorder.tracker.read_texts(trials, "history.json"))
+        straight = Tracker(database, None)
+        assert straight.trials(recorder.experiment, plan.base_key) == trials
         through_http = recorder.tracker.standings(recorder.experiment, plan.base_key)
-        straight = Tracker(database, None).standings(recorder.experiment, plan.base_key)
-        assert through_http == straight
+        assert straight.standings(recorder.experiment, plan.base_key) == through_http

@@ -16,7 +16,7 @@ _START_SECONDS = 120
 
 
 class Proxy(ThreadingHTTPServer):
-    """Forwards to a server on loopback, as `mode` says: pass, down, 500, or slow by `delay` seconds."""
+    """Forwards to a server on loopback, `delay` seconds late, as `mode` says: pass, down, 500, or 500 to downloads."""
 
     daemon_threads = True
 
@@ -42,7 +42,8 @@ class _Forward(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
-        if self.server.mode == "500":
+        downloads = "/mlflow-artifacts/artifacts/" in self.path
+        if self.server.mode == "500" or (self.server.mode == "500 to downloads" and downloads):
             self.server.failed += 1
             self.send_error(500)
             return

@@ -43,7 +43,7 @@ def test_an_artifact_that_cannot_be_read_now_is_not_taken_for_one_that_is_not_th
     tracker.client.log_text(run.info.run_id, "there", "here.txt")
     artifacts = run.info.artifact_uri
     assert (tracker.read_text(artifacts, "here.txt"), tracker.read_text(artifacts, "elsewhere.txt")) == ("there", None)
-    for mode in ("500", "down"):
+    for mode in ("500", "down", "500 to downloads"):
         proxy.mode = mode
         with pytest.raises((MlflowException, OSError)):
             tracker.read_text(artifacts, "here.txt")
@@ -72,3 +72,9 @@ def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Prox
     done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
     assert (done.status, done.err) == (0, ""), done
     harness.same(tmp_path / "s", calm, proxy.uri)
+    proxy.mode = "500 to downloads"
+    for command in (["report"], ["extract", "--only", "arm=a", "--sub-model", "w050", "--to", str(tmp_path / "to")]):
+        done = harness.run(tmp_path / "s", *command, "--tracking-uri", proxy.uri)
+        assert (done.status, done.err.count("\n")) == (1, 1), done
+        assert done.err.startswith("stopped: ")
+    assert not (tmp_path / "to").exists()

@@ -13,7 +13,7 @@ from orchestrator.report.results import read_results
 from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study import Factor, Preset, Study
-from orchestrator.tracker import Standing, Tracker
+from orchestrator.tracker import BASE, Standing, Tracker
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
@@ -140,10 +140,31 @@ def test_a_run_whose_creation_got_no_answer_is_found_again(
             recorder.start(trial, "CPU")
     recorder.start(trial, "CPU")
     recorder.record(trial, points(10))
-    found = tracker.trials(recorder.experiment, plan.base_key)
-    assert len(found) == 1
-    searched = {run.key: Standing(run.run_id, run.status) for run in found}
-    assert tracker.standings(recorder.experiment, plan.base_key) == searched
+    assert len(tracker.trials(recorder.experiment, plan.base_key)) == 1
+
+
+def test_what_is_read_from_the_database_is_what_mlflow_finds(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
+    recorder = Recorder(tracker, plan, {"version.torch": "0"})
+    for trial, base in zip(plan.trials[:3], (40.0, 50.0, float("nan")), strict=True):
+        finish(recorder, trial, base, tmp_path / "end")
+    recorder.start(plan.trials[3], "CPU")
+    deleted, other, *_ = (trial.run_id for trial in tracker.trials(recorder.experiment, plan.base_key))
+    tracker.client.delete_run(deleted)
+    tracker.client.set_tag(other, BASE, "another base config's")
+    found = tracker.client.search_runs(
+        [recorder.experiment], f"tags.`{BASE}` = '{plan.base_key}' AND tags.`study.role` = 'trial'"
+    )
+    assert len(found) == 2
+    trials = {trial.run_id: trial for trial in tracker.trials(recorder.experiment, plan.base_key)}
+    assert trials.keys() == {run.info.run_id for run in found}
+    for run in found:
+        read = trials[run.info.run_id]
+        assert (read.status, read.artifacts) == (run.info.status, run.info.artifact_uri)
+        assert (read.tags, read.params) == (run.data.tags, run.data.params)
+        assert read.metrics == pytest.approx(run.data.metrics, nan_ok=True, abs=0)
+    assert tracker.standings(recorder.experiment, plan.base_key) == {
+        trial.key: Standing(trial.run_id, trial.status) for trial in trials.values()
+    }
 
 
 def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:

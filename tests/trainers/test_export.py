@@ -75,6 +75,18 @@ def test_an_unknown_target_is_named(tmp_path: Path) -> None:
         export(tiny(), tmp_path / "none", "w033", tmp_path / "out")
 
 
+def test_a_disk_that_fills_up_leaves_nothing_that_could_be_loaded(digits: ImageArrays, tmp_path: Path) -> None:
+    config = tiny(updates=2, evaluations=1)
+    weights = finished(config, digits, tmp_path / "trial")
+    export(config, weights, "w050", tmp_path / "out")
+    (tmp_path / "out" / "model.pt2").unlink()
+    (tmp_path / "out" / "model.pt2").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        export(config, weights, "w075", tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        load(tmp_path / "out")
+
+
 def test_anytime_switches_per_call_and_copies_nothing(digits: ImageArrays, tmp_path: Path) -> None:
     config = tiny(updates=2, evaluations=1)
     network = trained(config, finished(config, digits, tmp_path / "trial"))
