@@ -58,7 +58,7 @@ def accuracy_over_updates(results: Results) -> go.Figure:
         rows=(len(panels) + 1) // 2, cols=2, subplot_titles=panels, shared_xaxes=True, vertical_spacing=0.09
     )
     styles = _styles(results)
-    means = results.curves.groupby(["arm", "sub_model", "step"])["test_acc"].mean()
+    means = results.curves.groupby(["arm", "sub_model", "step"], observed=True)["test_acc"].mean()
     curves = means.to_frame().reset_index()
     for index, panel in enumerate(panels):
         for arm in results.arms:

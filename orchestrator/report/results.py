@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from orchestrator.errors import UserError
@@ -43,7 +44,7 @@ class Results:
             per dimension, `macs`, `parameters`, every metric of the last evaluation (`test_acc` in per cent),
             `total_…` per ledger unit.
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
-            `test_acc`.
+            `test_acc`; names are categories.
         facets: the tables; one nameless without.
         arms, sub_models: in the order of the study, and smallest first.
         dimensions: of the sub-models.
@@ -174,34 +175,43 @@ def _rows(
 def _curves(
     tracker: Tracker, plan: Plan, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
 ) -> pd.DataFrame:
-    """The curves of accuracy; a column at a time, since there may be a million points."""
-    facets: list[str] = []
-    arms: list[str] = []
-    seeds: list[int] = []
+    """The curves of accuracy; a column at a time and names by number, since there may be a million points."""
+    counts: list[int] = []
     steps: list[int] = []
-    sub_models: list[str] = []
+    sub_models: list[int] = []
     accuracies: list[float] = []
-    wanted = {f"test_acc/{cost.label}": cost.label for cost in plan.costs}
+    wanted = {f"test_acc/{cost.label}": place for place, cost in enumerate(plan.costs)}
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
-        label, before = trial.tags[ARM], len(steps)
+        before = len(steps)
         with _legible(trial, "history.json"):
             for point in [] if text is None else json.loads(text)["points"]:
                 metrics, step = point["metrics"], point["step"]
-                for metric, sub_model in wanted.items():
+                for metric, place in wanted.items():
                     if metric in metrics:
                         steps.append(step)
-                        sub_models.append(sub_model)
+                        sub_models.append(place)
                         accuracies.append(metrics[metric])
             if not all(type(step) is int for step in steps[before:]):
                 raise ValueError("a step is no whole number")
             if not all(type(accuracy) is float for accuracy in accuracies[before:]):
                 raise ValueError("an accuracy is no number")
-        count = len(steps) - before
-        facets += [facet_of[label]] * count
-        arms += [names[label]] * count
-        seeds += [int(trial.tags[SEED])] * count
-    columns = {"facet": facets, "arm": arms, "seed": seeds, "step": steps, "sub_model": sub_models}
-    return pd.DataFrame({**columns, "test_acc": accuracies})
+        counts.append(len(steps) - before)
+
+    def repeated(values: Sequence[str]) -> "pd.Categorical[str]":
+        different = list(dict.fromkeys(values))
+        numbers = np.array([different.index(value) for value in values], dtype=np.int32)
+        return pd.Categorical.from_codes(np.repeat(numbers, counts), pd.Index(different))
+
+    return pd.DataFrame(
+        {
+            "facet": repeated([facet_of[trial.tags[ARM]] for trial in trials]),
+            "arm": repeated([names[trial.tags[ARM]] for trial in trials]),
+            "seed": np.repeat([int(trial.tags[SEED]) for trial in trials], counts),
+            "step": steps,
+            "sub_model": pd.Categorical.from_codes(sub_models, pd.Index([cost.label for cost in plan.costs])),
+            "test_acc": accuracies,
+        }
+    )
 
 
 def _against(plan: Plan) -> dict[str, str]:

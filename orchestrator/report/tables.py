@@ -200,11 +200,11 @@ def _bold_rule(seeds: int) -> str:
 
 
 def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:
-    found = []
-    for _, trial in frame.groupby("seed"):
-        points = [tuple(map(float, point)) for point in trial[list(dimensions)].to_numpy()]
-        found.append(sortedness(list(zip(points, trial["test_acc"].astype(float), strict=True))))
-    known = [each for each in found if each is not None]
+    trials: dict[int, list[tuple[tuple[float, ...], float]]] = {}
+    sizes = frame[list(dimensions)].astype(float).to_numpy().tolist()
+    for seed, size, accuracy in zip(frame["seed"], sizes, frame["test_acc"].astype(float), strict=True):
+        trials.setdefault(seed, []).append((tuple(size), accuracy))
+    known = [each for _, trial in sorted(trials.items()) if (each := sortedness(trial)) is not None]
     if not known:
         return "–"
     share, shortfall = (

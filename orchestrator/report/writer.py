@@ -100,7 +100,7 @@ def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
             shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(results.of(facet))
     for facet in results.facets:
         shown[f"Accuracy over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
-    evaluations = results.curves.groupby(["arm", "seed"])["step"].nunique()
+    evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
     if len(results.facets) == 1 and evaluations.max() > 1:
         shown["Accuracy over training"] = figures.accuracy_over_updates(results)
     return shown
