@@ -103,7 +103,7 @@ class Lease:
         finally:
             self._done.set()
             renewing.join()
-            with self._alone():
+            with suppress(OSError), self._alone():  # left behind, it is known by its process to be nobody's
                 holder = self._read(self._path)
                 if holder is not None and holder.token == self._me.token:
                     self._path.unlink(missing_ok=True)
@@ -151,9 +151,10 @@ class Lease:
             yield
 
     def _read(self, path: Path) -> Holder | None:
+        """Whom a file names; None without one. A storage that fails to say is not one that says nobody."""
         try:
             return Holder(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError):
             return None  # none, or one that was never whole
 
     def _write(self) -> None:
@@ -172,10 +173,10 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
-            if lost := self._taken_over():
-                self._lost = lost
-                return
             with suppress(OSError):  # a storage that fails for a moment; the next renewal counts
+                self._lost = self._taken_over()
+                if self._lost is not None:
+                    return
                 os.utime(self._path)
 
 

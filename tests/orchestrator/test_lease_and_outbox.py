@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -60,6 +61,26 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
             mine.cover([64 * "a"])
         assert json.loads(path.read_text())["host"] == "elsewhere"
     assert path.exists()  # it is the other's
+
+
+def test_a_storage_that_cannot_say_who_holds_it_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    path, aside, loop = (tmp_path / name for name in ("study.json", "aside", "loop"))
+    with Lease(path).held() as mine:
+        shutil.copy(path, aside)
+        loop.symlink_to(path)
+        loop.replace(path)  # it links to itself now: reading it fails
+        time.sleep(0.5)
+        mine.check()
+        with pytest.raises(OSError, match="Too many levels"), Lease(path).held():
+            pass
+        aside.replace(path)
+        time.sleep(0.5)
+        mine.check()
+        path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+        time.sleep(0.5)
+        with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
+            mine.check()
 
 
 def test_of_studies_that_share_trials_one_trains_them(tmp_path: Path) -> None:
