@@ -37,6 +37,7 @@ class CheckpointFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.passed_over: list[str] = []
+        self._damaged: set[str] = set()
         self._token = ""
 
     def claim(self) -> None:
@@ -62,6 +63,7 @@ class CheckpointFolder:
                 return Checkpoint(directory, int(manifest["step"]), history)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
                 self.passed_over.append(f"{directory.name}: {error}")
+                self._damaged.add(directory.name)
         return None
 
     def save(self, step: int, history: list[dict[str, Any]], write: Callable[[Path], None]) -> None:
@@ -92,8 +94,12 @@ class CheckpointFolder:
             shutil.rmtree(scratch, ignore_errors=True)  # a full storage is not filled further
             raise
         _flush(self.folder)
-        for old in self._published()[:-_KEPT]:
-            shutil.rmtree(old)
+        self._damaged.discard(target.name)
+        published = self._published()
+        sound = [directory for directory in published if directory.name not in self._damaged]
+        for old in published:
+            if old not in sound[-_KEPT:]:
+                shutil.rmtree(old)
         for leftover in self.folder.glob(".writing-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 

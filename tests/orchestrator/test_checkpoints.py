@@ -45,6 +45,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(damage: str, tmp_path: Pat
     assert again.step == 6
 
 
+def test_a_trial_begun_anew_keeps_its_checkpoints_and_not_the_damaged_ones(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "trial")
+    for step in (30, 40):
+        save(folder, step)
+    for directory in (tmp_path / "trial").iterdir():
+        (directory / "weights").unlink()
+    assert folder.latest() is None
+    save(folder, 10)
+    latest = folder.latest()
+    assert latest is not None
+    assert latest.step == 10
+    save(folder, 20)
+    assert [path.name for path in sorted((tmp_path / "trial").iterdir())] == ["step-000000000010", "step-000000000020"]
+
+
 def test_a_write_that_breaks_off_leaves_the_last_one(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "trial")
     save(folder, 1)
