@@ -36,9 +36,12 @@ class CheckpointFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.passed_over: list[str] = []
-        self._damaged: set[str] = set()
+        self._damaged: dict[str, str] = {}
         self._token = ""
+
+    @property
+    def passed_over(self) -> list[str]:
+        return [f"{name}: {why}" for name, why in self._damaged.items()]
 
     def claim(self) -> None:
         """Makes this the only process that publishes here."""
@@ -62,8 +65,7 @@ class CheckpointFolder:
                 history = json.loads((directory / _HISTORY).read_text())
                 return Checkpoint(directory, int(manifest["step"]), history)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-                self.passed_over.append(f"{directory.name}: {error}")
-                self._damaged.add(directory.name)
+                self._damaged[directory.name] = str(error)
         return None
 
     def save(self, step: int, history: list[dict[str, Any]], write: Callable[[Path], None]) -> None:
@@ -94,7 +96,7 @@ class CheckpointFolder:
             shutil.rmtree(scratch, ignore_errors=True)  # a full storage is not filled further
             raise
         _flush(self.folder)
-        self._damaged.discard(target.name)
+        self._damaged.pop(target.name, None)
         published = self._published()
         sound = [directory for directory in published if directory.name not in self._damaged]
         for old in published:

@@ -66,18 +66,18 @@ def open_tracker(options: Options, create: bool) -> Any:
     return Tracker(options.tracking_uri, options.artifacts)
 
 
-def writable(storage: Path) -> None:
-    """Makes sure of the storage.
+def writable(folder: Path, option: str) -> None:
+    """Makes sure of the folder that an option names.
 
     Raises:
         UserError: it cannot be written.
     """
     try:
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"--storage {storage} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{option} {folder} cannot be written: {error.strerror or error}") from error
 
 
 def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -183,7 +183,7 @@ def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
         raise UserError(
             f"nothing of {plan.study.name} is in {without_passwords(options.tracking_uri)}: run the study first"
         )
-    writable(options.storage)
+    writable(options.storage, "--storage")
     print_report(plan, options, tracker, experiment)
     return 0
 

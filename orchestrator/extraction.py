@@ -38,7 +38,7 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
         raise unknown("sub-model", label, known)
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))
-        writable(wanted.folder)
+        writable(wanted.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, wanted.folder)
     plain_console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
     return 0

@@ -41,7 +41,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     if options.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    writable(options.storage)
+    writable(options.storage, "--storage")
     held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
     with _terminable(), held.held() as lease:
         return _run_study(plan, trainer, options, lease)

@@ -116,14 +116,14 @@ class Tracker:
 
     def standings(self, experiment: str, base_key: str) -> dict[str, Standing]:
         """Every child run of a base config, by the key of its trial."""
-        if self._is_served():
+        if _is_served(self.uri):
             found = self._search(experiment, _trials_of(base_key))
             return {run.data.tags[KEY]: Standing(run.info.run_id, run.info.status) for run in found}
         return {key: Standing(*standing) for key, *standing in self._database(experiment, base_key).standings()}
 
     def trials(self, experiment: str, base_key: str) -> list[TrackedTrial]:
         """Every child run of a base config with what it recorded, oldest first."""
-        if self._is_served():
+        if _is_served(self.uri):
             return [
                 TrackedTrial(
                     run.info.run_id,
@@ -136,9 +136,6 @@ class Tracker:
                 for run in self._search(experiment, _trials_of(base_key))
             ]
         return [TrackedTrial(*contents) for contents in self._database(experiment, base_key).contents()]
-
-    def _is_served(self) -> bool:
-        return self.uri.startswith(("http://", "https://"))
 
     def _database(self, experiment: str, base_key: str) -> Database:
         return Database(self.uri, experiment, (BASE, base_key), KEY)
@@ -199,6 +196,11 @@ def parse_csv(text: str | None) -> list[dict[str, str]]:
     return [] if text is None else list(csv.DictReader(io.StringIO(text)))
 
 
+def _is_served(uri: str) -> bool:
+    """Whether a server stands before the store; else it is a database."""
+    return uri.startswith(("http://", "https://"))
+
+
 def _trials_of(base_key: str) -> str:
     return f"tags.`{BASE}` = '{base_key}' AND tags.`study.role` = 'trial'"
 
@@ -219,7 +221,7 @@ def _create_whole(uri: str) -> None:
 
 def _reach(uri: str) -> None:
     """Asks once, whether anybody answers; MLflow itself would go on asking for minutes."""
-    if not uri.startswith(("http://", "https://")):
+    if not _is_served(uri):
         if not uri.startswith("sqlite:"):
             engine = sqlalchemy.create_engine(uri)
             try:

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_writes_keep_their_order_and_a_failing_store_is_said_once(monkeypatch: p
 
     outbox = Outbox(Patience(60, said.append), lanes=3)
     for number in range(6):
-        outbox.post("one key", lambda number=number: write(number))  # type: ignore[misc]
+        outbox.post("one key", partial(write, number))
     assert outbox.drain()
     assert written == list(range(6))
     assert len(said) == 2

@@ -44,7 +44,7 @@ def tracker(tmp_path: Path) -> Tracker:
     return Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
 
 
-def points(base: float) -> list[dict[str, object]]:
+def points(base: float) -> list[dict[str, Any]]:
     return [
         {
             "step": step,
@@ -101,7 +101,7 @@ def test_a_point_cut_off_midway_is_written_whole_when_it_is_handed_over_again(
     trial, recorder = plan.trials[0], Recorder(tracker, plan, {})
     recorder.start(trial, "CPU")
     point = points(10)[0]
-    many = {**point, "metrics": {**{f"test_loss/{n}": float(n) for n in range(1000)}, **point["metrics"]}}  # type: ignore[dict-item]
+    many = {**point, "metrics": {**{f"test_loss/{n}": float(n) for n in range(1000)}, **point["metrics"]}}
     write, left = tracker.client.log_batch, [1]
 
     def breaking(*arguments: Any, **named: Any) -> None:

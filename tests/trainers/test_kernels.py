@@ -12,7 +12,7 @@ from tests.conftest import FOUR
 from trainers.kernels import library, norm
 from trainers.kernels.norm import EPS
 from trainers.nested.network import nest
-from trainers.nested.norms import prefers_channels_last
+from trainers.nested.norms import NormPolicy, prefers_channels_last
 from trainers.networks.cpreresnet import CPreResNet20
 
 LAST = torch.channels_last
@@ -124,10 +124,10 @@ def test_a_loss_that_is_no_number_stays_none() -> None:
 
 @pytest.mark.parametrize("policy", ["instance", "batch", "batch-switchable", "group", "layer"])
 def test_a_network_with_them_is_the_same_network_within_the_rounding_of_bf16(
-    policy: str, monkeypatch: pytest.MonkeyPatch
+    policy: NormPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    net = nest(CPreResNet20(), FOUR, policy, (3, 32, 32), frozenset({"classifier"}))  # type: ignore[arg-type]
+    net = nest(CPreResNet20(), FOUR, policy, (3, 32, 32), frozenset({"classifier"}))
     net.to(memory_format=LAST)
     x = torch.randn(16, 3, 32, 32).to(memory_format=LAST)
 
