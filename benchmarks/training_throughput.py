@@ -23,7 +23,9 @@ from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
-_WARM_UP_STEPS = {"cpu": 3, "cuda": 200}  # on CUDA until every sub-model is captured
+_ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
+_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 600, ("reference", "cuda"): 20}
+"""On CUDA ours until every sub-model of LCS-p is captured."""
 
 
 def ours(
@@ -53,7 +55,7 @@ def side(
         steps = ours(method, norm, data, batch, device, deterministic)
     else:
         steps = reference.steps(reference.network(norm).train().to(device), method, data, batch, repeat(0.1))
-    for _ in range(_WARM_UP_STEPS[device.type]):
+    for _ in range(_WARM_UP_STEPS[name, device.type]):
         next(steps)
     turns.send(0.0)  # ready: nothing is measured while the other still warms up
     while (seconds := turns.recv()) > 0:
@@ -81,21 +83,25 @@ def _turn(end: Connection, seconds: float) -> float:
 def main(batch: int, threads: int, rounds: int, seconds: float, device: str, deterministic: bool) -> None:
     """Measures and appends to the results."""
     spawn = multiprocessing.get_context("spawn")
-    for norm in ("instance", "batch"):
-        for method in ("NS", "LCS-p", "SortedNet"):
-            ends = []
-            for name in ("ours", "reference"):
-                here, there = spawn.Pipe()
-                arguments = (name, method, norm, batch, threads, torch.device(device), deterministic, there)
-                spawn.Process(target=side, args=arguments).start()
-                ends.append(here)
-            for end in ends:
-                end.recv()
-            pairs = [tuple(_turn(end, seconds) for end in ends) for _ in range(rounds)]
+
+    def started(name: str, method: str, norm: str) -> Connection:
+        here, there = spawn.Pipe()
+        arguments = (name, method, norm, batch, threads, torch.device(device), deterministic, there)
+        spawn.Process(target=side, args=arguments).start()
+        return here
+
+    together = len(_ARMS) if device == "cuda" else 1  # that warm up side by side, on a machine with cores to do so
+    for first in range(0, len(_ARMS), together):
+        arms = _ARMS[first : first + together]
+        pairs = [tuple(started(name, *arm) for name in ("ours", "reference")) for arm in arms]
+        for end in (end for ends in pairs for end in ends):
+            end.recv()
+        for (method, norm), ends in zip(arms, pairs, strict=True):
+            rates = [tuple(_turn(end, seconds) for end in ends) for _ in range(rounds)]
             for end in ends:
                 end.send(0.0)
-            mine, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-            ratios = [a / b for a, b in pairs]
+            mine, theirs = (statistics.median(column) for column in zip(*rates, strict=True))
+            ratios = [a / b for a, b in rates]
             row = {
                 "device": device,
                 "deterministic": deterministic,

@@ -127,7 +127,6 @@ def fit(
             for sub_model in trained:
                 taught = config.distillation == "in-place" and sub_model != lattice.largest
                 loss = step.forward_backward(sub_model, batch, taught)
-                state.note_loss(loss)
                 if draw.needs_gaps:
                     state.note_gap(sub_model, loss)
                 ledger.record_pass(sub_model, config.batch_size, macs(sub_model) * config.batch_size)

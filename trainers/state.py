@@ -44,11 +44,6 @@ class TrainingState:
         self.losses = 0
         self.diverged = False
 
-    def note_loss(self, loss: Tensor) -> None:
-        """Adds a pass's loss without waiting for the device."""
-        self.loss_sum += loss.detach().double()
-        self.losses += 1
-
     def note_gap(self, sub_model: SubModel, loss: Tensor) -> None:
         """Follows the recent loss of a target; waits for the device."""
         if sub_model in self.ledger.lattice:

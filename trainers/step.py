@@ -49,6 +49,8 @@ class Step:
     def forward_backward(self, sub_model: SubModel, batch: Batch, taught: bool) -> Tensor:
         """Adds a sub-model's gradient to the parameters', divided by the number of micro-batches; gives its mean loss.
 
+        The loss is added to the sum since the last evaluation, too.
+
         Args:
             taught: it learns what `teach` or an earlier pass of the largest sub-model of this batch has predicted.
         """
@@ -61,9 +63,11 @@ class Step:
             teacher = self._teacher if taught else None
             loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
             (loss / self._config.accumulation).backward()
+            self._state.loss_sum.add_(loss.detach())
             return loss.detach(), outputs.detach()
 
         loss, outputs = self._graphs.run(("pass", taught, self._name(sub_model)), work, counted=True)
+        self._state.losses += 1
         if self._config.distillation == "in-place" and sub_model == self._state.ledger.lattice.largest:
             self._keep(outputs)
         return loss

@@ -91,7 +91,8 @@ def _watch_state(monkeypatch: pytest.MonkeyPatch) -> None:
             network, optimizer = self._state.network, self._state.optimizer
             momentum = [s["momentum_buffer"] for s in optimizer.state.values() if s.get("momentum_buffer") is not None]
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
-            _LIVE[:] = [p.data for p in network.parameters()] + gradients + momentum + list(network.buffers())
+            state = [p.data for p in network.parameters()] + gradients + momentum + list(network.buffers())
+            _LIVE[:] = [*state, self._state.loss_sum]
 
     monkeypatch.setattr(loop, "Step", Watched)
 

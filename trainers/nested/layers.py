@@ -53,11 +53,15 @@ class NestedConv2d(nn.Module):
         self.outputs = kept(full, sub_model["width"]) if self.elastic else full
 
     def forward(self, x: Tensor) -> Tensor:
-        channels = x.shape[1]
-        outputs, inputs, groups = (channels, 1, channels) if self.depthwise else (self.outputs, channels, 1)
-        weight = self._weights.prefix(self.weight, (outputs, inputs))
-        bias = None if self.bias is None else self._biases.prefix(self.bias, (outputs,))
+        weight, bias = self.prefix(x.shape[1])
+        groups = x.shape[1] if self.depthwise else 1
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
+
+    def prefix(self, channels: int) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the active outputs for so many incoming channels, differentiable."""
+        outputs, inputs = (channels, 1) if self.depthwise else (self.outputs, channels)
+        bias = None if self.bias is None else self._biases.prefix(self.bias, (outputs,))
+        return self._weights.prefix(self.weight, (outputs, inputs)), bias
 
     def plain(self, channels: int) -> nn.Conv2d:
         outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.methods import Affine
+from trainers.nested.fused import fuse
 from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
 from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
 from trainers.submodel import SubModel
@@ -38,6 +39,7 @@ class NestedNetwork(nn.Module):
             path: module for path, module in modules if isinstance(module, NestedLayer)
         }
         self._optional = {path: module for path, module in modules if isinstance(module, OptionalBlock)}
+        self._fused = fuse(network)
         self.activate(lattice.largest)
 
     def activate(self, sub_model: SubModel) -> None:
@@ -48,7 +50,8 @@ class NestedNetwork(nn.Module):
         self.active = sub_model
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.network(x)
+        run = self._fused if self._fused is not None and self._fused.suits(x) else self.network
+        out: Tensor = run(x)
         return out
 
     def signature(self) -> tuple[int, ...]:
@@ -83,7 +86,7 @@ class NestedNetwork(nn.Module):
         try:
             self.eval()
             with torch.no_grad():
-                self(torch.zeros(1, *self.input_shape, device=device))
+                self.network(torch.zeros(1, *self.input_shape, device=device))
         finally:
             self.train(was_training)
             for handle in handles:

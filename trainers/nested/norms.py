@@ -241,14 +241,19 @@ class SwitchableBatchNorm(nn.Module):
             )
         self._active = name
 
+    @property
+    def active(self) -> NestedBatchNorm:
+        """The norm of the active width."""
+        norm = self.norms[self._active]
+        assert isinstance(norm, NestedBatchNorm)
+        return norm
+
     def forward(self, x: Tensor) -> Tensor:
-        normed: Tensor = self.norms[self._active](x)
+        normed: Tensor = self.active(x)
         return normed
 
     def plain(self, channels: int) -> nn.Module:
-        source = self.norms[self._active]
-        assert isinstance(source, NestedBatchNorm)
-        return source.plain(channels)
+        return self.active.plain(channels)
 
 
 def _width_name(width: float) -> str:

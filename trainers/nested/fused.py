@@ -1,0 +1,227 @@
+"""A pre-activation network's sub-models as a sequence of fused kernels on CUDA, in place of its layers one by one.
+
+The same mathematics from the same parameters as the layers' own forward and backward, in bf16 with fp32 sums; the
+gradients of prefixes are added to the parameters' directly. Everything is launched from tensors of fixed address and
+without waiting for the device, so a pass can be captured as a CUDA graph, whatever its widths.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trainers.nested.layers import NestedConv2d
+from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
+from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
+
+if TYPE_CHECKING:
+    from trainers.kernels.triton_conv import Gradients, Map, Norm, Weight
+
+_MOST_PIXELS = 1024  # of an image: a program holds all of them
+
+
+@cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def fuse(network: nn.Module) -> "FusedNetwork | None":
+    """The fused form of a network with nested layers; None where there is none, and its layers are to be run."""
+    if not isinstance(network, CPreResNet20) or not _triton():
+        return None
+    norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
+    return FusedNetwork(network) if all(map(_supported, norms)) else None
+
+
+def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
+    per_channel = isinstance(norm, NestedBatchNorm) or norm.group_size == 1
+    return per_channel and norm.relu and isinstance(norm.affine, SharedAffine)
+
+
+@dataclass(frozen=True)
+class _Convolved:
+    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if kept."""
+
+    x: "Map"
+    norm: "Norm | None"
+    weight: "Weight"
+    y: "Map"
+    rectified: "Map | None" = None
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A bottleneck done, and the projection around it if there is one."""
+
+    convolved: tuple[_Convolved, _Convolved, _Convolved]
+    projection: "Weight | None"
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a backward needs of a forward."""
+
+    stem: _Convolved
+    blocks: list[_Block]
+    last: "Map"
+    norm: "Norm"
+
+
+class FusedNetwork:
+    """Runs the active sub-model of a nested cPreResNet20.
+
+    Args:
+        network: with nested layers; its norms per image and channel or per batch, with one affine for all widths.
+    """
+
+    def __init__(self, network: CPreResNet20) -> None:
+        self._network = network
+        self._side: torch.cuda.Stream | None = None
+        self._gradients: Gradients | None = None
+
+    def suits(self, x: Tensor) -> bool:
+        """Whether it can take these inputs: on CUDA, under bf16 autocast, small images."""
+        bf16 = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
+        return x.is_cuda and bf16 and x.shape[2] * x.shape[3] <= _MOST_PIXELS
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on."""
+        if torch.is_grad_enabled():
+            features: Tensor = _Features.apply(torch.zeros(0, requires_grad=True), x, self)
+        else:
+            features, _ = self.forward(x, keep=False)
+        classifier = cast(nn.Module, self._network.classifier)
+        assert isinstance(classifier, NestedConv2d)
+        weight, _ = classifier.prefix(features.shape[1])
+        return F.linear(features, weight.flatten(1))
+
+    def forward(self, x: Tensor, keep: bool) -> tuple[Tensor, _Done]:
+        """Features `(images, channels)`, and what has been done; if kept, with what `backward` needs."""
+        from trainers.kernels.triton_conv import lift, pool
+
+        stem = _run(lift(x.detach()), None, self._network.stem)
+        out, blocks = stem.y, []
+        for block in self._network.blocks:
+            assert isinstance(block, Bottleneck)
+            first = _run(out, block.norm1, block.conv1)
+            second = _run(first.y, block.norm2, block.conv2, keep=keep)
+            third = _run(second.y, block.norm3, block.conv3, beside=out, shortcut=block.shortcut)
+            projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
+            blocks.append(_Block((first, second, third), projection))
+            out = third.y
+        norm = _norm(self._network.norm, out)
+        return pool(out, norm), _Done(stem, blocks, out, norm)
+
+    def backward(self, done: _Done, by_features: Tensor) -> None:
+        """Adds the gradients of all parameters before the features to theirs.
+
+        The weights' own run beside the chain of activations' gradients, on a stream of their own.
+        """
+        from trainers.kernels.triton_conv import Gradients, convolve_back, pool_back
+
+        if self._gradients is None:
+            self._gradients = Gradients()
+        gradients = self._gradients
+        gradients.begin()
+        up = pool_back(by_features, done.last, done.norm, gradients)
+        in_use = [up]  # by the other stream, until it is waited for
+        for block in reversed(done.blocks):
+            around, x = up, block.convolved[0].x
+            if block.projection is not None:
+                y = block.convolved[-1].y
+                self._weight_gradient(up, _Convolved(x, None, block.projection, y))
+                around = convolve_back(up, y, x, block.projection, None, gradients)
+            for convolved in reversed(block.convolved):
+                self._weight_gradient(up, convolved)
+                skip = around if convolved is block.convolved[0] else None
+                up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, gradients, skip)
+                in_use.append(up)
+        self._weight_gradient(up, done.stem)
+        if self._side is not None:
+            torch.cuda.current_stream(up.device).wait_stream(self._side)
+        gradients.add_up()
+
+    def _weight_gradient(self, up: Tensor, of: _Convolved) -> None:
+        from trainers.kernels.triton_conv import weight_gradient
+
+        gradients = self._gradients
+        assert gradients is not None
+        x, norm = (of.x, of.norm) if of.rectified is None else (of.rectified, None)
+        self._aside(lambda: weight_gradient(up, of.y, x, of.weight, norm, gradients))
+
+    def _aside(self, work: Callable[[], object]) -> None:
+        device = self._network.stem.weight.device
+        if device.type != "cuda":  # in Triton's interpreter
+            work()
+            return
+        if self._side is None:
+            self._side = torch.cuda.Stream(device)
+        self._side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._side):
+            work()
+
+
+class _Features(torch.autograd.Function):
+    """The features as a function of nothing that needs a gradient: the parameters' are written by hand."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, x: Tensor, network: FusedNetwork) -> Tensor:
+        features, ctx.done = network.forward(x, keep=True)
+        ctx.network = network
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
+        ctx.network.backward(ctx.done, gradients[0])
+        ctx.done = None
+        return None, None, None
+
+
+def _run(
+    x: "Map",
+    norm: nn.Module | None,
+    conv: nn.Module,
+    beside: "Map | None" = None,
+    shortcut: nn.Module | None = None,
+    keep: bool = False,
+) -> _Convolved:
+    """A convolution behind its norm; plus what lies beside it, by way of the shortcut."""
+    from trainers.kernels.triton_conv import convolve
+
+    weight, behind = _weight(conv), None if norm is None else _norm(norm, x)
+    if beside is not None and isinstance(shortcut, NestedConv2d):
+        y, rectified = convolve(x, weight, behind, project=(beside, _weight(shortcut)), keep=keep)
+    else:
+        y, rectified = convolve(x, weight, behind, add=beside, keep=keep)
+    return _Convolved(x, behind, weight, y, rectified)
+
+
+def _weight(conv: nn.Module) -> "Weight":
+    from trainers.kernels.triton_conv import Weight
+
+    assert isinstance(conv, NestedConv2d)
+    return Weight(conv.weight, conv.outputs, conv.stride[0], int(conv.padding[0]))
+
+
+def _norm(norm: nn.Module, x: "Map") -> "Norm":
+    """The norm's parameters and moments for `x`; in training BatchNorm's running moments move."""
+    from trainers.kernels.triton_conv import Norm, batch_moments
+
+    if isinstance(norm, SwitchableBatchNorm):
+        norm = norm.active
+    assert isinstance(norm, NestedGroupNorm | NestedBatchNorm)
+    assert isinstance(norm.affine, SharedAffine)
+    if isinstance(norm, NestedGroupNorm):
+        assert x.mean is not None
+        assert x.variance is not None
+        mean, variance = x.mean, x.variance
+    elif norm.training:
+        mean, variance = batch_moments(x, norm.running_mean, norm.running_var, norm.momentum)
+    else:
+        mean, variance = norm.running_mean, norm.running_var
+    return Norm(norm.affine.weight, norm.affine.bias, mean, variance)
