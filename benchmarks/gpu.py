@@ -6,8 +6,8 @@ Trains NS, LCS-p and SortedNet under InstanceNorm and BatchNorm at equal updates
 published recipe. Needs `trainers` alone: no Ray, no MLflow. Prints seconds, accuracies and the share of the floor that
 was reached, and appends them to benchmarks/results/gpu_table1.csv. The floor of an update is the larger of its
 multiply-accumulates over the card's measured bf16 rate and its bytes over the card's measured bandwidth, a pass being
-three times its forward's multiply-accumulates, and its bytes every layer's output written and read once forward, its
-gradient likewise and itself once more backward, all bf16.
+three times its forward's multiply-accumulates, and its bytes every convolution's output written and read once forward,
+its gradient likewise and itself once more backward, all bf16: norms can be applied while reading.
 """
 
 import time
@@ -28,7 +28,7 @@ from trainers.timing import expected_trial
 
 _ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
-_TOUCHES = 5  # of every element that a layer puts out, in a forward and a backward
+_TOUCHES = 5  # of every element that a convolution puts out, in a forward and a backward
 
 
 def rates(device: torch.device) -> tuple[float, float]:
@@ -57,7 +57,7 @@ def _wait(device: torch.device) -> None:
 
 
 def elements(lattice: Lattice) -> dict[SubModel, int]:
-    """Outputs of all convolutions and norms of a target, for one image."""
+    """Outputs of all convolutions of a target, for one image."""
     nested = build("cpreresnet20", "cifar10", lattice, "batch", "shared", seed=0)
     found = {}
     for target in lattice:
@@ -67,7 +67,7 @@ def elements(lattice: Lattice) -> dict[SubModel, int]:
             counted[0] += output.numel()
 
         for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            if isinstance(module, nn.Conv2d):
                 module.register_forward_hook(count)
         with torch.no_grad():
             network(torch.zeros(1, 3, 32, 32))
@@ -108,7 +108,15 @@ def main(
         settings = {"method": method, "norm": norm, "batch_size": batch, "updates": updates}
         config = resolve({**settings, "evaluations": evaluations, "precision": "bf16", "deterministic": deterministic})
         started = time.perf_counter()
-        *_, last = fit(config, seed, data, device)
+        for last in fit(config, seed, data, device):
+            if last.metrics:
+                accuracies = ", ".join(
+                    f"{target.label} {last.metrics[f'test_acc/{target.label}']:.2f}" for target in config.lattice
+                )
+                print(
+                    f"{method}-{norm}: {last.progress:.0%} after {time.perf_counter() - started:.1f} s: {accuracies}",
+                    flush=True,
+                )
         seconds = time.perf_counter() - started
         arithmetic, memory = floor_seconds(config, mac_rate, bandwidth)
         row: dict[str, Any] = {"method": method, "norm": norm, "updates": updates, "seed": seed, "batch": batch}

@@ -24,7 +24,7 @@ from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
 _ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
-_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 600, ("reference", "cuda"): 20}
+_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 1500, ("reference", "cuda"): 20}
 """On CUDA ours until every sub-model of LCS-p is captured."""
 
 
