@@ -1,16 +1,18 @@
 """Table 1 on one GPU, as fast as it goes, and how far that is from what the card could do.
 
-    python -m benchmarks.gpu [--updates 78200] [--seed 0] [--arm SortedNet-instance]... [--device cuda]
+    python -m benchmarks.gpu [--updates 78200] [--seed 0] [--arm SortedNet-instance]... [--at-once 1] [--device cuda]
 
-Trains NS, LCS-p and SortedNet under InstanceNorm and BatchNorm at equal updates, one after the other, with the
-published recipe. Needs `trainers` alone: no Ray, no MLflow. Prints seconds, accuracies and the share of the floor that
-was reached, and appends them to benchmarks/results/gpu_table1.csv. The floor of an update is the larger of its
-multiply-accumulates over the card's measured bf16 rate and its bytes over the card's measured bandwidth, a pass being
-three times its forward's multiply-accumulates, and its bytes every convolution's output written and read once forward,
-its gradient likewise and itself once more backward, all bf16: norms can be applied while reading.
+Trains NS, LCS-p and SortedNet under InstanceNorm and BatchNorm at equal updates, one after the other or some side by
+side, with the published recipe. Needs `trainers` alone: no Ray, no MLflow. Prints seconds, accuracies and the share of
+the floor that was reached, and appends them to benchmarks/results/gpu_table1.csv. The floor of an update is the larger
+of its multiply-accumulates over the card's measured bf16 rate and its bytes over the card's measured bandwidth, a pass
+being three times its forward's multiply-accumulates, and its bytes every convolution's output written and read once
+forward, its gradient likewise and itself once more backward, all bf16: norms can be applied while reading.
 """
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -21,6 +23,7 @@ from benchmarks.measuring import append
 from trainers.build import build, mac_counter
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
+from trainers.data.images import ImageArrays
 from trainers.lattice import Lattice
 from trainers.loop import fit
 from trainers.submodel import SubModel
@@ -87,45 +90,67 @@ def floor_seconds(config: TrialConfig, mac_rate: float, bandwidth: float) -> tup
     return arithmetic, memory
 
 
+def train(
+    config: TrialConfig, name: str, seed: int, data: ImageArrays, device: torch.device
+) -> tuple[float, dict[str, float]]:
+    """Seconds and final metrics of a trial; on CUDA on a stream of its own, beside which others may run."""
+    started = time.perf_counter()
+    with torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext():
+        for last in fit(config, seed, data, device):
+            if last.metrics:
+                accuracies = (
+                    f"{target.label} {last.metrics[f'test_acc/{target.label}']:.2f}" for target in config.lattice
+                )
+                seconds = time.perf_counter() - started
+                print(f"{name}: {last.progress:.0%} after {seconds:.1f} s: {', '.join(accuracies)}", flush=True)
+    return time.perf_counter() - started, last.metrics
+
+
 @click.command()
 @click.option("--updates", default=78_200, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--evaluations", default=20, show_default=True)
 @click.option("--batch", default=128, show_default=True)
 @click.option("--arm", "arms", multiple=True, help="METHOD-norm; all six unless given.")
+@click.option(
+    "--at-once", default=1, show_default=True, help="Arms that train side by side, on streams of one process."
+)
 @click.option("--device", "name", default="cuda", show_default=True)
 @click.option("--deterministic", is_flag=True)
 def main(
-    updates: int, seed: int, evaluations: int, batch: int, arms: tuple[str, ...], name: str, deterministic: bool
+    updates: int,
+    seed: int,
+    evaluations: int,
+    batch: int,
+    arms: tuple[str, ...],
+    at_once: int,
+    name: str,
+    deterministic: bool,
 ) -> None:
     """Trains, measures and appends to the results."""
     device, data = torch.device(name), dataset("cifar10").load(None)
     mac_rate, bandwidth = rates(device)
     print(f"bf16 product {mac_rate / 1e12:.1f} T MAC/s, copy {bandwidth / 1e12:.2f} TB/s", flush=True)
-    for method, norm in _ARMS:
-        if arms and f"{method}-{norm}" not in arms:
-            continue
+
+    def measured(method: str, norm: str) -> None:
         settings = {"method": method, "norm": norm, "batch_size": batch, "updates": updates}
         config = resolve({**settings, "evaluations": evaluations, "precision": "bf16", "deterministic": deterministic})
-        started = time.perf_counter()
-        for last in fit(config, seed, data, device):
-            if last.metrics:
-                accuracies = ", ".join(
-                    f"{target.label} {last.metrics[f'test_acc/{target.label}']:.2f}" for target in config.lattice
-                )
-                print(
-                    f"{method}-{norm}: {last.progress:.0%} after {time.perf_counter() - started:.1f} s: {accuracies}",
-                    flush=True,
-                )
-        seconds = time.perf_counter() - started
+        seconds, metrics = train(config, f"{method}-{norm}", seed, data, device)
         arithmetic, memory = floor_seconds(config, mac_rate, bandwidth)
         row: dict[str, Any] = {"method": method, "norm": norm, "updates": updates, "seed": seed, "batch": batch}
-        row |= {"deterministic": deterministic, "seconds": round(seconds, 1)}
+        row |= {"deterministic": deterministic, "at_once": at_once, "seconds": round(seconds, 1)}
         row |= {"floor_arithmetic": round(arithmetic, 2), "floor_memory": round(memory, 2)}
         row |= {"share_of_floor": round(max(arithmetic, memory) / seconds, 3)}
-        row |= {"replayed_passes": round(last.metrics.get("replayed_passes", 0.0), 4)}
-        row |= {target.label: round(last.metrics[f"test_acc/{target.label}"], 2) for target in config.lattice}
+        row |= {"replayed_passes": round(metrics.get("replayed_passes", 0.0), 4)}
+        row |= {target.label: round(metrics[f"test_acc/{target.label}"], 2) for target in config.lattice}
         append("gpu_table1", [row])
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as side_by_side:
+        chosen = [arm for arm in _ARMS if not arms or "-".join(arm) in arms]
+        for done in [side_by_side.submit(measured, *arm) for arm in chosen]:
+            done.result()
+    print(f"{len(chosen)} arms in {time.perf_counter() - started:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""Where one training step's time goes on CPU, per method and norm.
+"""Where one training step's time goes, per method and norm.
 
-    python -m benchmarks.step_profile [--batch 128] [--threads 2] [--steps 8]
+    python -m benchmarks.step_profile [--batch 128] [--threads 2] [--steps 8] [--device cpu]
 
 Milliseconds per optimizer step by torch's profiler (self time, which it inflates a little), beside the step's own
-time without it, the median of as many. Appended to benchmarks/results/step_profile.csv.
+time without it: on CPU the median of as many, on CUDA the mean of a hundred, and there the kernels per step too, of
+which some run side by side. Appended to benchmarks/results/step_profile.csv, or step_profile_cuda.csv.
 """
 
 import statistics
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import click
 import torch
@@ -16,9 +19,16 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.measuring import append
 from trainers.config import resolve
 from trainers.data import dataset
-from trainers.loop import fit
+from trainers.loop import Snapshot, fit
 
-_WARM = 4
+_WARM = {"cpu": 4, "cuda": 1500}  # steps; on CUDA until every sub-model of LCS-p is captured
+_TIMED = 100  # steps on CUDA
+_CUDA_GROUPS = {
+    "convolutions' gradients": ("_convolve_back",),
+    "convolutions": ("_convolve", "_lift"),
+    "weights' gradients": ("_weight_gradient", "_add_up"),
+    "norms": ("_through_norm", "_batch_moments", "_batch_sums", "_pool"),
+}
 _GROUPS = {
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::bmm", "_Pointwise"),
     "norms and ReLU": (
@@ -31,38 +41,63 @@ _GROUPS = {
 }  # fmt: skip
 
 
-def _group(name: str) -> str:
-    return next((group for group, starts in _GROUPS.items() if name.startswith(starts)), "everything else")
+def _group(name: str, groups: dict[str, tuple[str, ...]]) -> str:
+    return next((group for group, starts in groups.items() if name.startswith(starts)), "everything else")
+
+
+def _on_cpu(training: Iterator[Snapshot], steps: int) -> dict[str, Any]:
+    times = []
+    for _ in range(steps):
+        started = time.perf_counter()
+        next(training)
+        times.append(1000 * (time.perf_counter() - started))
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        for _ in range(steps):
+            next(training)
+    spent = dict.fromkeys([*_GROUPS, "everything else"], 0.0)
+    for event in recorded.key_averages():
+        spent[_group(event.key, _GROUPS)] += event.self_cpu_time_total / 1000 / steps
+    shares = {group: round(milliseconds, 1) for group, milliseconds in spent.items()}
+    return {"median_ms": round(statistics.median(times), 1), **shares}
+
+
+def _on_cuda(training: Iterator[Snapshot], steps: int) -> dict[str, Any]:
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(_TIMED):
+        next(training)
+    torch.cuda.synchronize()
+    mean = 1000 * (time.perf_counter() - started) / _TIMED
+    with profile(activities=[ProfilerActivity.CUDA]) as recorded:
+        for _ in range(steps):
+            next(training)
+        torch.cuda.synchronize()
+    kernels, spent = 0.0, dict.fromkeys([*_CUDA_GROUPS, "everything else"], 0.0)
+    for event in recorded.key_averages():
+        kernels += event.count / steps
+        spent[_group(event.key, _CUDA_GROUPS)] += event.self_device_time_total / 1000 / steps
+    shares = {group: round(milliseconds, 3) for group, milliseconds in spent.items()}
+    return {"mean_ms": round(mean, 3), "kernels": round(kernels, 1), **shares}
 
 
 @click.command()
 @click.option("--batch", default=128, show_default=True)
 @click.option("--threads", default=2, show_default=True)
 @click.option("--steps", default=8, show_default=True)
-def main(batch: int, threads: int, steps: int) -> None:
+@click.option("--device", default="cpu", show_default=True)
+def main(batch: int, threads: int, steps: int, device: str) -> None:
     """Profiles and appends to the results."""
     torch.set_num_threads(threads)
-    data = dataset("cifar10").load(None)
+    data, cuda = dataset("cifar10").load(None), device == "cuda"
     for norm in ("instance", "batch"):
         for method in ("NS", "LCS-p", "SortedNet"):
             settings = {"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1}
-            training = fit(resolve(settings), 0, data, torch.device("cpu"))
-            for _ in range(_WARM):
+            training = fit(resolve(settings), 0, data, torch.device(device))
+            for _ in range(_WARM[device]):
                 next(training)
-            times = []
-            for _ in range(steps):
-                started = time.perf_counter()
-                next(training)
-                times.append(1000 * (time.perf_counter() - started))
-            with profile(activities=[ProfilerActivity.CPU]) as recorded:
-                for _ in range(steps):
-                    next(training)
-            spent = dict.fromkeys([*_GROUPS, "everything else"], 0.0)
-            for event in recorded.key_averages():
-                spent[_group(event.key)] += event.self_cpu_time_total / 1000 / steps
+            found = _on_cuda(training, steps) if cuda else _on_cpu(training, steps)
             row = {"method": method, "norm": norm, "batch": batch, "threads": threads, "steps": steps}
-            shares = {group: round(milliseconds, 1) for group, milliseconds in spent.items()}
-            append("step_profile", [{**row, "median_ms": round(statistics.median(times), 1), **shares}])
+            append("step_profile_cuda" if cuda else "step_profile", [{**row, **found}])
 
 
 if __name__ == "__main__":
