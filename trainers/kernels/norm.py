@@ -1,6 +1,6 @@
 """Normalisation, affine and ReLU in one pass each way: bf16 activations in the channels-last layout.
 
-On CPU for every policy, on CUDA for InstanceNorm (cuDNN's BatchNorm needs no help). The same mathematics as torch's
+On CPU for every policy, on CUDA for InstanceNorm where no fused pass takes its place. The same mathematics as torch's
 kernels, with fp32 statistics; sums run in another order. ReLU's mask is computed again in the backward, so only the
 layer's input is kept.
 """
@@ -21,11 +21,12 @@ def available(device: torch.device, group: int | None) -> bool:
     """Whether there are kernels for a device and for groups of so many channels; None: of all of them."""
     if device.type == "cpu":
         return library() is not None
-    return device.type == "cuda" and group == 1 and _triton()
+    return device.type == "cuda" and group == 1 and has_triton()
 
 
 @cache
-def _triton() -> bool:
+def has_triton() -> bool:
+    """Whether kernels for CUDA can be compiled; torch's builds for CPU bring no Triton."""
     return find_spec("triton") is not None
 
 

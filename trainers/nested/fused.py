@@ -5,16 +5,16 @@ gradients of prefixes are added to the parameters' directly. Everything is launc
 without waiting for the device, so a pass can be captured as a CUDA graph, whatever its widths.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.kernels.norm import has_triton
 from trainers.nested.layers import NestedConv2d
 from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
@@ -25,17 +25,13 @@ if TYPE_CHECKING:
 _MOST_PIXELS = 1024  # of an image: a program holds all of them
 
 
-@cache
-def _triton() -> bool:
-    return find_spec("triton") is not None
-
-
 def fuse(network: nn.Module) -> "FusedNetwork | None":
     """The fused form of a network with nested layers; None where there is none, and its layers are to be run."""
-    if not isinstance(network, CPreResNet20) or not _triton():
+    if not isinstance(network, CPreResNet20) or not has_triton():
         return None
     norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
-    return FusedNetwork(network) if all(map(_supported, norms)) else None
+    plain = all(isinstance(block, Bottleneck) for block in network.blocks)
+    return FusedNetwork(network) if plain and all(map(_supported, norms)) else None
 
 
 def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
@@ -83,6 +79,9 @@ class FusedNetwork:
         self._network = network
         self._side: torch.cuda.Stream | None = None
         self._gradients: Gradients | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FusedNetwork":
+        return FusedNetwork(copy.deepcopy(self._network, memo))
 
     def suits(self, x: Tensor) -> bool:
         """Whether it can take these inputs: on CUDA, under bf16 autocast, small images."""
