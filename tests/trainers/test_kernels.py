@@ -1,7 +1,6 @@
 """Our norm kernels against torch's, in double precision; against themselves on other numbers of threads."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 
 from tests.conftest import FOUR
 from trainers.kernels import library, norm
-from trainers.kernels.norm import EPS
+from trainers.kernels.norm import EPS, has_triton
+from trainers.nested.fused import fuse
 from trainers.nested.network import nest
 from trainers.nested.norms import NormPolicy, prefers_channels_last
 from trainers.networks.cpreresnet import CPreResNet20
@@ -154,7 +154,19 @@ def test_the_layout_is_the_one_that_the_kernels_of_the_device_know() -> None:
     assert prefers_channels_last("layer", "bf16", cpu)
     assert not prefers_channels_last("instance", "fp32", cpu)
     assert not prefers_channels_last("group", "bf16", cuda)
-    assert prefers_channels_last("instance", "bf16", cuda) == (find_spec("triton") is not None)
+    assert prefers_channels_last("instance", "bf16", cuda) == has_triton()
+
+
+def test_kernels_for_cuda_are_left_alone_where_nothing_can_compile_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_triton.cache_clear()
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    try:
+        assert not has_triton()
+        assert fuse(nest(CPreResNet20(), FOUR, "batch", (3, 32, 32), frozenset({"classifier"})).network) is None
+        assert not prefers_channels_last("instance", "bf16", torch.device("cuda"))
+    finally:
+        has_triton.cache_clear()
 
 
 def test_norm_and_relu_of_a_sequential_become_one_layer_and_two_again_when_extracted() -> None:

@@ -5,6 +5,8 @@ kernels, with fp32 statistics; sums run in another order. ReLU's mask is compute
 layer's input is kept.
 """
 
+import os
+import shutil
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -26,8 +28,9 @@ def available(device: torch.device, group: int | None) -> bool:
 
 @cache
 def has_triton() -> bool:
-    """Whether kernels for CUDA can be compiled; torch's builds for CPU bring no Triton."""
-    return find_spec("triton") is not None
+    """Whether kernels for CUDA can be compiled: torch's builds for CPU bring no Triton, and it needs a C compiler."""
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
 def suits(x: Tensor) -> bool:
