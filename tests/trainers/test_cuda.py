@@ -1,0 +1,113 @@
+"""On a card: fused passes beside the layers', captured steps beside launched ones, resume. Skipped without one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tests.conftest import FOUR
+from trainers.build import build
+from trainers.config import TrialConfig, resolve
+from trainers.data import cifar10
+from trainers.data.images import ImageArrays
+from trainers.graphs import Graphs
+from trainers.loop import Snapshot, fit
+from trainers.nested.norms import NormPolicy
+from trainers.state import WEIGHTS
+from trainers.submodel import SubModel
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture(scope="module")
+def noise() -> ImageArrays:
+    """Images of CIFAR-10's shape that mean nothing."""
+    generator = torch.Generator().manual_seed(0)
+
+    def part(count: int) -> tuple[Tensor, Tensor]:
+        images = torch.randint(256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        return images, torch.randint(10, (count,), generator=generator)
+
+    return ImageArrays(*part(2000), *part(1000), cifar10.MEAN, cifar10.STD, "noise")
+
+
+def config(**settings: Any) -> TrialConfig:
+    usual = {"batch_size": 64, "updates": 24, "evaluations": 2, "precision": "bf16", "learning_rate": 0.02}
+    return resolve({**usual, **settings})
+
+
+def weights(snapshot: Snapshot, folder: Path) -> dict[str, Tensor]:
+    folder.mkdir()
+    snapshot.save(folder)
+    return load_file(folder / WEIGHTS)
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("width", [1.0, 0.6, 0.25])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, width: float) -> None:
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(128, 3, 32, 32, device=CUDA), torch.randint(10, (128,), device=CUDA)
+    inputs = inputs.to(memory_format=torch.channels_last)
+
+    def gradients(precise: bool, fused: bool) -> Tensor:
+        nested = build("cpreresnet20", "cifar10", FOUR, norm, "shared", seed=0).train().to(CUDA)
+        nested.to(memory_format=torch.channels_last)
+        nested.activate(SubModel(width=width))
+        with torch.autocast("cuda", torch.bfloat16, enabled=not precise):
+            outputs = nested(inputs) if fused else nested.network(inputs)
+        F.cross_entropy(outputs.float(), labels).backward()
+        return torch.cat([p.grad.flatten().double() for p in nested.parameters() if p.grad is not None])
+
+    allowed, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        exact = gradients(precise=True, fused=False)
+    finally:
+        torch.backends.cudnn.allow_tf32 = allowed
+    fused, layers = gradients(precise=False, fused=True), gradients(precise=False, fused=False)
+    assert not torch.equal(fused, layers)
+    assert (fused - exact).norm() <= 1.25 * (layers - exact).norm() < 0.25 * exact.norm()
+    assert torch.equal(fused, gradients(precise=False, fused=True))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "NS", "norm": "instance"},
+        {"method": "SortedNet", "norm": "batch"},
+        {"method": "LCS-p", "norm": "batch"},
+        {"method": "US-distilled", "norm": "batch-recalibrated"},
+        {"method": "NS", "norm": "batch-switchable"},
+        {"method": "NS", "norm": "group", "deterministic": True},
+        {"method": "LCS-l", "norm": "instance", "deterministic": True},
+        {"method": "NS", "norm": "batch", "precision": "fp32", "deterministic": True},
+        {"method": "Independent", "norm": "batch", "deterministic": True},
+    ],
+    ids=lambda s: "-".join(map(str, s.values())),
+)
+def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
+    settings: dict[str, Any], noise: ImageArrays, tmp_path: Path
+) -> None:
+    trial, kept = config(**settings), tmp_path / "kept"
+    for snapshot in fit(trial, 0, noise, CUDA):
+        if snapshot.step == 13:
+            kept.mkdir()
+            snapshot.save(kept)
+    assert snapshot.metrics["replayed_passes"] > (
+        0.2 if settings["method"] in ("LCS-p", "US-distilled", "LCS-l") else 0.8
+    )
+    captured = weights(snapshot, tmp_path / "captured")
+    *_, launched = fit(trial, 0, noise, CUDA, graphs=Graphs(None))
+    assert same(captured, weights(launched, tmp_path / "launched"))
+    *_, resumed = fit(trial, 0, noise, CUDA, resume_from=kept)
+    assert same(captured, weights(resumed, tmp_path / "resumed"))
+    accuracies = [name for name in snapshot.metrics if name.startswith("test_")]
+    assert [resumed.metrics[name] for name in accuracies] == [snapshot.metrics[name] for name in accuracies]
