@@ -19,7 +19,7 @@ import click
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measuring import append
+from benchmarks.measuring import ARMS, append
 from trainers.build import build, mac_counter
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
@@ -29,7 +29,6 @@ from trainers.loop import fit
 from trainers.submodel import SubModel
 from trainers.timing import expected_trial
 
-_ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
 _TOUCHES = 5  # of every element that a convolution puts out, in a forward and a backward
 
@@ -147,7 +146,7 @@ def main(
 
     started = time.perf_counter()
     with ThreadPoolExecutor(at_once) as side_by_side:
-        chosen = [arm for arm in _ARMS if not arms or "-".join(arm) in arms]
+        chosen = [arm for arm in ARMS if not arms or "-".join(arm) in arms]
         for done in [side_by_side.submit(measured, *arm) for arm in chosen]:
             done.result()
     print(f"{len(chosen)} arms in {time.perf_counter() - started:.1f} s", flush=True)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
+"""Of Table 1."""
 
 
 def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -16,7 +16,7 @@ import click
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measuring import append
+from benchmarks.measuring import ARMS, append
 from trainers.config import resolve
 from trainers.data import dataset
 from trainers.loop import Snapshot, fit
@@ -24,10 +24,10 @@ from trainers.loop import Snapshot, fit
 _WARM = {"cpu": 4, "cuda": 1500}  # steps; on CUDA until every sub-model of LCS-p is captured
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
-    "convolutions' gradients": ("_convolve_back",),
-    "convolutions": ("_convolve", "_lift"),
-    "weights' gradients": ("_weight_gradient", "_add_up"),
-    "norms": ("_through_norm", "_batch_moments", "_batch_sums", "_pool"),
+    "convolutions' gradients": ("convolve_back",),
+    "convolutions": ("convolve", "lift"),
+    "weights' gradients": ("weight_gradient", "add_up"),
+    "norms": ("through_norm", "batch_moments", "batch_sums", "pool"),
 }
 _GROUPS = {
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::bmm", "_Pointwise"),
@@ -89,15 +89,14 @@ def main(batch: int, threads: int, steps: int, device: str) -> None:
     """Profiles and appends to the results."""
     torch.set_num_threads(threads)
     data, cuda = dataset("cifar10").load(None), device == "cuda"
-    for norm in ("instance", "batch"):
-        for method in ("NS", "LCS-p", "SortedNet"):
-            settings = {"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1}
-            training = fit(resolve(settings), 0, data, torch.device(device))
-            for _ in range(_WARM[device]):
-                next(training)
-            found = _on_cuda(training, steps) if cuda else _on_cpu(training, steps)
-            row = {"method": method, "norm": norm, "batch": batch, "threads": threads, "steps": steps}
-            append("step_profile_cuda" if cuda else "step_profile", [{**row, **found}])
+    for method, norm in ARMS:
+        settings = {"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1}
+        training = fit(resolve(settings), 0, data, torch.device(device))
+        for _ in range(_WARM[device]):
+            next(training)
+        found = _on_cuda(training, steps) if cuda else _on_cpu(training, steps)
+        row = {"method": method, "norm": norm, "batch": batch, "threads": threads, "steps": steps}
+        append("step_profile_cuda" if cuda else "step_profile", [{**row, **found}])
 
 
 if __name__ == "__main__":

@@ -17,13 +17,12 @@ import click
 import torch
 
 from benchmarks import reference
-from benchmarks.measuring import append
+from benchmarks.measuring import ARMS, append
 from trainers.config import resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
-_ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
 _WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 1500, ("reference", "cuda"): 20}
 """On CUDA ours until every sub-model of LCS-p is captured."""
 
@@ -90,9 +89,9 @@ def main(batch: int, threads: int, rounds: int, seconds: float, device: str, det
         spawn.Process(target=side, args=arguments).start()
         return here
 
-    together = len(_ARMS) if device == "cuda" else 1  # that warm up side by side, on a machine with cores to do so
-    for first in range(0, len(_ARMS), together):
-        arms = _ARMS[first : first + together]
+    together = len(ARMS) if device == "cuda" else 1  # that warm up side by side, on a machine with cores to do so
+    for first in range(0, len(ARMS), together):
+        arms = ARMS[first : first + together]
         pairs = [tuple(started(name, *arm) for name in ("ours", "reference")) for arm in arms]
         for end in (end for ends in pairs for end in ends):
             end.recv()

@@ -78,6 +78,16 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
     assert torch.equal(fused, gradients(precise=False, fused=True))
 
 
+@pytest.mark.parametrize("differentiated", ["in evaluation", "by its input"])
+def test_gradients_that_fused_passes_do_not_have_are_the_layers(differentiated: str) -> None:
+    nested = build("cpreresnet20", "cifar10", FOUR, "batch", "shared", seed=0).to(CUDA)
+    nested.to(memory_format=torch.channels_last).train(differentiated == "by its input")
+    inputs = torch.randn(8, 3, 32, 32, device=CUDA).to(memory_format=torch.channels_last)
+    inputs.requires_grad_(differentiated == "by its input")
+    with torch.autocast("cuda", torch.bfloat16):
+        assert torch.equal(nested(inputs), nested.network(inputs))
+
+
 @pytest.mark.parametrize(
     "settings",
     [

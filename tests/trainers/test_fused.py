@@ -13,17 +13,16 @@ import sys
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from trainers.build import initialise
 from trainers.config import resolve
-from trainers.kernels import triton_conv
+from trainers.kernels import convolution
 from trainers.nested.fused import fuse
 from trainers.nested.network import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
-norm, width, images, size, triton_conv._TILE, triton_conv._WHOLE = sys.argv[1], *map(eval, sys.argv[2:7])
+norm, width, images, size, convolution._TILE, convolution._WHOLE = sys.argv[1], *map(eval, sys.argv[2:7])
 START = 2.0**-10
 torch.manual_seed(0)
 plain = CPreResNet20(channels=3, size=size)

@@ -1,38 +1,25 @@
-"""Convolutions of thin networks on CUDA, fused with the norms around them; in Triton, for bf16 activations.
+"""Programs for convolutions of thin networks on CUDA, fused with the norms around them; in Triton, for bf16 maps.
 
 cuDNN's convolutions are built for hundreds of channels. With 4 to 64 of them they spend their time on padding, on
 transposing and on split sums, and choose their algorithms once per width anew. Here a program holds some pixels of one
 image and some of its channels. A convolution normalises what it reads (InstanceNorm or BatchNorm, affine, ReLU) while
 reading, adds the residual branch or projects it, and leaves mean and variance of what it writes for the norm that
-follows: the map before each norm is all that is written. Weights are prefixes of the fp32 parameters, read where they
-are, and their gradients are added where they belong. No sum depends on the order in which programs run: equal inputs,
-equal bits.
+follows: of a forward only the map before each norm is written, and in training what 3×3 kernels met. Weights are
+prefixes of the fp32 parameters, read where they are, and their gradients are added where they belong. No sum depends on
+the order in which programs run: equal inputs, equal bits.
 
 Maps are `(images, pixels, room)` with room for the channels up to the next multiple of 16, zero beyond them, so that
 odd widths load as fast as even ones. Tested in Triton's interpreter, which runs the same programs on CPU, in fp32.
 """
 
-import math
 import os
-from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-EPS = 1e-5
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-_NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
-_ROOM = 16  # channels: the least a matrix unit takes
-_WIDEST = 64  # channels of a program
-_TILE = 8192  # numbers of a program, in its registers
-_WHOLE = 1024  # pixels: an image of so many is held whole on the way back, so that InstanceNorm needs no second kernel
-_SUMMED = 512  # rows that are added up at once
-_WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
-_ADDED, _FIELDS = 64, 12  # weights of a program that adds up; what it must know of them
-_SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
-_PROGRAMS, _PARTIAL = 512, 1 << 20  # of a weight's gradient: about so many, and at most so many numbers written
+NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
 
 
 @triton.jit
@@ -75,7 +62,7 @@ def _rectified(values, scale, shift, inside):  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
-def _lift(x, y, channels, room, pixels, by_image, by_channel, by_pixel, P: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
+def lift(x, y, channels, room, pixels, by_image, by_channel, by_pixel, P: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
     """The network's input as a map."""
     image, p, c = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P), tl.arange(0, C)
     inside = (p < pixels)[:, None] & (c < room)[None, :]
@@ -115,10 +102,9 @@ def _tap_back(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _convolve(  # type: ignore[no-untyped-def]
+def convolve(  # type: ignore[no-untyped-def]
     x, w, beside, beside_w, y, rectified, mean, variance, gamma, beta, mean_out, variance_out, cin, cin_room, cout,
-    cout_room,
-    moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
+    cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
     BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, KEEP: tl.constexpr, P: tl.constexpr, BI: tl.constexpr,
@@ -193,7 +179,7 @@ def _through_relu(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _convolve_back(  # type: ignore[no-untyped-def]
+def convolve_back(  # type: ignore[no-untyped-def]
     dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room, moments_stride,
     w_o, w_i, w_h, w_w, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
@@ -244,7 +230,7 @@ def _convolve_back(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
-def _pool(  # type: ignore[no-untyped-def]
+def pool(  # type: ignore[no-untyped-def]
     x, pooled, mean, variance, gamma, beta, channels, room, moments_stride, eps,
     PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
@@ -258,7 +244,7 @@ def _pool(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["channels", "by_image"])  # type: ignore[untyped-decorator]
-def _pool_back(  # type: ignore[no-untyped-def]
+def pool_back(  # type: ignore[no-untyped-def]
     by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, by_image,
     by_channel, eps, PIXELS: tl.constexpr, PARTS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
@@ -278,7 +264,7 @@ def _pool_back(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
-def _through_norm(  # type: ignore[no-untyped-def]
+def through_norm(  # type: ignore[no-untyped-def]
     g, x, skip, dx, mean, variance, gamma, by_gamma, by_beta, count, channels, room, moments_stride, sums_stride, eps,
     PIXELS: tl.constexpr, PARTS: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, P: tl.constexpr,
     C: tl.constexpr,
@@ -303,7 +289,7 @@ def _through_norm(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["rows", "channels"])  # type: ignore[untyped-decorator]
-def _batch_moments(  # type: ignore[no-untyped-def]
+def batch_moments(  # type: ignore[no-untyped-def]
     means, variances, mean, variance, running_mean, running_var, rows, count, channels, room, momentum,
     N: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
@@ -330,7 +316,7 @@ def _batch_moments(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
-def _batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
+def batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
     """Two sets of sums over all parts of the batch, `size` apart."""
     n, c, which = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C), tl.program_id(1)
     out = tl.zeros((C,), tl.float32)
@@ -341,7 +327,7 @@ def _batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr)
 
 
 @triton.jit(do_not_specialize=["cin", "per"])  # type: ignore[untyped-decorator]
-def _weight_gradient(  # type: ignore[no-untyped-def]
+def weight_gradient(  # type: ignore[no-untyped-def]
     x, dy, partial, mean, variance, gamma, beta, images, per, cin, cin_room, cout_room, moments_stride, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
@@ -371,7 +357,7 @@ def _weight_gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _add_up(  # type: ignore[no-untyped-def]
+def add_up(  # type: ignore[no-untyped-def]
     table, blocks, FIELDS: tl.constexpr, S: tl.constexpr, B: tl.constexpr, R: tl.constexpr, C: tl.constexpr
 ):
     """Adds all partial sums of a pass, of weights and of affines, to the gradients that they belong to."""
@@ -400,336 +386,3 @@ def _add_up(  # type: ignore[no-untyped-def]
             total += tl.sum(tl.load(partial + splits + e[None, :], mask=inside, other=0.0), 0)
         at = g + o * g_o + c * g_i + (tap // k) * g_h + (tap % k) * g_w
         tl.store(at, tl.load(at, mask=known, other=0.0) + total, mask=known)
-
-
-@dataclass(frozen=True)
-class Map:
-    """Activations of a batch, and what the norm behind them needs.
-
-    Attributes:
-        data: (images, height · width, room) bf16, zero beyond `channels`.
-        channels: that mean something.
-        height, width: in pixels.
-        mean, variance: (images, parts, room) fp32, of parts of equal size of every image's channels.
-    """
-
-    data: Tensor
-    channels: int
-    height: int
-    width: int
-    mean: Tensor | None = None
-    variance: Tensor | None = None
-
-    @property
-    def images(self) -> int:
-        return self.data.shape[0]
-
-    @property
-    def room(self) -> int:
-        return self.data.shape[2]
-
-    @property
-    def pixels(self) -> int:
-        return self.height * self.width
-
-
-@dataclass(frozen=True)
-class Norm:
-    """How a map is normalised.
-
-    Attributes:
-        weight, bias: (≥ channels,) fp32, the parameters themselves.
-        mean, variance: (images, parts, room) per image; or (≥ channels,) for all of them.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    variance: Tensor
-
-    @property
-    def instance(self) -> bool:
-        """Whether every image has moments of its own."""
-        return self.mean.ndim == 3
-
-    @property
-    def stride(self) -> int:
-        """From one image's moments to the next one's."""
-        return self.mean.stride(0) if self.instance else 0
-
-    @property
-    def parts(self) -> int:
-        return self.mean.shape[1] if self.instance else 1
-
-    @property
-    def operands(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.mean, self.variance, self.weight, self.bias
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A convolution's prefix of a parameter, and how it is applied.
-
-    Attributes:
-        full: (outputs, inputs, K, K) fp32, the parameter itself.
-        outputs: that are kept; inputs follow the map.
-    """
-
-    full: Tensor
-    outputs: int
-    stride: int
-    padding: int
-
-
-def lift(x: Tensor) -> Map:
-    """The network's input `(images, channels, height, width)` as a map."""
-    images, channels, height, width = x.shape
-    room, pixels = _room(channels), height * width
-    data = torch.empty(images, pixels, room, device=x.device, dtype=_NUMBERS)
-    by_image, by_channel, by_row, by_column = x.stride()
-    if by_row != width * by_column:
-        raise ValueError("the rows of an image must follow one another")
-    p = min(_power(pixels), 256)
-    _lift[(images, triton.cdiv(pixels, p))](
-        x, data, channels, room, pixels, by_image, by_channel, by_column, p, _power(room), num_warps=_WARPS
-    )
-    return Map(data, channels, height, width)
-
-
-def convolve(
-    x: Map,
-    weight: Weight,
-    norm: Norm | None,
-    add: Map | None = None,
-    project: tuple[Map, Weight] | None = None,
-    keep: bool = False,
-) -> tuple[Map, Map | None]:
-    """The convolution of `x`, normalised and rectified if there is a norm, plus another branch.
-
-    Args:
-        add: the other branch, or
-        project: what becomes it by a 1×1 convolution.
-        keep: a backward follows.
-
-    Returns:
-        the convolution; and `x` normalised and rectified, where keeping it costs less than doing it again per tap.
-    """
-    k, w = weight.full.shape[2], weight.full
-    height, width = ((side + 2 * weight.padding - k) // weight.stride + 1 for side in (x.height, x.width))
-    pixels, room = height * width, _room(weight.outputs)
-    y = torch.empty(x.images, pixels, room, device=x.data.device, dtype=_NUMBERS)
-    p, bo = _tiles(pixels, room)
-    parts = triton.cdiv(pixels, p)
-    mean, variance = torch.empty(2, x.images, parts, room, device=x.data.device).unbind()
-    keep = keep and norm is not None and k > 1 and weight.stride == 1 and 2 * weight.padding + 1 == k
-    rectified = torch.empty_like(x.data) if keep else x.data
-    branch, how, beside, side, geometry = x.data, "none", (0, 0, 0, 0), w, (1, 1, 1)
-    if add is not None:
-        branch, how = add.data, "added"
-    if project is not None:
-        (source, second), how = project, "projected"
-        branch, side, geometry = source.data, second.full, (second.stride, source.height, source.width)
-        beside = source.channels, source.room, second.full.stride(0), second.full.stride(1)
-    _convolve[(x.images, parts, triton.cdiv(room, bo))](
-        x.data, w, branch, side, y, rectified, *(norm.operands if norm else (x.data,) * 4), mean, variance,
-        x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, *w.stride(), *beside, EPS,
-        x.height, x.width, height, width, k, weight.stride, weight.padding, norm is not None,
-        norm.parts if norm else 1, how, *geometry, keep, p, _channels(x.room), bo,
-        num_warps=_WARPS, num_stages=_STAGES,
-    )  # fmt: skip
-    out = Map(y, weight.outputs, height, width, mean, variance)
-    return out, Map(rectified, x.channels, x.height, x.width) if keep else None
-
-
-class Gradients:
-    """The parameters' gradients of a pass: partial sums at first, then all added to where they belong by one kernel.
-
-    Partial sums lie at the same addresses in every pass, and what belongs where is told to the device once per
-    sub-model, so a pass that has been made once can be captured.
-    """
-
-    def __init__(self) -> None:
-        self._spaces: list[Tensor] = []
-        self._tables: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor]] = {}
-        self._space, self._used = 0, 0
-        self._rows: list[tuple[int, ...]] = []
-        self._blocks: list[tuple[int, int, int]] = []
-
-    def begin(self) -> None:
-        """A pass begins, and uses the memory of the one before."""
-        self._space, self._used = 0, 0
-        self._rows.clear()
-        self._blocks.clear()
-
-    def room(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Room for partial sums, as it comes."""
-        size = -(-math.prod(shape) // _ALIGNED) * _ALIGNED
-        while True:
-            if self._space == len(self._spaces):
-                self._spaces.append(torch.empty(max(size, _SPACE), device=device))
-            space = self._spaces[self._space]
-            if self._used + size <= len(space):
-                break
-            self._space, self._used = self._space + 1, 0
-        self._used += size
-        return space[self._used - size :][: math.prod(shape)].view(shape)
-
-    def of_weight(self, partial: Tensor, weight: Weight, cin: int) -> None:
-        """`partial: (splits, K, K, input room, output room)` adds up to the gradient of a weight's prefix."""
-        splits, k, _, cin_room, cout_room = partial.shape
-        gradient = _gradient(weight.full)
-        self._row(
-            (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, weight.outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _ADDED), affine=0,
-        )  # fmt: skip
-
-    def of_affine(self, sums: Tensor, norm: Norm, channels: int) -> None:
-        """`sums: (2, parts, room)` add up to the gradients of an affine's weight and bias."""
-        for partial, parameter in zip(sums, (norm.weight, norm.bias), strict=True):
-            rows, room = partial.shape
-            row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
-            self._row((*row, *(0,) * (_FIELDS - len(row))), triton.cdiv(room, _ROOM), affine=1)
-
-    def _row(self, row: tuple[int, ...], blocks: int, affine: int) -> None:
-        self._blocks += [(len(self._rows), block, affine) for block in range(blocks)]
-        self._rows.append(row)
-
-    def add_up(self) -> None:
-        """The pass is done: adds everything up."""
-        key, device = tuple(self._rows), self._spaces[0].device
-        if key not in self._tables:
-            rows = torch.tensor(self._rows, dtype=torch.int64, device=device)
-            self._tables[key] = rows, torch.tensor(self._blocks, dtype=torch.int32, device=device)
-        _add_up[(len(self._blocks),)](*self._tables[key], _FIELDS, 32, _ADDED, 128, _ROOM, num_warps=_WARPS)
-
-
-def convolve_back(
-    dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, gradients: Gradients, skip: Tensor | None = None
-) -> Tensor:
-    """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's."""
-    k, dx = weight.full.shape[2], torch.empty_like(x.data)
-    whole = x.pixels <= _WHOLE and norm is not None and norm.instance
-    p, bi = (_power(x.pixels), _held(x)) if whole else _tiles(x.pixels, x.room)
-    parts = triton.cdiv(x.pixels, p)
-    sums = gradients.room((2, x.images * parts, x.room), dx.device) if norm else None
-    _convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
-        dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands if norm else (dy,) * 4),
-        *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.stride if norm else 0,
-        *weight.full.stride(), EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, norm.parts if norm else 1, whole, skip is not None, p * bi <= _TILE, p, bi,
-        max(_ROOM, min(_channels(y.room), _TILE // p)), num_warps=_WARPS if p * bi <= _TILE else 2 * _WARPS,
-        num_stages=_STAGES,
-    )  # fmt: skip
-    if norm is None or sums is None:
-        return dx
-    if whole:
-        gradients.of_affine(sums, norm, x.channels)
-        return dx
-    return _behind_norm(dx, x, norm, sums, parts, gradients, skip)
-
-
-def pool(x: Map, norm: Norm) -> Tensor:
-    """The mean over all pixels of `x`, normalised and rectified: (images, channels) bf16."""
-    pooled = torch.empty(x.images, x.room, device=x.data.device, dtype=_NUMBERS)
-    c = _held(x)
-    _pool[(x.images, triton.cdiv(x.room, c))](
-        x.data, pooled, *norm.operands, x.channels, x.room, norm.stride, EPS, x.pixels, norm.parts, _power(x.pixels),
-        c, num_warps=_WARPS, num_stages=_STAGES,
-    )  # fmt: skip
-    return pooled[:, : x.channels]
-
-
-def pool_back(by_pooled: Tensor, x: Map, norm: Norm, gradients: Gradients) -> Tensor:
-    """The gradient of `x` from that of `pool(x, norm)`; and the affine's."""
-    dx, sums = torch.empty_like(x.data), gradients.room((2, x.images, x.room), x.data.device)
-    c = _held(x)
-    _pool_back[(x.images, triton.cdiv(x.room, c))](
-        by_pooled, x.data, dx, *norm.operands, sums[0], sums[1], x.channels, x.room, norm.stride, *by_pooled.stride(),
-        EPS, x.pixels, norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
-    )  # fmt: skip
-    if norm.instance:
-        gradients.of_affine(sums, norm, x.channels)
-        return dx
-    return _behind_norm(dx, x, norm, sums, 1, gradients, None)
-
-
-def _behind_norm(
-    g: Tensor, x: Map, norm: Norm, sums: Tensor, parts: int, gradients: Gradients, skip: Tensor | None
-) -> Tensor:
-    """The gradient of `x` from that behind its norm; and the affine's."""
-    count, dx = x.pixels, torch.empty_like(g)
-    if not norm.instance:
-        total, rows = gradients.room((2, 1, x.room), g.device), sums.shape[1]
-        _batch_sums[(triton.cdiv(x.room, _ROOM), 2)](
-            sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS
-        )
-        sums, parts, count = total, 1, x.images * x.pixels
-    gradients.of_affine(sums, norm, x.channels)
-    p, c = _tiles(x.pixels, x.room)
-    _through_norm[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
-        g, x.data, g if skip is None else skip, dx, norm.mean, norm.variance, norm.weight, sums[0], sums[1], count,
-        x.channels, x.room, norm.stride, parts * x.room if norm.instance else 0, EPS, x.pixels, norm.parts, parts,
-        skip is not None, p, c, num_warps=_WARPS, num_stages=_STAGES,
-    )  # fmt: skip
-    return dx
-
-
-def batch_moments(x: Map, running_mean: Tensor, running_var: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the batch, (room,) each; the running ones move in place."""
-    assert x.mean is not None
-    mean, variance = torch.empty(2, x.room, device=x.data.device).unbind()
-    rows = x.mean.shape[0] * x.mean.shape[1]
-    _batch_moments[(triton.cdiv(x.room, _ROOM),)](
-        x.mean, x.variance, mean, variance, running_mean, running_var, rows, x.images * x.pixels, x.channels, x.room,
-        momentum, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS, num_stages=_STAGES,
-    )  # fmt: skip
-    return mean, variance
-
-
-def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, gradients: Gradients) -> None:
-    """The gradient of a convolution's weight from that of `y = convolve(x, …)`."""
-    k, images, size = weight.full.shape[2], x.images, x.room * y.room * weight.full.shape[2] ** 2
-    bi, bo = _channels(x.room), _channels(y.room)
-    blocks = k * k * triton.cdiv(x.room, bi), triton.cdiv(y.room, bo)
-    per = triton.cdiv(images, max(1, min(images, _PROGRAMS // (blocks[0] * blocks[1]), _PARTIAL // size)))
-    splits = triton.cdiv(images, per)
-    partial = gradients.room((splits, k, k, x.room, y.room), dy.device)
-    bp = min(_power(y.pixels), max(_ROOM, _TILE // max(bi, bo)), 256)
-    _weight_gradient[(splits, *blocks)](
-        x.data, dy, partial, *(norm.operands if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
-        norm.stride if norm else 0, EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, norm.parts if norm else 1, bp, bi, bo, num_warps=_WARPS,
-        num_stages=3 if per * triton.cdiv(y.pixels, bp) > _LONG else _STAGES,
-    )  # fmt: skip
-    gradients.of_weight(partial, weight, x.channels)
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
-
-
-def _power(count: int) -> int:
-    return max(_ROOM, 1 << (count - 1).bit_length())
-
-
-def _room(channels: int) -> int:
-    return -(-channels // _ROOM) * _ROOM
-
-
-def _channels(room: int) -> int:
-    return min(_power(room), _WIDEST)
-
-
-def _held(x: Map) -> int:
-    """Channels of a program that holds all pixels of an image."""
-    return max(_ROOM, min(_channels(x.room), _TILE // _power(x.pixels)))
-
-
-def _tiles(pixels: int, room: int) -> tuple[int, int]:
-    """Pixels and channels of a program. The pixels divide the image's, or are all of them."""
-    if _power(pixels) != pixels:
-        return _power(pixels), max(_ROOM, min(_channels(room), _TILE // _power(pixels)))
-    channels = _channels(room)
-    return min(pixels, _TILE // channels, 256), channels

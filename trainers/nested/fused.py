@@ -20,9 +20,9 @@ from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
-    from trainers.kernels.triton_conv import Gradients, Map, Norm, Weight
+    from trainers.kernels.convolution import Gradients, Map, Norm, Weight
 
-_MOST_PIXELS = 1024  # of an image: a program holds all of them
+_MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
 
 def fuse(network: nn.Module) -> "FusedNetwork | None":
@@ -84,9 +84,13 @@ class FusedNetwork:
         return FusedNetwork(copy.deepcopy(self._network, memo))
 
     def suits(self, x: Tensor) -> bool:
-        """Whether it can take these inputs: on CUDA, under bf16 autocast, small images."""
+        """Whether it can take these inputs: on CUDA, under bf16 autocast, small images.
+
+        Gradients it has only for the parameters, and only in training, where BatchNorm's moments are the batch's.
+        """
         bf16 = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
-        return x.is_cuda and bf16 and x.shape[2] * x.shape[3] <= _MOST_PIXELS
+        known = not torch.is_grad_enabled() or (self._network.training and not x.requires_grad)
+        return x.is_cuda and bf16 and known and x.shape[2] * x.shape[3] <= _MOST_PIXELS
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on."""
@@ -101,7 +105,7 @@ class FusedNetwork:
 
     def forward(self, x: Tensor, keep: bool) -> tuple[Tensor, _Done]:
         """Features `(images, channels)`, and what has been done; if kept, with what `backward` needs."""
-        from trainers.kernels.triton_conv import lift, pool
+        from trainers.kernels.convolution import lift, pool
 
         stem = _run(lift(x.detach()), None, self._network.stem)
         out, blocks = stem.y, []
@@ -109,8 +113,8 @@ class FusedNetwork:
             assert isinstance(block, Bottleneck)
             first = _run(out, block.norm1, block.conv1)
             second = _run(first.y, block.norm2, block.conv2, keep=keep)
-            third = _run(second.y, block.norm3, block.conv3, beside=out, shortcut=block.shortcut)
             projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
+            third = _run(second.y, block.norm3, block.conv3, beside=out, projection=projection)
             blocks.append(_Block((first, second, third), projection))
             out = third.y
         norm = _norm(self._network.norm, out)
@@ -121,7 +125,7 @@ class FusedNetwork:
 
         The weights' own run beside the chain of activations' gradients, on a stream of their own.
         """
-        from trainers.kernels.triton_conv import Gradients, convolve_back, pool_back
+        from trainers.kernels.convolution import Gradients, convolve_back, pool_back
 
         if self._gradients is None:
             self._gradients = Gradients()
@@ -133,23 +137,21 @@ class FusedNetwork:
             around, x = up, block.convolved[0].x
             if block.projection is not None:
                 y = block.convolved[-1].y
-                self._weight_gradient(up, _Convolved(x, None, block.projection, y))
+                self._weight_gradient(up, _Convolved(x, None, block.projection, y), gradients)
                 around = convolve_back(up, y, x, block.projection, None, gradients)
             for convolved in reversed(block.convolved):
-                self._weight_gradient(up, convolved)
+                self._weight_gradient(up, convolved, gradients)
                 skip = around if convolved is block.convolved[0] else None
                 up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, gradients, skip)
                 in_use.append(up)
-        self._weight_gradient(up, done.stem)
+        self._weight_gradient(up, done.stem, gradients)
         if self._side is not None:
             torch.cuda.current_stream(up.device).wait_stream(self._side)
         gradients.add_up()
 
-    def _weight_gradient(self, up: Tensor, of: _Convolved) -> None:
-        from trainers.kernels.triton_conv import weight_gradient
+    def _weight_gradient(self, up: Tensor, of: _Convolved, gradients: "Gradients") -> None:
+        from trainers.kernels.convolution import weight_gradient
 
-        gradients = self._gradients
-        assert gradients is not None
         x, norm = (of.x, of.norm) if of.rectified is None else (of.rectified, None)
         self._aside(lambda: weight_gradient(up, of.y, x, of.weight, norm, gradients))
 
@@ -186,22 +188,20 @@ def _run(
     norm: nn.Module | None,
     conv: nn.Module,
     beside: "Map | None" = None,
-    shortcut: nn.Module | None = None,
+    projection: "Weight | None" = None,
     keep: bool = False,
 ) -> _Convolved:
-    """A convolution behind its norm; plus what lies beside it, by way of the shortcut."""
-    from trainers.kernels.triton_conv import convolve
+    """A convolution behind its norm; plus what lies beside it, projected if there is a projection."""
+    from trainers.kernels.convolution import convolve
 
     weight, behind = _weight(conv), None if norm is None else _norm(norm, x)
-    if beside is not None and isinstance(shortcut, NestedConv2d):
-        y, rectified = convolve(x, weight, behind, project=(beside, _weight(shortcut)), keep=keep)
-    else:
-        y, rectified = convolve(x, weight, behind, add=beside, keep=keep)
+    project = None if beside is None or projection is None else (beside, projection)
+    y, rectified = convolve(x, weight, behind, add=None if project else beside, project=project, keep=keep)
     return _Convolved(x, behind, weight, y, rectified)
 
 
 def _weight(conv: nn.Module) -> "Weight":
-    from trainers.kernels.triton_conv import Weight
+    from trainers.kernels.convolution import Weight
 
     assert isinstance(conv, NestedConv2d)
     return Weight(conv.weight, conv.outputs, conv.stride[0], int(conv.padding[0]))
@@ -209,7 +209,7 @@ def _weight(conv: nn.Module) -> "Weight":
 
 def _norm(norm: nn.Module, x: "Map") -> "Norm":
     """The norm's parameters and moments for `x`; in training BatchNorm's running moments move."""
-    from trainers.kernels.triton_conv import Norm, batch_moments
+    from trainers.kernels.convolution import Norm, batch_moments
 
     if isinstance(norm, SwitchableBatchNorm):
         norm = norm.active
