@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from benchmarks.measuring import ARMS, append
 from trainers.build import build, mac_counter
 from trainers.config import TrialConfig, resolve
+from trainers.cuda import own_stream
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.lattice import Lattice
@@ -30,6 +31,7 @@ from trainers.submodel import SubModel
 from trainers.timing import expected_trial
 
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
+_MOST_AT_ONCE = 3  # at nine streams each, of 32
 _TOUCHES = 5  # of every element that a convolution puts out, in a forward and a backward
 
 
@@ -94,7 +96,7 @@ def train(
 ) -> tuple[float, dict[str, float]]:
     """Seconds and final metrics of a trial; on CUDA on a stream of its own, beside which others may run."""
     started = time.perf_counter()
-    with torch.cuda.stream(torch.cuda.Stream(device)) if device.type == "cuda" else nullcontext():
+    with torch.cuda.stream(own_stream(device)) if device.type == "cuda" else nullcontext():
         for last in fit(config, seed, data, device):
             if last.metrics:
                 accuracies = (
@@ -112,7 +114,11 @@ def train(
 @click.option("--batch", default=128, show_default=True)
 @click.option("--arm", "arms", multiple=True, help="METHOD-norm; all six unless given.")
 @click.option(
-    "--at-once", default=1, show_default=True, help="Arms that train side by side, on streams of one process."
+    "--at-once",
+    type=click.IntRange(1, _MOST_AT_ONCE),
+    default=1,
+    show_default=True,
+    help="Arms that train side by side, on streams of one process.",
 )
 @click.option("--device", "name", default="cuda", show_default=True)
 @click.option("--deterministic", is_flag=True)

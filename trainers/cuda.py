@@ -1,8 +1,15 @@
-"""Settings of the CUDA backend that a trial depends on. A reused worker may have them from another trial."""
+"""What a trial needs of the CUDA backend: its settings, which a reused worker may have from another trial; streams."""
 
+import gc
 import os
+import threading
+import weakref
 
 import torch
+
+_STREAMS = 32  # that torch has per device
+_taken: set[int] = set()
+_taking = threading.Lock()
 
 
 def prepare_cuda(deterministic: bool) -> None:
@@ -16,3 +23,25 @@ def prepare_cuda(deterministic: bool) -> None:
     torch.backends.cudnn.deterministic = deterministic
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # to say so imports torch's compiler: 2 s
         torch.use_deterministic_algorithms(deterministic)
+
+
+def own_stream(device: torch.device) -> torch.cuda.Stream:
+    """A stream that is nobody else's in this process as long as it is kept.
+
+    torch hands out its streams in turn and, after the last, the first one again. Of two trials side by side on one
+    stream, one would record into its graphs what the other launches.
+
+    Raises:
+        RuntimeError: all of them are taken.
+    """
+    with _taking:
+        for attempt in range(2 * _STREAMS):
+            if attempt == _STREAMS:
+                gc.collect()  # a trial that has ended may still hold some
+            stream = torch.cuda.Stream(device)
+            handle = stream.cuda_stream
+            if handle not in _taken:
+                _taken.add(handle)
+                weakref.finalize(stream, _taken.discard, handle)
+                return stream
+    raise RuntimeError(f"all {_STREAMS} CUDA streams of this process are taken: run fewer trials side by side")

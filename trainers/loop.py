@@ -124,9 +124,7 @@ def fit(
                 if trained[0] != lattice.largest:
                     step.teach(lattice.largest, batch)
                     ledger.record_forward(lattice.largest, macs(lattice.largest) * config.batch_size)
-            for sub_model in trained:
-                taught = config.distillation == "in-place" and sub_model != lattice.largest
-                loss = step.forward_backward(sub_model, batch, taught)
+            for sub_model, loss in step.passes(trained, batch):
                 if draw.needs_gaps:
                     state.note_gap(sub_model, loss)
                 ledger.record_pass(sub_model, config.batch_size, macs(sub_model) * config.batch_size)

@@ -4,8 +4,9 @@ The loop decides what is done; here it is done. Nothing in a piece waits for the
 tensors of fixed address and the names under which it is captured.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from trainers.nested.norms import line_cosine_squared
 from trainers.state import TrainingState
 from trainers.submodel import SubModel
 from trainers.tasks import Batch, Task
+
+_SIDE_BY_SIDE = 4  # passes at the most: they are a step's of NS and LCS-p
 
 
 class Step:
@@ -46,31 +49,72 @@ class Step:
             selection = self._selection
         return self._graphs.run("batch", lambda: self._task.gather(selection), pure=True)
 
-    def forward_backward(self, sub_model: SubModel, batch: Batch, taught: bool) -> Tensor:
-        """Adds a sub-model's gradient to the parameters', divided by the number of micro-batches; gives its mean loss.
+    def passes(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
+        """Adds the gradients of sub-models to the parameters', divided by the number of micro-batches.
 
-        The loss is added to the sum since the last evaluation, too.
-
-        Args:
-            taught: it learns what `teach` or an earlier pass of the largest sub-model of this batch has predicted.
+        Gives each with its mean loss, which is overwritten by the next; it is added to the sum since the last
+        evaluation, too. With in-place distillation, all but the largest learn what `teach` or the largest one's pass
+        before theirs has predicted. Gradients are added in the order of the sub-models, however passes are launched.
         """
+        if len(sub_models) > 1 and self._apart(batch):
+            for first in range(0, len(sub_models), _SIDE_BY_SIDE):
+                yield from self._side_by_side(sub_models[first : first + _SIDE_BY_SIDE], batch)
+        else:
+            for sub_model in sub_models:
+                yield sub_model, self._alone(sub_model, batch)
+
+    def _apart(self, batch: Batch) -> bool:
+        """Whether passes can run beside one another."""
         network = self._state.network
+        if self._config.distillation == "in-place" or not isinstance(network, NestedNetwork):
+            return False
+        with self._precision():
+            return network.separable(batch.inputs)
+
+    def _alone(self, sub_model: SubModel, batch: Batch) -> Tensor:
+        largest = sub_model == self._state.ledger.lattice.largest
+        teacher = None if largest or self._config.distillation == "none" else self._teacher
 
         def work() -> tuple[Tensor, Tensor]:
-            network.activate(sub_model)
-            with self._precision():
-                outputs: Tensor = network(batch.inputs)
-            teacher = self._teacher if taught else None
-            loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
-            (loss / self._config.accumulation).backward()
-            self._state.loss_sum.add_(loss.detach())
-            return loss.detach(), outputs.detach()
+            loss, outputs = self._forward_backward(sub_model, batch, teacher)
+            self._state.loss_sum.add_(loss)
+            return loss, outputs
 
-        loss, outputs = self._graphs.run(("pass", taught, self._name(sub_model)), work, counted=True)
+        loss, outputs = self._graphs.run(("pass", self._name(sub_model)), work, counted=True)
         self._state.losses += 1
-        if self._config.distillation == "in-place" and sub_model == self._state.ledger.lattice.largest:
+        if self._config.distillation == "in-place" and largest:
             self._keep(outputs)
         return loss
+
+    def _side_by_side(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
+        network = self._state.network
+        assert isinstance(network, NestedNetwork)
+
+        def work(place: int, sub_model: SubModel) -> tuple[Tensor, Callable[[], None]]:
+            with network.apart(place) as additions:
+                loss, _ = self._forward_backward(sub_model, batch, None)
+                return loss, additions.due().add_up
+
+        def add(loss: Tensor, add_up: Callable[[], None]) -> None:
+            add_up()
+            self._state.loss_sum.add_(loss)
+
+        names = [self._name(sub_model) for sub_model in sub_models]
+        places = enumerate(zip(names, sub_models, strict=True))
+        done = self._graphs.side_by_side([(name, partial(work, place, sub)) for place, (name, sub) in places])
+        for place, (sub_model, name, (loss, add_up)) in enumerate(zip(sub_models, names, done, strict=True)):
+            self._graphs.run(("addition", place, name), partial(add, loss, add_up))
+            self._state.losses += 1
+            yield sub_model, loss
+
+    def _forward_backward(self, sub_model: SubModel, batch: Batch, teacher: Tensor | None) -> tuple[Tensor, Tensor]:
+        network = self._state.network
+        network.activate(sub_model)
+        with self._precision():
+            outputs: Tensor = network(batch.inputs)
+        loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
+        (loss / self._config.accumulation).backward()
+        return loss.detach(), outputs.detach()
 
     def teach(self, sub_model: SubModel, batch: Batch) -> None:
         """Has the others learn what `sub_model` predicts; a forward pass without a backward."""

@@ -16,6 +16,7 @@ from trainers.data import cifar10
 from trainers.data.images import ImageArrays
 from trainers.graphs import Graphs
 from trainers.loop import Snapshot, fit
+from trainers.nested.network import NestedNetwork
 from trainers.nested.norms import NormPolicy
 from trainers.state import WEIGHTS
 from trainers.submodel import SubModel
@@ -121,3 +122,14 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
     assert same(captured, weights(resumed, tmp_path / "resumed"))
     accuracies = [name for name in snapshot.metrics if name.startswith("test_")]
     assert [resumed.metrics[name] for name in accuracies] == [snapshot.metrics[name] for name in accuracies]
+
+
+@pytest.mark.parametrize("settings", [{"method": "NS", "norm": "instance"}, {"method": "LCS-p", "norm": "batch"}])
+def test_passes_side_by_side_add_what_they_add_one_after_the_other(
+    settings: dict[str, Any], noise: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, beside = fit(config(**settings), 0, noise, CUDA)
+    monkeypatch.setattr(NestedNetwork, "separable", lambda network, x: False)
+    *_, alone = fit(config(**settings), 0, noise, CUDA)
+    assert same(weights(beside, tmp_path / "beside"), weights(alone, tmp_path / "alone"))
+    assert beside.metrics == alone.metrics

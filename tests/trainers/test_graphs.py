@@ -4,7 +4,7 @@ Like a CUDA graph, a tape replays the same operations on the same memory and run
 fails to put into a tensor of fixed address is stale in a replay, and the results differ.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from tests.conftest import tiny
 from trainers.data.images import ImageArrays
 from trainers.graphs import Graphs
 from trainers.loop import Snapshot, fit
+from trainers.submodel import SubModel
 
 CPU = torch.device("cpu")
 Result = TypeVar("Result")
@@ -47,8 +48,14 @@ class Tape:
     def __init__(self) -> None:
         self.recorded = 0
 
-    def warm(self, function: Callable[[], Result]) -> Result:
+    def start(self, function: Callable[[], Result]) -> Result:
         return function()
+
+    def join(self) -> None:
+        pass
+
+    def another(self) -> "Tape":
+        return self
 
     def record(self, function: Callable[[], Result]) -> tuple[Callable[[], object], Result]:
         self.recorded += 1
@@ -83,9 +90,11 @@ def _watch_state(monkeypatch: pytest.MonkeyPatch) -> None:
             super().update(rate)
             self._look()
 
-        def forward_backward(self, *arguments: Any) -> Tensor:
+        def passes(self, *arguments: Any) -> Iterator[tuple[SubModel, Tensor]]:
             self._look()
-            return super().forward_backward(*arguments)
+            for done in super().passes(*arguments):
+                yield done
+                self._look()
 
         def _look(self) -> None:
             network, optimizer = self._state.network, self._state.optimizer
@@ -148,6 +157,18 @@ def test_a_function_with_effects_is_made_once_before_it_is_captured_and_a_pure_o
     assert first.item() == 10
     graphs.clear()
     assert graphs.run("pure", lambda: count * 3, pure=True).item() == 15
+
+
+def test_side_by_side_a_function_is_captured_for_the_place_where_it_runs() -> None:
+    tape = Tape()
+    graphs, counts = Graphs(tape), [torch.zeros(()), torch.zeros(())]
+    _LIVE[:] = counts
+    first, second = (("first", lambda: counts[0].add_(1)), ("second", lambda: counts[1].add_(10)))
+    for order in ([first, second], [first, second], [second, first], [first, second]):
+        found = [result.item() for result in graphs.side_by_side(order)]
+        assert found == [counts[int(key == "second")].item() for key, _ in order]
+    assert [count.item() for count in counts] == [4, 40]
+    assert (tape.recorded, graphs.called, graphs.replayed) == (2, 8, 4)
 
 
 def test_beyond_the_limit_functions_are_called_and_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,12 @@ How much of a map one program holds follows from the map's shape alone.
 """
 
 import math
+import struct
 from dataclasses import dataclass
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 
 from trainers.kernels import triton_conv as programs
@@ -163,11 +165,12 @@ def convolve(
     return out, Map(rectified, x.channels, x.height, x.width) if keep else None
 
 
-class Gradients:
-    """The parameters' gradients of a pass: partial sums at first, then all added to where they belong by one kernel.
+class Additions:
+    """What a pass adds to the parameters' gradients: partial sums at first, then all added where they belong at once.
 
-    Partial sums lie at the same addresses in every pass, and what belongs where is told to the device once per
-    sub-model, so a pass that has been made once can be captured.
+    And, where they are not to move yet, the moments by which running ones will. Partial sums lie at the same addresses
+    in every pass, and what belongs where is told to the device once per sub-model, so a pass that has been made once
+    can be captured.
     """
 
     def __init__(self) -> None:
@@ -196,44 +199,62 @@ class Gradients:
         self._used += size
         return space[self._used - size :][: math.prod(shape)].view(shape)
 
-    def of_weight(self, partial: Tensor, weight: Weight, cin: int) -> None:
+    def to_weight(self, partial: Tensor, weight: Weight, cin: int) -> None:
         """`partial: (splits, K, K, input room, output room)` adds up to the gradient of a weight's prefix."""
         splits, k, _, cin_room, cout_room = partial.shape
         gradient = _gradient(weight.full)
         self._row(
             (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, weight.outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _ADDED), affine=0,
+             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _ADDED), programs.OF_WEIGHT,
         )  # fmt: skip
 
-    def of_affine(self, sums: Tensor, norm: Norm, channels: int) -> None:
+    def to_affine(self, sums: Tensor, norm: Norm, channels: int) -> None:
         """`sums: (2, parts, room)` add up to the gradients of an affine's weight and bias."""
         for partial, parameter in zip(sums, (norm.weight, norm.bias), strict=True):
             rows, room = partial.shape
             row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
-            self._row((*row, *(0,) * (_FIELDS - len(row))), triton.cdiv(room, _ROOM), affine=1)
+            self._row(row, triton.cdiv(room, _ROOM), programs.OF_AFFINE)
 
-    def _row(self, row: tuple[int, ...], blocks: int, affine: int) -> None:
-        self._blocks += [(len(self._rows), block, affine) for block in range(blocks)]
-        self._rows.append(row)
+    def to_running(self, moment: Tensor, running: Tensor, channels: int, momentum: float) -> None:
+        """`running` moves towards `moment: (room,)`, by a share of `momentum` of the way."""
+        (share,) = struct.unpack("<i", struct.pack("<f", momentum))
+        row = (moment.data_ptr(), running.data_ptr(), 1, channels, len(moment), share)
+        self._row(row, triton.cdiv(len(moment), _ROOM), programs.OF_RUNNING)
 
-    def add_up(self) -> None:
-        """The pass is done: adds everything up."""
+    def _row(self, row: tuple[int, ...], blocks: int, kind: "tl.constexpr") -> None:
+        self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
+        self._rows.append((*row, *(0,) * (_FIELDS - len(row))))
+
+    def due(self) -> "Due":
+        """All of the pass's, fixed: it stays what it is when another pass begins."""
         key, device = tuple(self._rows), self._spaces[0].device
         if key not in self._tables:
             rows = torch.tensor(self._rows, dtype=torch.int64, device=device)
             self._tables[key] = rows, torch.tensor(self._blocks, dtype=torch.int32, device=device)
-        programs.add_up[(len(self._blocks),)](*self._tables[key], _FIELDS, 32, _ADDED, 128, _ROOM, num_warps=_WARPS)
+        return Due(*self._tables[key])
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be added after a pass."""
+
+    rows: Tensor
+    blocks: Tensor
+
+    def add_up(self) -> None:
+        """Adds it, and moves what is to move: once per pass."""
+        programs.add_up[(len(self.blocks),)](self.rows, self.blocks, _FIELDS, 32, _ADDED, 128, _ROOM, num_warps=_WARPS)
 
 
 def convolve_back(
-    dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, gradients: Gradients, skip: Tensor | None = None
+    dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions, skip: Tensor | None = None
 ) -> Tensor:
     """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's."""
     k, dx = weight.full.shape[2], torch.empty_like(x.data)
     whole = x.pixels <= _WHOLE and norm is not None and norm.instance
     p, bi = (_power(x.pixels), _held(x)) if whole else _tiles(x.pixels, x.room)
     parts = triton.cdiv(x.pixels, p)
-    sums = gradients.room((2, x.images * parts, x.room), dx.device) if norm else None
+    sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
         dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands if norm else (dy,) * 4),
         *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.stride if norm else 0,
@@ -245,9 +266,9 @@ def convolve_back(
     if norm is None or sums is None:
         return dx
     if whole:
-        gradients.of_affine(sums, norm, x.channels)
+        additions.to_affine(sums, norm, x.channels)
         return dx
-    return _behind_norm(dx, x, norm, sums, parts, gradients, skip)
+    return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
 
 def pool(x: Map, norm: Norm) -> Tensor:
@@ -261,32 +282,32 @@ def pool(x: Map, norm: Norm) -> Tensor:
     return pooled[:, : x.channels]
 
 
-def pool_back(by_pooled: Tensor, x: Map, norm: Norm, gradients: Gradients) -> Tensor:
+def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Tensor:
     """The gradient of `x` from that of `pool(x, norm)`; and the affine's."""
-    dx, sums = torch.empty_like(x.data), gradients.room((2, x.images, x.room), x.data.device)
+    dx, sums = torch.empty_like(x.data), additions.room((2, x.images, x.room), x.data.device)
     c = _held(x)
     programs.pool_back[(x.images, triton.cdiv(x.room, c))](
         by_pooled, x.data, dx, *norm.operands, sums[0], sums[1], x.channels, x.room, norm.stride, *by_pooled.stride(),
         EPS, x.pixels, norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
     )  # fmt: skip
     if norm.instance:
-        gradients.of_affine(sums, norm, x.channels)
+        additions.to_affine(sums, norm, x.channels)
         return dx
-    return _behind_norm(dx, x, norm, sums, 1, gradients, None)
+    return _behind_norm(dx, x, norm, sums, 1, additions, None)
 
 
 def _behind_norm(
-    g: Tensor, x: Map, norm: Norm, sums: Tensor, parts: int, gradients: Gradients, skip: Tensor | None
+    g: Tensor, x: Map, norm: Norm, sums: Tensor, parts: int, additions: Additions, skip: Tensor | None
 ) -> Tensor:
     """The gradient of `x` from that behind its norm; and the affine's."""
     count, dx = x.pixels, torch.empty_like(g)
     if not norm.instance:
-        total, rows = gradients.room((2, 1, x.room), g.device), sums.shape[1]
+        total, rows = additions.room((2, 1, x.room), g.device), sums.shape[1]
         programs.batch_sums[(triton.cdiv(x.room, _ROOM), 2)](
             sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS
         )
         sums, parts, count = total, 1, x.images * x.pixels
-    gradients.of_affine(sums, norm, x.channels)
+    additions.to_affine(sums, norm, x.channels)
     p, c = _tiles(x.pixels, x.room)
     programs.through_norm[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
         g, x.data, g if skip is None else skip, dx, norm.mean, norm.variance, norm.weight, sums[0], sums[1], count,
@@ -296,26 +317,32 @@ def _behind_norm(
     return dx
 
 
-def batch_moments(x: Map, running_mean: Tensor, running_var: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the batch, (room,) each; the running ones move in place."""
+def batch_moments(
+    x: Map, running: tuple[Tensor, Tensor], momentum: float, later: Additions | None
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the batch, (room,) each; the `running` ones move in place, or with what is added later."""
     assert x.mean is not None
-    mean, variance = torch.empty(2, x.room, device=x.data.device).unbind()
-    rows = x.mean.shape[0] * x.mean.shape[1]
+    device, rows = x.data.device, x.mean.shape[0] * x.mean.shape[1]
+    own = torch.empty(3, x.room, device=device) if later is None else later.room((3, x.room), device)
+    mean, variance, unbiased = own.unbind()
     programs.batch_moments[(triton.cdiv(x.room, _ROOM),)](
-        x.mean, x.variance, mean, variance, running_mean, running_var, rows, x.images * x.pixels, x.channels, x.room,
-        momentum, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS, num_stages=_STAGES,
+        x.mean, x.variance, mean, variance, unbiased, *running, rows, x.images * x.pixels, x.channels, x.room,
+        momentum, later is None, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
+    if later is not None:
+        for moment, moved in zip((mean, unbiased), running, strict=True):
+            later.to_running(moment, moved, x.channels, momentum)
     return mean, variance
 
 
-def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, gradients: Gradients) -> None:
+def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions) -> None:
     """The gradient of a convolution's weight from that of `y = convolve(x, …)`."""
     k, images, size = weight.full.shape[2], x.images, x.room * y.room * weight.full.shape[2] ** 2
     bi, bo = _channels(x.room), _channels(y.room)
     blocks = k * k * triton.cdiv(x.room, bi), triton.cdiv(y.room, bo)
     per = triton.cdiv(images, max(1, min(images, _PROGRAMS // (blocks[0] * blocks[1]), _PARTIAL // size)))
     splits = triton.cdiv(images, per)
-    partial = gradients.room((splits, k, k, x.room, y.room), dy.device)
+    partial = additions.room((splits, k, k, x.room, y.room), dy.device)
     bp = min(_power(y.pixels), max(_ROOM, _TILE // max(bi, bo)), 256)
     programs.weight_gradient[(splits, *blocks)](
         x.data, dy, partial, *(norm.operands if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
@@ -323,7 +350,7 @@ def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | Non
         norm is not None, norm.parts if norm else 1, bp, bi, bo, num_warps=_WARPS,
         num_stages=3 if per * triton.cdiv(y.pixels, bp) > _LONG else _STAGES,
     )  # fmt: skip
-    gradients.of_weight(partial, weight, x.channels)
+    additions.to_weight(partial, weight, x.channels)
 
 
 def _gradient(parameter: Tensor) -> Tensor:

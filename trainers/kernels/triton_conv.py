@@ -19,6 +19,7 @@ import triton
 import triton.language as tl
 
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+OF_WEIGHT, OF_AFFINE, OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # what is added up
 NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
 
 
@@ -288,12 +289,18 @@ def through_norm(  # type: ignore[no-untyped-def]
     tl.store(dx + at, out.to(dx.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
+    before = tl.load(running + c, mask=known, other=0.0)
+    tl.store(running + c, before + momentum * (towards - before), mask=known)
+
+
 @triton.jit(do_not_specialize=["rows", "channels"])  # type: ignore[untyped-decorator]
 def batch_moments(  # type: ignore[no-untyped-def]
-    means, variances, mean, variance, running_mean, running_var, rows, count, channels, room, momentum,
-    N: tl.constexpr, C: tl.constexpr,
+    means, variances, mean, variance, unbiased, running_mean, running_var, rows, count, channels, room, momentum,
+    MOVE: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Moments over the batch from those of its parts, and the running ones moved."""
+    """Moments over the batch from those of its parts; the running ones are moved, or what moves them is kept."""
     n, c = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C)
     total = tl.zeros((C,), tl.float32)
     for start in range(0, rows, N):
@@ -308,11 +315,12 @@ def batch_moments(  # type: ignore[no-untyped-def]
     spread = total / rows
     tl.store(mean + c, centre, mask=c < room)
     tl.store(variance + c, spread, mask=c < room)
-    known = c < channels
-    before, before_var = tl.load(running_mean + c, mask=known), tl.load(running_var + c, mask=known)
-    unbiased = spread * (count / (count - 1))
-    tl.store(running_mean + c, before + momentum * (centre - before), mask=known)
-    tl.store(running_var + c, before_var + momentum * (unbiased - before_var), mask=known)
+    spread = spread * (count / (count - 1))
+    if MOVE:
+        _move(running_mean, centre, momentum, c, c < channels)
+        _move(running_var, spread, momentum, c, c < channels)
+    else:
+        tl.store(unbiased + c, spread, mask=c < room)
 
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
@@ -360,13 +368,17 @@ def weight_gradient(  # type: ignore[no-untyped-def]
 def add_up(  # type: ignore[no-untyped-def]
     table, blocks, FIELDS: tl.constexpr, S: tl.constexpr, B: tl.constexpr, R: tl.constexpr, C: tl.constexpr
 ):
-    """Adds all partial sums of a pass, of weights and of affines, to the gradients that they belong to."""
+    """Adds all partial sums of a pass to the gradients that they belong to, and moves running moments."""
     row = table + tl.load(blocks + 3 * tl.program_id(0)) * FIELDS
-    block, affine = tl.load(blocks + 3 * tl.program_id(0) + 1), tl.load(blocks + 3 * tl.program_id(0) + 2)
+    block, kind = tl.load(blocks + 3 * tl.program_id(0) + 1), tl.load(blocks + 3 * tl.program_id(0) + 2)
     partial, g = tl.load(row).to(tl.pointer_type(tl.float32)), tl.load(row + 1).to(tl.pointer_type(tl.float32))
     count, cin = tl.load(row + 2).to(tl.int32), tl.load(row + 3).to(tl.int32)
     cin_room = tl.load(row + 4).to(tl.int32)
-    if affine:
+    if kind == OF_RUNNING:
+        channel = block * C + tl.arange(0, C)
+        momentum = tl.load(row + 5).to(tl.int32).to(tl.float32, bitcast=True)
+        _move(g, tl.load(partial + channel, mask=channel < cin, other=0.0), momentum, channel, channel < cin)
+    elif kind == OF_AFFINE:
         r, channel = tl.arange(0, R), block * C + tl.arange(0, C)
         real, sums = channel < cin, tl.zeros((C,), tl.float32)
         for first in range(0, count, R):

@@ -6,21 +6,23 @@ without waiting for the device, so a pass can be captured as a CUDA graph, whate
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.cuda import own_stream
 from trainers.kernels.norm import has_triton
 from trainers.nested.layers import NestedConv2d
 from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
-    from trainers.kernels.convolution import Gradients, Map, Norm, Weight
+    from trainers.kernels.convolution import Additions, Map, Norm, Weight
 
 _MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
@@ -66,6 +68,7 @@ class _Done:
     blocks: list[_Block]
     last: "Map"
     norm: "Norm"
+    features: Tensor
 
 
 class FusedNetwork:
@@ -77,8 +80,9 @@ class FusedNetwork:
 
     def __init__(self, network: CPreResNet20) -> None:
         self._network = network
-        self._side: torch.cuda.Stream | None = None
-        self._gradients: Gradients | None = None
+        self._additions: dict[int, Additions] = {}  # by lane
+        self._sides: dict[int, torch.cuda.Stream] = {}  # by lane too: cuBLAS has one workspace per stream
+        self._lane, self._apart = 0, False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FusedNetwork":
         return FusedNetwork(copy.deepcopy(self._network, memo))
@@ -95,86 +99,123 @@ class FusedNetwork:
     def __call__(self, x: Tensor) -> Tensor:
         """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on."""
         if torch.is_grad_enabled():
-            features: Tensor = _Features.apply(torch.zeros(0, requires_grad=True), x, self)
+            logits: Tensor = _Logits.apply(torch.zeros(0, requires_grad=True), x, self)
         else:
-            features, _ = self.forward(x, keep=False)
-        classifier = cast(nn.Module, self._network.classifier)
-        assert isinstance(classifier, NestedConv2d)
-        weight, _ = classifier.prefix(features.shape[1])
-        return F.linear(features, weight.flatten(1))
+            logits, _ = self.forward(x, keep=False)
+        return logits
+
+    @contextmanager
+    def apart(self, lane: int) -> Iterator["Additions"]:
+        """A pass inside, forward and backward, leaves gradients and running moments as they are.
+
+        What it would have added is given. A pass in another lane may run beside it, and so may its capture's replay
+        beside that of the other's; the lane's next pass may not begin before it has been added.
+        """
+        self._lane, self._apart = lane, True
+        additions = self._of_lane()
+        additions.begin()
+        try:
+            yield additions
+        finally:
+            self._lane, self._apart = 0, False
+
+    def _of_lane(self) -> "Additions":
+        from trainers.kernels.convolution import Additions
+
+        if self._lane not in self._additions:
+            self._additions[self._lane] = Additions()
+        return self._additions[self._lane]
 
     def forward(self, x: Tensor, keep: bool) -> tuple[Tensor, _Done]:
-        """Features `(images, channels)`, and what has been done; if kept, with what `backward` needs."""
+        """Logits, and what has been done; if kept, with what `backward` needs."""
         from trainers.kernels.convolution import lift, pool
 
+        later = self._of_lane() if self._apart else None
         stem = _run(lift(x.detach()), None, self._network.stem)
         out, blocks = stem.y, []
         for block in self._network.blocks:
             assert isinstance(block, Bottleneck)
-            first = _run(out, block.norm1, block.conv1)
-            second = _run(first.y, block.norm2, block.conv2, keep=keep)
+            first = _run(out, _norm(block.norm1, out, later), block.conv1)
+            second = _run(first.y, _norm(block.norm2, first.y, later), block.conv2, keep=keep)
             projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
-            third = _run(second.y, block.norm3, block.conv3, beside=out, projection=projection)
+            behind = _norm(block.norm3, second.y, later)
+            third = _run(second.y, behind, block.conv3, beside=out, projection=projection)
             blocks.append(_Block((first, second, third), projection))
             out = third.y
-        norm = _norm(self._network.norm, out)
-        return pool(out, norm), _Done(stem, blocks, out, norm)
+        norm = _norm(self._network.norm, out, later)
+        features = pool(out, norm)
+        return F.linear(features, self._classifier(features)), _Done(stem, blocks, out, norm, features)
 
-    def backward(self, done: _Done, by_features: Tensor) -> None:
-        """Adds the gradients of all parameters before the features to theirs.
+    def backward(self, done: _Done, by_logits: Tensor) -> None:
+        """Adds the gradients of all parameters to theirs, unless the pass is apart.
 
         The weights' own run beside the chain of activations' gradients, on a stream of their own.
         """
-        from trainers.kernels.convolution import Gradients, convolve_back, pool_back
+        from trainers.kernels.convolution import convolve_back, pool_back
 
-        if self._gradients is None:
-            self._gradients = Gradients()
-        gradients = self._gradients
-        gradients.begin()
-        up = pool_back(by_features, done.last, done.norm, gradients)
+        additions = self._of_lane()
+        if not self._apart:
+            additions.begin()
+        self._aside(lambda: self._classifier_gradient(by_logits, done.features, additions))
+        by_features = by_logits @ self._classifier(done.features)
+        up = pool_back(by_features, done.last, done.norm, additions)
         in_use = [up]  # by the other stream, until it is waited for
         for block in reversed(done.blocks):
             around, x = up, block.convolved[0].x
             if block.projection is not None:
                 y = block.convolved[-1].y
-                self._weight_gradient(up, _Convolved(x, None, block.projection, y), gradients)
-                around = convolve_back(up, y, x, block.projection, None, gradients)
+                self._weight_gradient(up, _Convolved(x, None, block.projection, y), additions)
+                around = convolve_back(up, y, x, block.projection, None, additions)
             for convolved in reversed(block.convolved):
-                self._weight_gradient(up, convolved, gradients)
+                self._weight_gradient(up, convolved, additions)
                 skip = around if convolved is block.convolved[0] else None
-                up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, gradients, skip)
+                up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
                 in_use.append(up)
-        self._weight_gradient(up, done.stem, gradients)
-        if self._side is not None:
-            torch.cuda.current_stream(up.device).wait_stream(self._side)
-        gradients.add_up()
+        self._weight_gradient(up, done.stem, additions)
+        if self._lane in self._sides:
+            torch.cuda.current_stream(up.device).wait_stream(self._sides[self._lane])
+        if not self._apart:
+            additions.due().add_up()
 
-    def _weight_gradient(self, up: Tensor, of: _Convolved, gradients: "Gradients") -> None:
+    def _classifier(self, features: Tensor) -> Tensor:
+        """Its weight for these features, (classes, channels), as exact as they are."""
+        assert isinstance(self._network.classifier, NestedConv2d)
+        weight, _ = self._network.classifier.prefix(features.shape[1])
+        return weight.detach().flatten(1).to(features.dtype)
+
+    def _classifier_gradient(self, by_logits: Tensor, features: Tensor, additions: "Additions") -> None:
+        channels, classes = features.shape[1], by_logits.shape[1]
+        partial = additions.room((1, 1, 1, channels, classes), features.device)
+        torch.mm(features.t().float(), by_logits.float(), out=partial[0, 0, 0])
+        additions.to_weight(partial, _weight(self._network.classifier), channels)
+
+    def _weight_gradient(self, up: Tensor, of: _Convolved, additions: "Additions") -> None:
         from trainers.kernels.convolution import weight_gradient
 
         x, norm = (of.x, of.norm) if of.rectified is None else (of.rectified, None)
-        self._aside(lambda: weight_gradient(up, of.y, x, of.weight, norm, gradients))
+        self._aside(lambda: weight_gradient(up, of.y, x, of.weight, norm, additions))
 
     def _aside(self, work: Callable[[], object]) -> None:
         device = self._network.stem.weight.device
         if device.type != "cuda":  # in Triton's interpreter
             work()
             return
-        if self._side is None:
-            self._side = torch.cuda.Stream(device)
-        self._side.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(self._side):
+        if self._lane not in self._sides:
+            self._sides[self._lane] = own_stream(device)
+        side = self._sides[self._lane]
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
             work()
 
 
-class _Features(torch.autograd.Function):
-    """The features as a function of nothing that needs a gradient: the parameters' are written by hand."""
+class _Logits(torch.autograd.Function):
+    """The logits as a function of nothing that needs a gradient: the parameters' are written by hand."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, x: Tensor, network: FusedNetwork) -> Tensor:
-        features, ctx.done = network.forward(x, keep=True)
+        logits, ctx.done = network.forward(x, keep=True)
         ctx.network = network
-        return features
+        return logits
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
@@ -185,7 +226,7 @@ class _Features(torch.autograd.Function):
 
 def _run(
     x: "Map",
-    norm: nn.Module | None,
+    norm: "Norm | None",
     conv: nn.Module,
     beside: "Map | None" = None,
     projection: "Weight | None" = None,
@@ -194,10 +235,9 @@ def _run(
     """A convolution behind its norm; plus what lies beside it, projected if there is a projection."""
     from trainers.kernels.convolution import convolve
 
-    weight, behind = _weight(conv), None if norm is None else _norm(norm, x)
-    project = None if beside is None or projection is None else (beside, projection)
-    y, rectified = convolve(x, weight, behind, add=None if project else beside, project=project, keep=keep)
-    return _Convolved(x, behind, weight, y, rectified)
+    weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
+    y, rectified = convolve(x, weight, norm, add=None if project else beside, project=project, keep=keep)
+    return _Convolved(x, norm, weight, y, rectified)
 
 
 def _weight(conv: nn.Module) -> "Weight":
@@ -207,8 +247,8 @@ def _weight(conv: nn.Module) -> "Weight":
     return Weight(conv.weight, conv.outputs, conv.stride[0], int(conv.padding[0]))
 
 
-def _norm(norm: nn.Module, x: "Map") -> "Norm":
-    """The norm's parameters and moments for `x`; in training BatchNorm's running moments move."""
+def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
+    """The norm's parameters and moments for `x`; in training BatchNorm's running moments move, now or later."""
     from trainers.kernels.convolution import Norm, batch_moments
 
     if isinstance(norm, SwitchableBatchNorm):
@@ -220,7 +260,7 @@ def _norm(norm: nn.Module, x: "Map") -> "Norm":
         assert x.variance is not None
         mean, variance = x.mean, x.variance
     elif norm.training:
-        mean, variance = batch_moments(x, norm.running_mean, norm.running_var, norm.momentum)
+        mean, variance = batch_moments(x, (norm.running_mean, norm.running_var), norm.momentum, later)
     else:
         mean, variance = norm.running_mean, norm.running_var
     return Norm(norm.affine.weight, norm.affine.bias, mean, variance)

@@ -6,8 +6,8 @@ once, in plain PyTorch, and `extract` is the same exchange backwards.
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from trainers.nested.fused import fuse
 from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
 from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
 from trainers.submodel import SubModel
+
+if TYPE_CHECKING:
+    from trainers.kernels.convolution import Additions
 
 
 class NestedNetwork(nn.Module):
@@ -53,6 +56,15 @@ class NestedNetwork(nn.Module):
         run = self._fused if self._fused is not None and self._fused.suits(x) else self.network
         out: Tensor = run(x)
         return out
+
+    def separable(self, x: Tensor) -> bool:
+        """Whether passes over `x` can be made `apart`."""
+        return self._fused is not None and self._fused.suits(x)
+
+    def apart(self, lane: int) -> AbstractContextManager["Additions"]:
+        """A pass inside leaves gradients and running moments as they are; see `FusedNetwork.apart`."""
+        assert self._fused is not None
+        return self._fused.apart(lane)
 
     def signature(self) -> tuple[int, ...]:
         """The outputs of every layer and the blocks kept by the active sub-model: equal signatures, equal networks."""

@@ -1,0 +1,64 @@
+"""A fused pass of a cPreResNet20 beside its layers' in double. Arguments: norm, width, images, size, tile, whole."""
+
+import copy
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tests.conftest import FOUR
+from trainers.build import initialise
+from trainers.kernels import convolution
+from trainers.nested.fused import fuse
+from trainers.nested.network import nest
+from trainers.networks.cpreresnet import CPreResNet20
+from trainers.submodel import SubModel
+
+START = 2.0**-10  # of the gradients, to which more is added
+
+
+def far(ours: Tensor, truth: Tensor) -> float:
+    return ((ours.double() - truth).norm() / truth.norm()).item()
+
+
+def main(norm: str, width: float, images: int, size: int) -> None:
+    torch.manual_seed(0)
+    plain = CPreResNet20(channels=3, size=size)
+    initialise(plain, 0)
+    network = nest(plain, FOUR, norm, (3, size, size), frozenset({"classifier"}))
+    network.to(memory_format=torch.channels_last)
+    for parameter in network.parameters():
+        if parameter.ndim == 1:
+            parameter.data += 0.3 * torch.randn_like(parameter)
+        parameter.grad = torch.full_like(parameter, START)
+    network.activate(SubModel(width=width))
+    exact = copy.deepcopy(network).double()
+    exact.activate(SubModel(width=width))
+    fused = fuse(network.network)
+    assert fused is not None
+    inputs, labels = torch.randn(images, 3, size, size), torch.randint(10, (images,))
+
+    outputs, truth = fused(inputs), exact(inputs.double())
+    assert far(outputs.detach(), truth.detach()) < 1e-5, far(outputs.detach(), truth.detach())
+    F.cross_entropy(outputs, labels).backward()
+    F.cross_entropy(truth, labels).backward()
+    for (name, ours), reference in zip(network.named_parameters(), exact.parameters(), strict=True):
+        mine, true = ours.grad - START, reference.grad
+        if true is None:  # a norm of another width
+            true = torch.zeros(ours.shape)
+        assert far(mine, true) < 1e-5 or true.eq(0).all(), (name, far(mine, true))
+        assert mine[true == 0].eq(0).all(), name  # beyond the prefix nothing is touched
+    for (name, ours), reference in zip(network.named_buffers(), exact.buffers(), strict=True):
+        assert torch.allclose(ours.double(), reference, rtol=1e-5, atol=1e-6), name
+    network.eval()
+    exact.eval()
+    with torch.no_grad():
+        assert far(fused(inputs), exact(inputs.double())) < 1e-5
+    inputs[0] = float("nan")
+    assert fused(inputs).isnan().any()
+
+
+if __name__ == "__main__":
+    convolution._TILE, convolution._WHOLE = map(int, sys.argv[5:7])
+    main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:5]))

@@ -1,0 +1,109 @@
+"""Steps whose passes run side by side, captured, end with the bits of steps whose passes follow one another."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tests.conftest import tiny
+from trainers.build import initialise
+from trainers.data.images import ImageArrays
+from trainers.graphs import Graphs
+from trainers.kernels import convolution
+from trainers.lattice import Lattice
+from trainers.ledger import UpdateLedger
+from trainers.nested.fused import FusedNetwork
+from trainers.nested.network import NestedNetwork, nest
+from trainers.networks.cpreresnet import CPreResNet20
+from trainers.state import TrainingState
+from trainers.step import Step
+from trainers.tasks import Batch, ImageClassification
+
+CPU = torch.device("cpu")
+THIN = Lattice.product(width=(1 / 16, 1 / 8))
+
+
+class Again:
+    """In a graph's place: what is recorded leaves nothing behind, and is called again into the same results."""
+
+    def __init__(self, live: Callable[[], list[Tensor]], forget: Callable[[], None]) -> None:
+        self.live, self.forget = live, forget
+
+    def start(self, function: Callable[[], Any]) -> Any:
+        return function()
+
+    def join(self) -> None:
+        pass
+
+    def another(self) -> "Again":
+        return Again(self.live, self.forget)
+
+    def record(self, function: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
+        before = [(tensor, tensor.clone()) for tensor in self.live()]
+        result = function()
+        for tensor, value in before:
+            tensor.detach().copy_(value)
+
+        def replay() -> None:
+            for made, out in zip(parts(result), parts(function()), strict=True):
+                if isinstance(made, Tensor):
+                    made.copy_(out)
+            self.forget()
+
+        return replay, result
+
+
+def parts(result: Any) -> list[Any]:
+    return list(vars(result).values()) if isinstance(result, Batch) else list(result or ())
+
+
+def optimizer(network: nn.Module) -> torch.optim.SGD:
+    return torch.optim.SGD(network.parameters(), lr=torch.tensor(0.1), momentum=0.9, fused=True)
+
+
+def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
+    """All that four steps leave behind, and their losses."""
+    NestedNetwork.separable = lambda network, x: apart  # type: ignore[method-assign]
+    plain = CPreResNet20(channels=3, size=4)
+    plain.blocks = plain.blocks[::2]  # one per stage: fewer programs, to interpret
+    initialise(plain, 0)
+    network = nest(plain, THIN, "batch", (3, 4, 4), frozenset({"classifier"}))
+    network.to(memory_format=torch.channels_last)
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state = TrainingState(network, optimizer, UpdateLedger(THIN))
+
+    def live() -> list[Tensor]:
+        momentum = [tensor for values in state.optimizer.state.values() for tensor in values.values()]
+        gradients = [parameter.grad for parameter in network.parameters()]
+        return [*network.parameters(), *gradients, *network.buffers(), *momentum, state.loss_sum]
+
+    def forget() -> None:
+        """A graph's replay leaves nothing in Python of what it has done."""
+        for additions in fused._additions.values():
+            additions.begin()
+
+    fused = network._fused
+    assert fused is not None
+    graphs = Graphs(Again(live, forget) if apart else None)
+    task = ImageClassification(images, 2, 0, CPU, crop_padding=1, flip=True, channels_last=True)
+    step = Step(tiny(method="NS", norm="batch"), state, task, CPU, graphs)
+    small, large = THIN
+    losses = []
+    for index, order in enumerate([(large, small), (large, small), (small, large), (large, small)]):
+        losses += [float(loss) for _, loss in step.passes(order, step.batch(index))]
+        step.update(0.1)
+    assert graphs.replayed == (4 if apart else 0)
+    return [torch.tensor(losses), *(tensor.detach().clone() for tensor in live())]
+
+
+if __name__ == "__main__":
+    convolution._ADDED = 2048  # again
+    FusedNetwork.suits = lambda network, x: True  # type: ignore[method-assign]
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (8, 3, 4, 4), generator=generator, dtype=torch.uint8)
+    noise = ImageArrays(pixels, torch.arange(8), pixels, torch.arange(8), (0.5,) * 3, (0.5,) * 3, "noise")
+    alone, beside = trained(noise, apart=False), trained(noise, apart=True)
+    assert len(alone) > 80
+    assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
