@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.faults import harness
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
@@ -55,6 +54,8 @@ def moments(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of a study that nothing happened to."""
+    from tests.faults import harness  # Ray and MLflow, which the tests of `trainers` do without
+
     storage = tmp_path_factory.mktemp("calm")
     started = time.monotonic()
     done = harness.run(storage)
