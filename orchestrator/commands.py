@@ -82,7 +82,7 @@ def writable(folder: Path, option: str) -> None:
 
 def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints arms, budgets in all three units, what is finished and an estimated duration; starts nothing."""
-    finished = finished_keys(plan, options)
+    finished = finished_keys(plan, open_tracker(options, create=False))
     missing = plan.missing(finished)
     place = Place(threads=max(1, int(options.cpus)), gpu=bool(options.gpus), data=options.data)
     configs = {trial.arm.label: trial.config for trial in plan.trials}
@@ -134,28 +134,27 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 0
 
 
-def tracked_trials(plan: Plan, options: Options) -> "dict[str, TrackedTrial]":
+def tracked_trials(plan: Plan, tracker: Any) -> "dict[str, TrackedTrial]":
     """The recorded trials of a plan's base config, by key, with what they recorded."""
-    tracker, experiment = _tracked(plan, options)
+    experiment = _experiment(plan, tracker)
     return {} if experiment is None else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
 
 
-def finished_keys(plan: Plan, options: Options) -> set[str]:
+def finished_keys(plan: Plan, tracker: Any) -> set[str]:
     """The keys of the plan's trials that have finished, from the tracker."""
-    tracker, experiment = _tracked(plan, options)
+    experiment = _experiment(plan, tracker)
     standings = {} if experiment is None else tracker.standings(experiment, plan.base_key)
     return {key for key, standing in standings.items() if standing.status == "FINISHED"}
 
 
-def _tracked(plan: Plan, options: Options) -> tuple[Any, str | None]:
-    """The tracking store and the study's experiment in it; None where they are not there yet."""
-    tracker = open_tracker(options, create=False)
-    return tracker, None if tracker is None else tracker.experiment(plan.study.name, create=False)
+def _experiment(plan: Plan, tracker: Any) -> str | None:
+    """The study's experiment; None where it or the store is not there yet."""
+    return None if tracker is None else tracker.experiment(plan.study.name, create=False)
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker alone."""
-    tracked = tracked_trials(plan, options)
+    tracked = tracked_trials(plan, open_tracker(options, create=False))
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
     for trial in plan.trials:
@@ -178,7 +177,8 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Writes and prints the report from the tracker alone."""
-    tracker, experiment = _tracked(plan, options)
+    tracker = open_tracker(options, create=False)
+    experiment = _experiment(plan, tracker)
     if experiment is None:
         raise UserError(
             f"nothing of {plan.study.name} is in {without_passwords(options.tracking_uri)}: run the study first"

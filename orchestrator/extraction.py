@@ -27,11 +27,12 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
     if len(plan.arms) > 1:
         labels = ", ".join(arm.label for arm in plan.arms)
         raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
-    tracked = tracked_trials(plan, options)
+    tracker = open_tracker(options, create=False)
+    tracked = tracked_trials(plan, tracker)
     done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
     if not done:
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
-    trial, tracker = done[0], open_tracker(options, create=False)
+    trial = done[0]
     run = tracked[trial.key]
     label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted)
     if label not in (known := [cost.label for cost in plan.costs]):

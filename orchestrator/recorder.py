@@ -18,7 +18,20 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
 from orchestrator.plan import Plan, Trial
-from orchestrator.tracker import ARM, BASE, DEVICE, FACTOR, KEY, LATENCY, OUTCOME, PRESET, SAID, SEED, Tracker
+from orchestrator.tracker import (
+    ARM,
+    BASE,
+    DEVICE,
+    FACTOR,
+    KEY,
+    LATENCY,
+    OUTCOME,
+    PRESET,
+    SAID,
+    SEED,
+    Standing,
+    Tracker,
+)
 
 _SENTINEL = "ledger/updates"  # in every point, and the last of it to be written
 _LANES = 8  # writers at once, for a store that takes several
@@ -38,11 +51,15 @@ class Recorder:
         assert experiment is not None
         self.experiment = experiment
         parent = tracker.parent(experiment, plan.base_key)
-        self.parent_id = parent.info.run_id if parent else self._create_parent()
-        self._client.update_run(self.parent_id, status="RUNNING")
+        standings: Mapping[str, Standing] = {}
+        if parent is None:
+            self.parent_id = self._create_parent()
+        else:
+            self.parent_id = parent.info.run_id
+            self._client.update_run(self.parent_id, status="RUNNING")
+            standings = tracker.standings(experiment, plan.base_key)
         if diff:
             self._client.log_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
-        standings = tracker.standings(experiment, plan.base_key)
         self._runs = {key: standing.run_id for key, standing in standings.items()}
         self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
         self._steps: dict[str, set[int]] = {}

@@ -54,7 +54,8 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
 
     console = plain_console()
     patience = Patience(options.patience, console.print)
-    missing = plan.missing(patience.keep_trying(lambda: finished_keys(plan, options)))
+    tracker = patience.keep_trying(lambda: open_tracker(options, create=False))
+    missing = plan.missing(patience.keep_trying(lambda: finished_keys(plan, tracker)))
     if missing:
         lease.cover([trial.key for trial in missing])
     failed = []
@@ -62,7 +63,10 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
     origin = provenance(script.parent)
     place = Place(threads=1, gpu=False, data=options.data)
     with ThreadPoolExecutor(3) as aside:  # a new database, the data and importing Tune take as long as Ray to start
-        opening = aside.submit(patience.keep_trying, lambda: _recorder(plan, options, origin, diff(script.parent)))
+        opening = aside.submit(
+            patience.keep_trying,
+            lambda: _recorder(plan, tracker or open_tracker(options, create=True), origin, diff(script.parent)),
+        )
         if missing:
             importing = aside.submit(import_module, "orchestrator.execution")
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
@@ -140,10 +144,10 @@ def _tree(script: Path, options: Options) -> Iterator[Path | None]:
         yield folder
 
 
-def _recorder(plan: Plan, options: Options, origin: Mapping[str, str], patch: str) -> "Recorder":
+def _recorder(plan: Plan, tracker: Any, origin: Mapping[str, str], patch: str) -> "Recorder":
     from orchestrator.recorder import Recorder
 
-    return Recorder(open_tracker(options, create=True), plan, origin, patch)
+    return Recorder(tracker, plan, origin, patch)
 
 
 def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: Patience) -> None:

@@ -1,11 +1,13 @@
 """Shared parts: small lattices, the digits, a trial config of seconds."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from trainers.config import TrialConfig, resolve
 from trainers.data import dataset
@@ -51,17 +53,26 @@ def moments(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--moments"))
 
 
+def left_alone(name: str, folders: pytest.TempPathFactory, *arguments: str) -> Path:
+    """The storage of a study that nothing happened to, run by the first who asks of those that test side by side."""
+    from tests.faults import harness  # Ray and MLflow, which the tests of `trainers` do without
+
+    base = folders.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    storage = base / name
+    with FileLock(base / f"{name}.lock"):
+        if not (storage / "duration").exists():
+            started = time.monotonic()
+            done = harness.run(storage, *arguments)
+            assert (done.status, done.err) == (0, "")
+            (storage / "duration").write_text(str(time.monotonic() - started))
+    return storage
+
+
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of a study that nothing happened to."""
-    from tests.faults import harness  # Ray and MLflow, which the tests of `trainers` do without
-
-    storage = tmp_path_factory.mktemp("calm")
-    started = time.monotonic()
-    done = harness.run(storage)
-    assert (done.status, done.err) == (0, "")
-    (storage / "duration").write_text(str(time.monotonic() - started))
-    return storage
+    return left_alone("calm", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

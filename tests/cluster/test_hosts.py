@@ -13,7 +13,10 @@ from mlflow import MlflowClient
 from tests.cluster.hosts import Hosts, hosts, possible
 from tests.faults import harness
 
-pytestmark = pytest.mark.skipif(not possible(), reason="network namespaces need root on Linux")
+pytestmark = [
+    pytest.mark.skipif(not possible(), reason="network namespaces need root on Linux"),
+    pytest.mark.xdist_group("hosts"),  # one network
+]
 
 LONG = ["--set", "steps=200", "--set", "pause=0.05", "--set", "evaluations=10"]
 

@@ -25,7 +25,10 @@ from tests.faults.proxy import free_port, mlflow_server
 _FOUND = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").is_file()]
 _ELSEWHERE = shutil.which("initdb")
 _BIN = max(_FOUND) if _FOUND else Path(_ELSEWHERE).parent if _ELSEWHERE else None
-pytestmark = pytest.mark.skipif(_BIN is None, reason="PostgreSQL is not installed")
+pytestmark = [
+    pytest.mark.skipif(_BIN is None, reason="PostgreSQL is not installed"),
+    pytest.mark.xdist_group("postgres"),  # one server
+]
 _AT_ONCE = 300
 
 

@@ -15,7 +15,7 @@ import psutil
 from mlflow import MlflowClient
 
 SCRIPT = Path(__file__).parent / "chain.py"
-TIMEOUT = 240
+TIMEOUT = 600
 EVALUATED = ("test_acc/w050", "test_acc/w100", "ledger/updates", "test_acc_average")
 
 
