@@ -62,13 +62,24 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
     script = Path(sys.argv[0]).resolve()
     origin = provenance(script.parent)
     place = Place(threads=1, gpu=False, data=options.data)
-    with ThreadPoolExecutor(3) as aside:  # a new database, the data and importing Tune take as long as Ray to start
-        opening = aside.submit(
-            patience.keep_trying,
-            lambda: _recorder(plan, tracker or open_tracker(options, create=True), origin, diff(script.parent)),
+
+    def opened() -> "Recorder":
+        loading.result()
+        return patience.keep_trying(
+            lambda: _recorder(plan, tracker or open_tracker(options, create=True), origin, diff(script.parent))
         )
+
+    def imported() -> None:
+        import_module("ray.tune")
+        loading.result()
+        import_module("orchestrator.execution")
+
+    with ThreadPoolExecutor(4) as aside:  # a new database, the data and importing Tune take as long as Ray to start
+        # MLflow by one thread alone: of modules that import one another, two threads each find half of them.
+        loading = aside.submit(import_module, "orchestrator.recorder")
+        opening = aside.submit(opened)
         if missing:
-            importing = aside.submit(import_module, "orchestrator.execution")
+            importing = aside.submit(imported)
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
             with _tree(script, options) as tree, cluster(options.address, tree):
                 _heed_sigterm()  # Ray has put its own in the place of ours

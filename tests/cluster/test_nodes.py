@@ -18,7 +18,7 @@ LONG = ["--set", "steps=200", "--set", "pause=0.03", "--set", "evaluations=10"]
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A head without a CPU for trials and two nodes with one each."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         yield made
     finally:

@@ -99,7 +99,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
 
 
 if __name__ == "__main__":
-    convolution._ADDED = 2048  # again
+    convolution._ADDED = 2048  # fewer here, too
     FusedNetwork.suits = lambda network, x: True  # type: ignore[method-assign]
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (8, 3, 4, 4), generator=generator, dtype=torch.uint8)
