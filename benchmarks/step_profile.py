@@ -21,7 +21,7 @@ from trainers.config import resolve
 from trainers.data import dataset
 from trainers.loop import Snapshot, fit
 
-_WARM = {"cpu": 4, "cuda": 1500}  # steps; on CUDA until every sub-model of LCS-p is captured
+_WARM = {"cpu": 4, "cuda": 3000}  # steps; on CUDA until nearly every sub-model of LCS-p is captured
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
     "convolutions' gradients": ("convolve_back",),

@@ -23,8 +23,8 @@ from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
-_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 1500, ("reference", "cuda"): 20}
-"""On CUDA ours until every sub-model of LCS-p is captured."""
+_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 3000, ("reference", "cuda"): 20}
+"""On CUDA ours until nearly every sub-model of LCS-p is captured in each place that it has in a step."""
 
 
 def ours(
