@@ -3,16 +3,14 @@
 How much of a map one program holds follows from the map's shape alone.
 """
 
-import math
-import struct
 from dataclasses import dataclass
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
 from trainers.kernels import triton_conv as programs
+from trainers.kernels.additions import Additions
 from trainers.kernels.norm import EPS
 
 _ROOM = 16  # channels: the least a matrix unit takes
@@ -21,8 +19,6 @@ _TILE = 8192  # numbers of a program, in its registers
 _WHOLE = 1024  # pixels: an image of so many is held whole on the way back, so that InstanceNorm needs no second kernel
 _SUMMED = 512  # rows that are added up at once
 _WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
-_ADDED, _FIELDS = 64, 12  # weights of a program that adds up; what it must know of them
-_SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
 _PROGRAMS, _PARTIAL = 512, 1 << 20  # of a weight's gradient: about so many, and at most so many numbers written
 
 
@@ -165,87 +161,6 @@ def convolve(
     return out, Map(rectified, x.channels, x.height, x.width) if keep else None
 
 
-class Additions:
-    """What a pass adds to the parameters' gradients: partial sums at first, then all added where they belong at once.
-
-    And, where they are not to move yet, the moments by which running ones will. Partial sums lie at the same addresses
-    in every pass, and what belongs where is told to the device once per sub-model, so a pass that has been made once
-    can be captured.
-    """
-
-    def __init__(self) -> None:
-        self._spaces: list[Tensor] = []
-        self._tables: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor]] = {}
-        self._space, self._used = 0, 0
-        self._rows: list[tuple[int, ...]] = []
-        self._blocks: list[tuple[int, int, int]] = []
-
-    def begin(self) -> None:
-        """A pass begins, and uses the memory of the one before."""
-        self._space, self._used = 0, 0
-        self._rows.clear()
-        self._blocks.clear()
-
-    def room(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Room for partial sums, as it comes."""
-        size = -(-math.prod(shape) // _ALIGNED) * _ALIGNED
-        while True:
-            if self._space == len(self._spaces):
-                self._spaces.append(torch.empty(max(size, _SPACE), device=device))
-            space = self._spaces[self._space]
-            if self._used + size <= len(space):
-                break
-            self._space, self._used = self._space + 1, 0
-        self._used += size
-        return space[self._used - size :][: math.prod(shape)].view(shape)
-
-    def to_weight(self, partial: Tensor, weight: Weight, cin: int) -> None:
-        """`partial: (splits, K, K, input room, output room)` adds up to the gradient of a weight's prefix."""
-        splits, k, _, cin_room, cout_room = partial.shape
-        gradient = _gradient(weight.full)
-        self._row(
-            (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, weight.outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _ADDED), programs.OF_WEIGHT,
-        )  # fmt: skip
-
-    def to_affine(self, sums: Tensor, norm: Norm, channels: int) -> None:
-        """`sums: (2, parts, room)` add up to the gradients of an affine's weight and bias."""
-        for partial, parameter in zip(sums, (norm.weight, norm.bias), strict=True):
-            rows, room = partial.shape
-            row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
-            self._row(row, triton.cdiv(room, _ROOM), programs.OF_AFFINE)
-
-    def to_running(self, moment: Tensor, running: Tensor, channels: int, momentum: float) -> None:
-        """`running` moves towards `moment: (room,)`, by a share of `momentum` of the way."""
-        (share,) = struct.unpack("<i", struct.pack("<f", momentum))
-        row = (moment.data_ptr(), running.data_ptr(), 1, channels, len(moment), share)
-        self._row(row, triton.cdiv(len(moment), _ROOM), programs.OF_RUNNING)
-
-    def _row(self, row: tuple[int, ...], blocks: int, kind: "tl.constexpr") -> None:
-        self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
-        self._rows.append((*row, *(0,) * (_FIELDS - len(row))))
-
-    def due(self) -> "Due":
-        """All of the pass's, fixed: it stays what it is when another pass begins."""
-        key, device = tuple(self._rows), self._spaces[0].device
-        if key not in self._tables:
-            rows = torch.tensor(self._rows, dtype=torch.int64, device=device)
-            self._tables[key] = rows, torch.tensor(self._blocks, dtype=torch.int32, device=device)
-        return Due(*self._tables[key])
-
-
-@dataclass(frozen=True)
-class Due:
-    """What is to be added after a pass."""
-
-    rows: Tensor
-    blocks: Tensor
-
-    def add_up(self) -> None:
-        """Adds it, and moves what is to move: once per pass."""
-        programs.add_up[(len(self.blocks),)](self.rows, self.blocks, _FIELDS, 32, _ADDED, 128, _ROOM, num_warps=_WARPS)
-
-
 def convolve_back(
     dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions, skip: Tensor | None = None
 ) -> Tensor:
@@ -266,7 +181,7 @@ def convolve_back(
     if norm is None or sums is None:
         return dx
     if whole:
-        additions.to_affine(sums, norm, x.channels)
+        additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
         return dx
     return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
@@ -291,7 +206,7 @@ def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Te
         EPS, x.pixels, norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
     )  # fmt: skip
     if norm.instance:
-        additions.to_affine(sums, norm, x.channels)
+        additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
         return dx
     return _behind_norm(dx, x, norm, sums, 1, additions, None)
 
@@ -307,7 +222,7 @@ def _behind_norm(
             sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS
         )
         sums, parts, count = total, 1, x.images * x.pixels
-    additions.to_affine(sums, norm, x.channels)
+    additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
     p, c = _tiles(x.pixels, x.room)
     programs.through_norm[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
         g, x.data, g if skip is None else skip, dx, norm.mean, norm.variance, norm.weight, sums[0], sums[1], count,
@@ -350,13 +265,7 @@ def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | Non
         norm is not None, norm.parts if norm else 1, bp, bi, bo, num_warps=_WARPS,
         num_stages=3 if per * triton.cdiv(y.pixels, bp) > _LONG else _STAGES,
     )  # fmt: skip
-    additions.to_weight(partial, weight, x.channels)
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
+    additions.to_weight(partial, weight.full, weight.outputs, x.channels)
 
 
 def _power(count: int) -> int:

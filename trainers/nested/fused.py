@@ -22,7 +22,8 @@ from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
-    from trainers.kernels.convolution import Additions, Map, Norm, Weight
+    from trainers.kernels.additions import Additions
+    from trainers.kernels.convolution import Map, Norm, Weight
 
 _MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
@@ -120,7 +121,7 @@ class FusedNetwork:
             self._lane, self._apart = 0, False
 
     def _of_lane(self) -> "Additions":
-        from trainers.kernels.convolution import Additions
+        from trainers.kernels.additions import Additions
 
         if self._lane not in self._additions:
             self._additions[self._lane] = Additions()
@@ -184,10 +185,11 @@ class FusedNetwork:
         return weight.detach().flatten(1).to(features.dtype)
 
     def _classifier_gradient(self, by_logits: Tensor, features: Tensor, additions: "Additions") -> None:
-        channels, classes = features.shape[1], by_logits.shape[1]
+        channels, classes, parameter = features.shape[1], by_logits.shape[1], self._network.classifier.weight
+        assert isinstance(parameter, Tensor)
         partial = additions.room((1, 1, 1, channels, classes), features.device)
         torch.mm(features.t().float(), by_logits.float(), out=partial[0, 0, 0])
-        additions.to_weight(partial, _weight(self._network.classifier), channels)
+        additions.to_weight(partial, parameter, classes, channels)
 
     def _weight_gradient(self, up: Tensor, of: _Convolved, additions: "Additions") -> None:
         from trainers.kernels.convolution import weight_gradient

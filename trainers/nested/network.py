@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.methods import Affine
-from trainers.nested.fused import fuse
+from trainers.nested.fused import FusedNetwork, fuse
 from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
 from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
 from trainers.submodel import SubModel
 
 if TYPE_CHECKING:
-    from trainers.kernels.convolution import Additions
+    from trainers.kernels.additions import Additions
 
 
 class NestedNetwork(nn.Module):
@@ -53,13 +53,16 @@ class NestedNetwork(nn.Module):
         self.active = sub_model
 
     def forward(self, x: Tensor) -> Tensor:
-        run = self._fused if self._fused is not None and self._fused.suits(x) else self.network
+        run = self._suited(x) or self.network
         out: Tensor = run(x)
         return out
 
+    def _suited(self, x: Tensor) -> FusedNetwork | None:
+        return self._fused if self._fused is not None and self._fused.suits(x) else None
+
     def separable(self, x: Tensor) -> bool:
         """Whether passes over `x` can be made `apart`."""
-        return self._fused is not None and self._fused.suits(x)
+        return self._suited(x) is not None
 
     def apart(self, lane: int) -> AbstractContextManager["Additions"]:
         """A pass inside leaves gradients and running moments as they are; see `FusedNetwork.apart`."""

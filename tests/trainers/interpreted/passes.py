@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.conftest import FOUR
 from trainers.build import initialise
-from trainers.kernels import convolution
+from trainers.kernels import additions, convolution
 from trainers.nested.fused import fuse
 from trainers.nested.network import nest
 from trainers.networks.cpreresnet import CPreResNet20
@@ -62,5 +62,5 @@ def main(norm: str, width: float, images: int, size: int) -> None:
 
 if __name__ == "__main__":
     convolution._TILE, convolution._WHOLE = map(int, sys.argv[5:7])
-    convolution._ADDED = 1024  # fewer programs, to interpret
+    additions._WEIGHTS = 1024  # fewer programs, to interpret
     main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:5]))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from tests.conftest import tiny
 from trainers.build import initialise
 from trainers.data.images import ImageArrays
 from trainers.graphs import Graphs
-from trainers.kernels import convolution
+from trainers.kernels import additions
 from trainers.lattice import Lattice
 from trainers.ledger import UpdateLedger
 from trainers.nested.fused import FusedNetwork
@@ -64,7 +65,6 @@ def optimizer(network: nn.Module) -> torch.optim.SGD:
 
 def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     """All that four steps leave behind, and their losses."""
-    NestedNetwork.separable = lambda network, x: apart  # type: ignore[method-assign]
     plain = CPreResNet20(channels=3, size=4)
     plain.blocks = plain.blocks[::2]  # one per stage: fewer programs, to interpret
     initialise(plain, 0)
@@ -81,8 +81,8 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
 
     def forget() -> None:
         """A graph's replay leaves nothing in Python of what it has done."""
-        for additions in fused._additions.values():
-            additions.begin()
+        for of_a_lane in fused._additions.values():
+            of_a_lane.begin()
 
     fused = network._fused
     assert fused is not None
@@ -91,16 +91,19 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     step = Step(tiny(method="NS", norm="batch"), state, task, CPU, graphs)
     small, large = THIN
     losses = []
-    for index, order in enumerate([(large, small), (large, small), (small, large), (large, small)]):
-        losses += [float(loss) for _, loss in step.passes(order, step.batch(index))]
-        step.update(0.1)
+    with (
+        patch.object(FusedNetwork, "suits", lambda network, x: True),
+        patch.object(NestedNetwork, "separable", lambda network, x: apart),
+    ):
+        for index, order in enumerate([(large, small), (large, small), (small, large), (large, small)]):
+            losses += [float(loss) for _, loss in step.passes(order, step.batch(index))]
+            step.update(0.1)
     assert graphs.replayed == (4 if apart else 0)
     return [torch.tensor(losses), *(tensor.detach().clone() for tensor in live())]
 
 
 if __name__ == "__main__":
-    convolution._ADDED = 2048  # fewer here, too
-    FusedNetwork.suits = lambda network, x: True  # type: ignore[method-assign]
+    additions._WEIGHTS = 2048  # fewer here, too
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (8, 3, 4, 4), generator=generator, dtype=torch.uint8)
     noise = ImageArrays(pixels, torch.arange(8), pixels, torch.arange(8), (0.5,) * 3, (0.5,) * 3, "noise")

@@ -1,0 +1,106 @@
+"""What a pass adds: partial sums of gradients, and moments, where a captured pass finds them; added by one kernel."""
+
+import math
+import struct
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from trainers.kernels import triton_conv as programs
+
+_WEIGHTS, _CHANNELS = 64, 16  # that a program adds up
+_SPLITS, _PARTS = 32, 128  # partial sums of each that it adds at once
+_FIELDS = 12  # what it must know of them
+_SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
+
+
+class Additions:
+    """What a pass adds to the parameters' gradients: partial sums at first, then all added where they belong at once.
+
+    And, where they are not to move yet, the moments by which running ones will. Partial sums lie at the same addresses
+    in every pass, and what belongs where is told to the device once per sub-model, so a pass that has been made once
+    can be captured.
+    """
+
+    def __init__(self) -> None:
+        self._spaces: list[Tensor] = []
+        self._tables: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor]] = {}
+        self._space, self._used = 0, 0
+        self._rows: list[tuple[int, ...]] = []
+        self._blocks: list[tuple[int, int, int]] = []
+
+    def begin(self) -> None:
+        """A pass begins, and uses the memory of the one before."""
+        self._space, self._used = 0, 0
+        self._rows.clear()
+        self._blocks.clear()
+
+    def room(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Room for partial sums, as it comes."""
+        size = -(-math.prod(shape) // _ALIGNED) * _ALIGNED
+        while True:
+            if self._space == len(self._spaces):
+                self._spaces.append(torch.empty(max(size, _SPACE), device=device))
+            space = self._spaces[self._space]
+            if self._used + size <= len(space):
+                break
+            self._space, self._used = self._space + 1, 0
+        self._used += size
+        return space[self._used - size :][: math.prod(shape)].view(shape)
+
+    def to_weight(self, partial: Tensor, parameter: Tensor, outputs: int, cin: int) -> None:
+        """`partial: (splits, K, K, input room, output room)` adds up to the gradient of `parameter[:outputs, :cin]`."""
+        splits, k, _, cin_room, cout_room = partial.shape
+        gradient = _gradient(parameter)
+        self._row(
+            (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, outputs, cout_room,
+             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _WEIGHTS), programs.OF_WEIGHT,
+        )  # fmt: skip
+
+    def to_affine(self, sums: Tensor, affine: tuple[Tensor, Tensor], channels: int) -> None:
+        """`sums: (2, parts, room)` add up to the gradients of an affine's weight and bias."""
+        for partial, parameter in zip(sums, affine, strict=True):
+            rows, room = partial.shape
+            row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
+            self._row(row, triton.cdiv(room, _CHANNELS), programs.OF_AFFINE)
+
+    def to_running(self, moment: Tensor, running: Tensor, channels: int, momentum: float) -> None:
+        """`running` moves towards `moment: (room,)`, by a share of `momentum` of the way."""
+        (share,) = struct.unpack("<i", struct.pack("<f", momentum))
+        row = (moment.data_ptr(), running.data_ptr(), 1, channels, len(moment), share)
+        self._row(row, triton.cdiv(len(moment), _CHANNELS), programs.OF_RUNNING)
+
+    def _row(self, row: tuple[int, ...], blocks: int, kind: tl.constexpr) -> None:
+        self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
+        self._rows.append((*row, *(0,) * (_FIELDS - len(row))))
+
+    def due(self) -> "Due":
+        """All of the pass's, fixed: it stays what it is when another pass begins."""
+        key, device = tuple(self._rows), self._spaces[0].device
+        if key not in self._tables:
+            rows = torch.tensor(self._rows, dtype=torch.int64, device=device)
+            self._tables[key] = rows, torch.tensor(self._blocks, dtype=torch.int32, device=device)
+        return Due(*self._tables[key])
+
+
+@dataclass(frozen=True)
+class Due:
+    """What is to be added after a pass."""
+
+    rows: Tensor
+    blocks: Tensor
+
+    def add_up(self) -> None:
+        """Adds it, and moves what is to move: once per pass."""
+        programs.add_up[(len(self.blocks),)](
+            self.rows, self.blocks, _FIELDS, _SPLITS, _WEIGHTS, _PARTS, _CHANNELS, num_warps=4
+        )
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
