@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -65,8 +65,11 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
 
     def opened() -> "Recorder":
         loading.result()
+        from orchestrator.recorder import Recorder
+
+        patch = diff(script.parent)
         return patience.keep_trying(
-            lambda: _recorder(plan, tracker or open_tracker(options, create=True), origin, diff(script.parent))
+            lambda: Recorder(tracker or open_tracker(options, create=True), plan, origin, patch)
         )
 
     def imported() -> None:
@@ -153,12 +156,6 @@ def _tree(script: Path, options: Options) -> Iterator[Path | None]:
     plain_console().print(f"Sending the working tree to the cluster's nodes: {tree.text}", markup=False)
     with tree.copied({}, "") as folder:
         yield folder
-
-
-def _recorder(plan: Plan, tracker: Any, origin: Mapping[str, str], patch: str) -> "Recorder":
-    from orchestrator.recorder import Recorder
-
-    return Recorder(tracker, plan, origin, patch)
 
 
 def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: Patience) -> None:

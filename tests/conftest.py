@@ -53,7 +53,7 @@ def moments(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--moments"))
 
 
-def left_alone(name: str, folders: pytest.TempPathFactory, *arguments: str) -> Path:
+def undisturbed(name: str, folders: pytest.TempPathFactory, *arguments: str) -> Path:
     """The storage of a study that nothing happened to, run by the first who asks of those that test side by side."""
     from tests.faults import harness  # Ray and MLflow, which the tests of `trainers` do without
 
@@ -72,7 +72,7 @@ def left_alone(name: str, folders: pytest.TempPathFactory, *arguments: str) -> P
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of a study that nothing happened to."""
-    return left_alone("calm", tmp_path_factory)
+    return undisturbed("calm", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

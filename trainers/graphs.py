@@ -1,11 +1,11 @@
 """Work that is launched once and replayed: CUDA graphs, one per piece of a training step.
 
 A step of a thin network is some hundred kernels of microseconds, and launching them one by one takes longer than
-running them. A captured graph is launched whole. Pieces are a micro-batch, one sub-model's pass, the optimizer's step
-and one evaluation batch: every method is a sequence of them, so n targets need n graphs whatever the objective, and
-two launches more per step than a graph of the whole step would. They share one memory pool, which is safe since they
-are replayed one after the other; what is replayed side by side, since a thin network leaves most of a card idle, has
-a stream and a pool for each place.
+running them. A captured graph is launched whole. Pieces are a micro-batch, one sub-model's pass, what passes made side
+by side add, the optimizer's step and one evaluation batch: every method is a sequence of them, so n targets need a
+number of graphs in n whatever the objective, for some launches more per step than a graph of the whole step would need.
+They share one memory pool, which is safe since they are replayed one after the other; what is replayed side by side,
+since a thin network leaves most of a card idle, has a stream and a pool for each place.
 
 A captured function reads and writes the same memory for ever. Whatever changes from call to call (indices, learning
 rate) must lie in tensors of fixed address, and what it returns is overwritten by its next call.
@@ -39,7 +39,7 @@ class Capture(Protocol):
 
 
 class CudaCapture:
-    """On a CUDA device: a stream for recording and a memory pool for all graphs."""
+    """On a CUDA device: a stream for recording and a memory pool for all graphs recorded on it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, own_stream(device)

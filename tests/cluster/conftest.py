@@ -11,4 +11,4 @@ from tests import conftest
 def left_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trials of 200 steps on this machine, without pauses: how long a step takes changes no result."""
     long = ("--set", "steps=200", "--set", "pause=0", "--set", "evaluations=10")
-    return conftest.left_alone("long", tmp_path_factory, *long)
+    return conftest.undisturbed("long", tmp_path_factory, *long)

@@ -132,4 +132,6 @@ def test_passes_side_by_side_add_what_they_add_one_after_the_other(
     monkeypatch.setattr(NestedNetwork, "separable", lambda network, x: False)
     *_, alone = fit(config(**settings), 0, noise, CUDA)
     assert same(weights(beside, tmp_path / "beside"), weights(alone, tmp_path / "alone"))
+    beside.metrics.pop("replayed_passes")  # LCS-p's passes are captured once per place where they run side by side
+    alone.metrics.pop("replayed_passes")
     assert beside.metrics == alone.metrics
