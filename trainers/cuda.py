@@ -2,8 +2,11 @@
 
 import gc
 import os
+import shutil
 import threading
 import weakref
+from functools import cache
+from importlib.util import find_spec
 
 import torch
 
@@ -23,6 +26,13 @@ def prepare_cuda(deterministic: bool) -> None:
     torch.backends.cudnn.deterministic = deterministic
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # to say so imports torch's compiler: 2 s
         torch.use_deterministic_algorithms(deterministic)
+
+
+@cache
+def has_triton() -> bool:
+    """Whether kernels for CUDA can be compiled: torch's builds for CPU bring no Triton, and it needs a C compiler."""
+    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    return find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
 def own_stream(device: torch.device) -> torch.cuda.Stream:

@@ -38,6 +38,7 @@ class Step:
     ) -> None:
         self._config, self._state, self._task, self._device = config, state, task, device
         self._graphs = graphs
+        self._share = torch.ones((), device=device) / config.accumulation  # of a micro-batch's loss in the step's
         self._selection: Tensor | None = None
         self._teacher: Tensor | None = None
 
@@ -113,7 +114,7 @@ class Step:
         with self._precision():
             outputs: Tensor = network(batch.inputs)
         loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
-        (loss / self._config.accumulation).backward()
+        loss.backward(self._share)
         return loss.detach(), outputs.detach()
 
     def teach(self, sub_model: SubModel, batch: Batch) -> None:

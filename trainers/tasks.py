@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainers.cuda import has_triton
 from trainers.data.images import ImageArrays
 from trainers.graphs import Graphs
 from trainers.randomness import stream
@@ -64,7 +65,8 @@ class ImageClassification:
 
     Training images are one endless stream: a permutation per epoch, batches running across its end, so that every
     batch is full. (The published recipe ends each epoch with a batch of 80.) The padded images lie in memory with every
-    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image.
+    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image. On CUDA a batch is
+    one kernel, a loss one each way.
 
     Args:
         arrays: the data, moved to `device`.
@@ -88,11 +90,13 @@ class ImageClassification:
     ) -> None:
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._padding, self._flip = crop_padding, flip
+        self._kernels = device.type == "cuda" and has_triton()
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         images = arrays.train_images.to(device)
         height, width = images.shape[2:]
-        self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
-        self._plain = images
+        self._plain = images.contiguous()
+        if not self._kernels:
+            self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         self._labels = arrays.train_labels.to(device)
         self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
         mean, std = torch.tensor(arrays.mean), torch.tensor(arrays.std)
@@ -119,6 +123,11 @@ class ImageClassification:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def gather(self, selection: Tensor) -> Batch:
+        if self._kernels:
+            from trainers.kernels.triton_classification import cropped
+
+            scaled = self._scale, self._shift, self._padding, self._layout
+            return Batch(*cropped(selection, self._plain, self._labels, *scaled))
         chosen, mirrored, down, right = selection.unbind()
         crops = self._crops[chosen, :, down, right]
         if self._flip:
@@ -145,6 +154,12 @@ class ImageClassification:
             yield self._normalised(self._plain[chosen])
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        if self._kernels:
+            from trainers.kernels.triton_classification import MOST_CLASSES, CrossEntropy
+
+            if outputs.shape[1] <= MOST_CLASSES:
+                mean: Tensor = CrossEntropy.apply(outputs, batch.targets)
+                return mean
         return F.cross_entropy(outputs.float(), batch.targets)
 
     def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:

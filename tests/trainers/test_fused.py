@@ -1,4 +1,4 @@
-"""The fused kernels for CUDA in Triton's interpreter: the same programs, number by number, on CPU and in fp32."""
+"""The kernels of a step on CUDA in Triton's interpreter: the same programs, number by number, on CPU and in fp32."""
 
 import os
 import subprocess
@@ -34,6 +34,11 @@ def interpreted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 )
 def test_fused_passes_are_those_of_the_layers(case: str) -> None:
     done = interpreted("passes", *case.split())
+    assert done.returncode == 0, done.stderr
+
+
+def test_batches_and_losses_are_those_of_torch() -> None:
+    done = interpreted("classification")
     assert done.returncode == 0, done.stderr
 
 

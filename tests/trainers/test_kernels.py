@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.conftest import FOUR
+from trainers.cuda import has_triton
 from trainers.kernels import library, norm
-from trainers.kernels.norm import EPS, has_triton
+from trainers.kernels.norm import EPS
 from trainers.nested.fused import fuse
 from trainers.nested.network import nest
 from trainers.nested.norms import NormPolicy, prefers_channels_last

@@ -3,6 +3,7 @@
 How much of a map one program holds follows from the map's shape alone.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -186,24 +187,25 @@ def convolve_back(
     return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
 
-def pool(x: Map, norm: Norm) -> Tensor:
-    """The mean over all pixels of `x`, normalised and rectified: (images, channels) bf16."""
+def pool(x: Map, norm: Norm) -> Map:
+    """The mean over all pixels of `x`, normalised and rectified; a few images become the pixels of one of the map's."""
     pooled = torch.empty(x.images, x.room, device=x.data.device, dtype=programs.NUMBERS)
     c = _held(x)
     programs.pool[(x.images, triton.cdiv(x.room, c))](
         x.data, pooled, *norm.operands, x.channels, x.room, norm.stride, EPS, x.pixels, norm.parts, _power(x.pixels),
         c, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    return pooled[:, : x.channels]
+    pixels = math.gcd(x.images, _ROOM)
+    return Map(pooled.view(-1, pixels, x.room), x.channels, pixels, 1)
 
 
 def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Tensor:
-    """The gradient of `x` from that of `pool(x, norm)`; and the affine's."""
+    """The gradient of `x` from that of the data of `pool(x, norm)`; and the affine's."""
     dx, sums = torch.empty_like(x.data), additions.room((2, x.images, x.room), x.data.device)
     c = _held(x)
     programs.pool_back[(x.images, triton.cdiv(x.room, c))](
-        by_pooled, x.data, dx, *norm.operands, sums[0], sums[1], x.channels, x.room, norm.stride, *by_pooled.stride(),
-        EPS, x.pixels, norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
+        by_pooled, x.data, dx, *norm.operands, sums[0], sums[1], x.channels, x.room, norm.stride, EPS, x.pixels,
+        norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
     )  # fmt: skip
     if norm.instance:
         additions.to_affine(sums, (norm.weight, norm.bias), x.channels)

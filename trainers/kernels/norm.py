@@ -5,15 +5,12 @@ kernels, with fp32 statistics; sums run in another order. ReLU's mask is compute
 layer's input is kept.
 """
 
-import os
-import shutil
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trainers.cuda import has_triton
 from trainers.kernels.library import library
 
 EPS = 1e-5
@@ -24,13 +21,6 @@ def available(device: torch.device, group: int | None) -> bool:
     if device.type == "cpu":
         return library() is not None
     return device.type == "cuda" and group == 1 and has_triton()
-
-
-@cache
-def has_triton() -> bool:
-    """Whether kernels for CUDA can be compiled: torch's builds for CPU bring no Triton, and it needs a C compiler."""
-    compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
-    return find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
 def suits(x: Tensor) -> bool:

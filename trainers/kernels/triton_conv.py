@@ -244,14 +244,14 @@ def pool(  # type: ignore[no-untyped-def]
     tl.store(pooled + image * room + c, total.to(pooled.dtype.element_ty), mask=c < room)
 
 
-@triton.jit(do_not_specialize=["channels", "by_image"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool_back(  # type: ignore[no-untyped-def]
-    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, by_image,
-    by_channel, eps, PIXELS: tl.constexpr, PARTS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, eps,
+    PIXELS: tl.constexpr, PARTS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
-    given = tl.load(by_pooled + image * by_image + c * by_channel, mask=c < channels, other=0.0).to(tl.float32)
+    given = tl.load(by_pooled + image * room + c, mask=c < channels, other=0.0).to(tl.float32)
     values = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, room, eps, PARTS)
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)

@@ -8,15 +8,13 @@ without waiting for the device, so a pass can be captured as a CUDA graph, whate
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.cuda import own_stream
-from trainers.kernels.norm import has_triton
+from trainers.cuda import has_triton, own_stream
 from trainers.nested.layers import NestedConv2d
 from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
@@ -69,7 +67,7 @@ class _Done:
     blocks: list[_Block]
     last: "Map"
     norm: "Norm"
-    features: Tensor
+    classifier: _Convolved
 
 
 class FusedNetwork:
@@ -144,8 +142,9 @@ class FusedNetwork:
             blocks.append(_Block((first, second, third), projection))
             out = third.y
         norm = _norm(self._network.norm, out, later)
-        features = pool(out, norm)
-        return F.linear(features, self._classifier(features)), _Done(stem, blocks, out, norm, features)
+        classifier = _run(pool(out, norm), None, self._network.classifier)
+        logits = classifier.y.data.view(len(x), -1)[:, : classifier.y.channels]
+        return logits, _Done(stem, blocks, out, norm, classifier)
 
     def backward(self, done: _Done, by_logits: Tensor) -> None:
         """Adds the gradients of all parameters to theirs, unless the pass is apart.
@@ -157,9 +156,11 @@ class FusedNetwork:
         additions = self._of_lane()
         if not self._apart:
             additions.begin()
-        self._aside(lambda: self._classifier_gradient(by_logits, done.features, additions))
-        by_features = by_logits @ self._classifier(done.features)
-        up = pool_back(by_features, done.last, done.norm, additions)
+        classified = done.classifier
+        logits = replace(classified.y, data=by_logits.reshape(*classified.y.data.shape[:2], -1))
+        self._weight_gradient(logits.data, replace(classified, y=logits), additions)
+        up = convolve_back(logits.data, logits, classified.x, classified.weight, None, additions)
+        up = pool_back(up, done.last, done.norm, additions)
         in_use = [up]  # by the other stream, until it is waited for
         for block in reversed(done.blocks):
             around, x = up, block.convolved[0].x
@@ -177,19 +178,6 @@ class FusedNetwork:
             torch.cuda.current_stream(up.device).wait_stream(self._sides[self._lane])
         if not self._apart:
             additions.due().add_up()
-
-    def _classifier(self, features: Tensor) -> Tensor:
-        """Its weight for these features, (classes, channels), as exact as they are."""
-        assert isinstance(self._network.classifier, NestedConv2d)
-        weight, _ = self._network.classifier.prefix(features.shape[1])
-        return weight.detach().flatten(1).to(features.dtype)
-
-    def _classifier_gradient(self, by_logits: Tensor, features: Tensor, additions: "Additions") -> None:
-        channels, classes, parameter = features.shape[1], by_logits.shape[1], self._network.classifier.weight
-        assert isinstance(parameter, Tensor)
-        partial = additions.room((1, 1, 1, channels, classes), features.device)
-        torch.mm(features.t().float(), by_logits.float(), out=partial[0, 0, 0])
-        additions.to_weight(partial, parameter, classes, channels)
 
     def _weight_gradient(self, up: Tensor, of: _Convolved, additions: "Additions") -> None:
         from trainers.kernels.convolution import weight_gradient

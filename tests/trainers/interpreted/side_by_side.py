@@ -88,6 +88,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     assert fused is not None
     graphs = Graphs(Again(live, forget) if apart else None)
     task = ImageClassification(images, 2, 0, CPU, crop_padding=1, flip=True, channels_last=True)
+    task._kernels = True
     step = Step(tiny(method="NS", norm="batch"), state, task, CPU, graphs)
     small, large = THIN
     losses = []
