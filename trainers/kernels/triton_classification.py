@@ -11,8 +11,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_PIXELS, _NUMBERS = 256, 2048  # of a program: of an image; of logits
-MOST_CLASSES = 1024
+_PIXELS = 256  # of a program
+MOST_CLASSES = 2048  # of one that holds a row; with fewer it holds as many rows as make up so many numbers
 
 
 @triton.jit(do_not_specialize=["picked"])  # type: ignore[untyped-decorator]
@@ -94,7 +94,7 @@ def _cross_entropy_back(  # type: ignore[no-untyped-def]
 
 
 class CrossEntropy(torch.autograd.Function):
-    """`apply(logits, labels)`: the mean over rows, a scalar fp32; logits: (N, at most 1,024 classes), labels: (N,)."""
+    """`apply(logits, labels)`: the mean over rows, a scalar fp32; logits: (N, at most 2,048 classes), labels: (N,)."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
@@ -115,4 +115,4 @@ class CrossEntropy(torch.autograd.Function):
 
 def _blocks(logits: Tensor) -> tuple[int, int]:
     classes = triton.next_power_of_2(logits.shape[1])
-    return _NUMBERS // classes, classes
+    return MOST_CLASSES // classes, classes
