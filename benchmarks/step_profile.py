@@ -28,6 +28,7 @@ _CUDA_GROUPS = {
     "convolutions": ("convolve", "lift"),
     "weights' gradients": ("weight_gradient", "add_up"),
     "norms": ("through_norm", "batch_moments", "batch_sums", "pool"),
+    "batches and losses": ("_crop", "_cross_entropy"),
 }
 _GROUPS = {
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::bmm", "_Pointwise"),
