@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from trainers.build import build, mac_counter, multiply
 from trainers.config import TrialConfig
@@ -22,6 +21,7 @@ from trainers.graphs import Graphs
 from trainers.ledger import Budget, UpdateLedger
 from trainers.nested.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES, Objective
+from trainers.optimizer import Sgd
 from trainers.randomness import stream
 from trainers.sampling.discrete import All
 from trainers.sampling.names import sampler
@@ -98,7 +98,8 @@ def fit(
         network.to(memory_format=torch.channels_last)
     budget = Budget(config.budget_unit, config.budget)
 
-    state = TrainingState(network, partial(_optimizer, config=config, device=device), UpdateLedger(lattice))
+    optimize = partial(Sgd, momentum=config.momentum, weight_decay=config.weight_decay)
+    state = TrainingState(network, optimize, UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
     ledger = state.ledger
@@ -159,21 +160,6 @@ def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], f
     ledger = state.ledger
     progress = min(1.0, budget.spent(ledger) / budget.amount)
     return Snapshot(ledger.total.updates, ledger.total.passes, progress, metrics, final, state.diverged, state.save)
-
-
-def _optimizer(network: nn.Module, config: TrialConfig, device: torch.device) -> torch.optim.SGD:
-    parameters = list(network.parameters())
-    for parameter in parameters:
-        # From the first step on, so that every weight decays at every step, whether its sub-model was drawn or not,
-        # and a resumed trial does as an uninterrupted one.
-        parameter.grad = torch.zeros_like(parameter)
-    return torch.optim.SGD(
-        parameters,
-        lr=torch.tensor(config.learning_rate, device=device),  # set anew at every step, where a graph reads it
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
 
 
 def _measure(state: TrainingState, step: Step, graphs: Graphs) -> dict[str, float]:

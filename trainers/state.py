@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from trainers.ledger import UpdateLedger
 from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.optimizer import Sgd
 from trainers.submodel import SubModel
 
 WEIGHTS, MOMENTUM, STATE = "weights.safetensors", "momentum.safetensors", "state.json"
@@ -31,9 +32,7 @@ class TrainingState:
         ledger: empty.
     """
 
-    def __init__(
-        self, network: Network, optimize: Callable[[nn.Module], torch.optim.SGD], ledger: UpdateLedger
-    ) -> None:
+    def __init__(self, network: Network, optimize: Callable[[nn.Module], Sgd], ledger: UpdateLedger) -> None:
         self.network, self.ledger = network, ledger
         self._optimize = optimize
         self.optimizer = optimize(network)
@@ -74,12 +73,7 @@ class TrainingState:
     def save(self, directory: Path) -> None:
         """Writes weights, momentum and counters into an existing directory."""
         save_file(_packed(self.network.state_dict()), directory / WEIGHTS)
-        momentum = {
-            name: self.optimizer.state[parameter]["momentum_buffer"]
-            for name, parameter in self.network.named_parameters()
-            if self.optimizer.state[parameter].get("momentum_buffer") is not None
-        }
-        save_file(_packed(momentum), directory / MOMENTUM)
+        save_file(_packed(self._momenta()), directory / MOMENTUM)
         counters = {
             "ledger": self.ledger.as_dict(),
             "loss_sum": self.loss_sum.item(),
@@ -110,23 +104,29 @@ class TrainingState:
                 raise ValueError("a loss is no number")
             if counters["extracted"] and not self.extracted:
                 self.extract()
-            parameters = dict(self.network.named_parameters())
-            if any(momentum[name].shape != parameters[name].shape for name in momentum):
+            momenta = self._momenta()
+            if _shapes(momentum) != _shapes(momenta):
                 raise ValueError("the momentum of another network")
             self.network.load_state_dict(weights)
         except (
             SafetensorError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError
         ) as error:  # fmt: skip
             raise ValueError(f"{directory} holds no usable training state: {error}") from error
-        for name, parameter in parameters.items():
-            if name in momentum:
-                buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum[name])
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer
+        for name, tensor in momenta.items():
+            tensor.copy_(momentum[name])
         self.ledger = ledger
         self.loss_sum.fill_(loss_sum)
         self.losses, self.diverged = losses, counters["diverged"]
         self._recent, self._best = recent, best
 
+    def _momenta(self) -> dict[str, Tensor]:
+        names = (name for name, _ in self.network.named_parameters())
+        return dict(zip(names, self.optimizer.momenta, strict=True))
+
 
 def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -27,7 +27,7 @@ class Step:
 
     Args:
         config: the trial's.
-        state: holds the network, the optimizer with its learning rate as a tensor, and gradients that are never None.
+        state: holds the network and the optimizer.
         task: supplies batches, loss and metrics.
         device: where all of them are.
         graphs: captures the pieces, or does not.
@@ -38,7 +38,6 @@ class Step:
     ) -> None:
         self._config, self._state, self._task, self._device = config, state, task, device
         self._graphs = graphs
-        self._share = torch.ones((), device=device) / config.accumulation  # of a micro-batch's loss in the step's
         self._selection: Tensor | None = None
         self._teacher: Tensor | None = None
 
@@ -114,7 +113,7 @@ class Step:
         with self._precision():
             outputs: Tensor = network(batch.inputs)
         loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
-        loss.backward(self._share)
+        (loss if self._config.accumulation == 1 else loss / self._config.accumulation).backward()
         return loss.detach(), outputs.detach()
 
     def teach(self, sub_model: SubModel, batch: Batch) -> None:
@@ -132,14 +131,12 @@ class Step:
     def update(self, rate: float) -> None:
         """One optimizer step over the gradients added up, which are zero afterwards."""
         state, penalty = self._state, self._config.line_penalty
-        for group in state.optimizer.param_groups:
-            group["lr"].fill_(rate)
+        state.optimizer.rate.fill_(rate)
 
         def work() -> None:
             if penalty:
                 (penalty * line_cosine_squared(state.network)).backward()
             state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=False)
 
         self._graphs.run("update", work)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from scipy import stats
+from scipy import special  # of Student's t; scipy.stats takes a second to import
 
 LEVEL = 0.05
 _FEWEST_FLIPPED, _MOST_FLIPPED = 5, 20  # seeds: below, no p under .06 exists; above, 2^n sign patterns are too many
@@ -64,8 +64,8 @@ def paired(differences: Sequence[float]) -> Paired:
     flip = sign_flip_p(differences) if _FEWEST_FLIPPED <= n <= _MOST_FLIPPED else None
     if deviation <= _ROUNDING * max(map(abs, differences)):
         return Paired(n, mean, flip_p=flip)
-    half = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * deviation / math.sqrt(n)
-    t_p = float(2 * stats.t.sf(abs(mean) / (deviation / math.sqrt(n)), n - 1))
+    half = float(special.stdtrit(n - 1, 1 - LEVEL / 2)) * deviation / math.sqrt(n)
+    t_p = float(2 * special.stdtr(n - 1, -abs(mean) / (deviation / math.sqrt(n))))
     return Paired(n, mean, mean - half, mean + half, t_p, flip, mean / deviation)
 
 

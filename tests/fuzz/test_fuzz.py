@@ -33,6 +33,7 @@ from trainers.build import build
 from trainers.config import resolve
 from trainers.errors import ConfigError
 from trainers.ledger import UpdateLedger
+from trainers.optimizer import Sgd
 from trainers.state import TrainingState
 
 FIELDS = (
@@ -142,7 +143,7 @@ def test_training_states(fuzz: int, tmp_path: Path) -> None:
 
     def fresh() -> TrainingState:
         network = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
-        return TrainingState(network, lambda net: torch.optim.SGD(net.parameters(), 0.1), UpdateLedger(config.lattice))
+        return TrainingState(network, lambda net: Sgd(net, 0.9, 0), UpdateLedger(config.lattice))
 
     state = fresh()
     state.save(tmp_path)

@@ -97,8 +97,7 @@ def _watch_state(monkeypatch: pytest.MonkeyPatch) -> None:
                 self._look()
 
         def _look(self) -> None:
-            network, optimizer = self._state.network, self._state.optimizer
-            momentum = [s["momentum_buffer"] for s in optimizer.state.values() if s.get("momentum_buffer") is not None]
+            network, momentum = self._state.network, self._state.optimizer.momenta
             gradients = [p.grad for p in network.parameters() if p.grad is not None]
             state = [p.data for p in network.parameters()] + gradients + momentum + list(network.buffers())
             _LIVE[:] = [*state, self._state.loss_sum]

@@ -19,6 +19,7 @@ from trainers.loop import fit
 from trainers.methods import METHODS
 from trainers.nested.network import NestedNetwork
 from trainers.nested.norms import LineAffine, line_cosine_squared, prefers_channels_last
+from trainers.optimizer import Sgd
 from trainers.submodel import SubModel
 from trainers.tasks import ImageClassification
 from trainers.timing import expected_trial
@@ -44,15 +45,15 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
     """The widths of the first optimizer step and the gradients it took."""
     ran: list[SubModel] = []
     gradients: dict[str, Tensor] = {}
-    step = torch.optim.SGD.step
+    step = Sgd.step
 
-    def noting(self: torch.optim.SGD, *args: object) -> None:
-        for index, parameter in enumerate(self.param_groups[0]["params"]):
+    def noting(self: Sgd) -> None:
+        for index, parameter in enumerate(self._parameters):
             assert parameter.grad is not None
             gradients[str(index)] = parameter.grad.clone()
         step(self)
 
-    with watched(ran), patch.object(torch.optim.SGD, "step", noting):
+    with watched(ran), patch.object(Sgd, "step", noting):
         next(fit(config, 0, data, CPU))
     return ran, gradients
 

@@ -234,7 +234,7 @@ def _weight(conv: nn.Module) -> "Weight":
     from trainers.kernels.convolution import Weight
 
     assert isinstance(conv, NestedConv2d)
-    return Weight(conv.weight, conv.outputs, conv.stride[0], int(conv.padding[0]))
+    return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
 
 
 def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":

@@ -2,9 +2,9 @@
 
 from typing import Protocol, runtime_checkable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from trainers.nested.prefix import LeafViews
 from trainers.submodel import SubModel
@@ -42,8 +42,8 @@ class NestedConv2d(nn.Module):
             raise ValueError("only explicit zero padding is supported")
         self.weight = nn.Parameter(conv.weight.data)
         self.bias = None if conv.bias is None else nn.Parameter(conv.bias.data)
-        self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
-        self.kernel_size = conv.kernel_size
+        self.kernel_size, self.stride = _pair(conv.kernel_size), _pair(conv.stride)
+        self.padding, self.dilation = _pair(conv.padding), _pair(conv.dilation)
         self.elastic = elastic
         self.outputs = conv.out_channels
         self._weights, self._biases = LeafViews(), LeafViews()
@@ -65,8 +65,7 @@ class NestedConv2d(nn.Module):
 
     def plain(self, channels: int) -> nn.Conv2d:
         outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)
-        conv = skip_init(
-            nn.Conv2d,
+        conv = nn.Conv2d(
             channels,
             outputs,
             self.kernel_size,
@@ -75,12 +74,10 @@ class NestedConv2d(nn.Module):
             self.dilation,
             groups=groups,
             bias=self.bias is not None,
-            device=self.weight.device,
+            device="meta",
         )
-        assert isinstance(conv, nn.Conv2d)
-        conv.weight.data.copy_(self.weight.data[:outputs, : channels // groups])
-        if conv.bias is not None and self.bias is not None:
-            conv.bias.data.copy_(self.bias.data[:outputs])
+        conv.weight = _copied(self.weight, outputs, channels // groups)
+        conv.bias = None if self.bias is None else _copied(self.bias, outputs)
         return conv
 
 
@@ -128,9 +125,17 @@ class NestedLinear(nn.Module):
         return F.linear(x, weight, bias)
 
     def plain(self, channels: int) -> nn.Linear:
-        linear = skip_init(nn.Linear, channels, self.outputs, bias=self.bias is not None, device=self.weight.device)
-        assert isinstance(linear, nn.Linear)
-        linear.weight.data.copy_(self.weight.data[: self.outputs, :channels])
-        if self.bias is not None:
-            linear.bias.data.copy_(self.bias.data[: self.outputs])
+        linear = nn.Linear(channels, self.outputs, bias=self.bias is not None, device="meta")
+        linear.weight = _copied(self.weight, self.outputs, channels)
+        linear.bias = None if self.bias is None else _copied(self.bias, self.outputs)
         return linear
+
+
+def _pair(of: tuple[int, ...]) -> tuple[int, int]:
+    height, width = of
+    return height, width
+
+
+def _copied(parameter: nn.Parameter, *prefix: int) -> nn.Parameter:
+    """A prefix as a parameter of its own. Layers are made on the meta device for it: nothing is drawn and lost."""
+    return nn.Parameter(parameter.detach()[tuple(map(slice, prefix))].clone(memory_format=torch.contiguous_format))

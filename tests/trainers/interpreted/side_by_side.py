@@ -1,11 +1,12 @@
 """Steps whose passes run side by side, captured, end with the bits of steps whose passes follow one another."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.conftest import tiny
 from trainers.build import initialise
@@ -17,6 +18,7 @@ from trainers.ledger import UpdateLedger
 from trainers.nested.fused import FusedNetwork
 from trainers.nested.network import NestedNetwork, nest
 from trainers.networks.cpreresnet import CPreResNet20
+from trainers.optimizer import Sgd
 from trainers.state import TrainingState
 from trainers.step import Step
 from trainers.tasks import Batch, ImageClassification
@@ -59,10 +61,6 @@ def parts(result: Any) -> list[Any]:
     return list(vars(result).values()) if isinstance(result, Batch) else list(result or ())
 
 
-def optimizer(network: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(network.parameters(), lr=torch.tensor(0.1), momentum=0.9, fused=True)
-
-
 def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     """All that four steps leave behind, and their losses."""
     plain = CPreResNet20(channels=3, size=4)
@@ -70,14 +68,11 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     initialise(plain, 0)
     network = nest(plain, THIN, "batch", (3, 4, 4), frozenset({"classifier"}))
     network.to(memory_format=torch.channels_last)
-    for parameter in network.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    state = TrainingState(network, optimizer, UpdateLedger(THIN))
+    state = TrainingState(network, partial(Sgd, momentum=0.9, weight_decay=0), UpdateLedger(THIN))
 
     def live() -> list[Tensor]:
-        momentum = [tensor for values in state.optimizer.state.values() for tensor in values.values()]
         gradients = [parameter.grad for parameter in network.parameters()]
-        return [*network.parameters(), *gradients, *network.buffers(), *momentum, state.loss_sum]
+        return [*network.parameters(), *gradients, *network.buffers(), *state.optimizer.momenta, state.loss_sum]
 
     def forget() -> None:
         """A graph's replay leaves nothing in Python of what it has done."""

@@ -1,4 +1,4 @@
-"""CIFAR-10's loader on real bytes where a package index is reachable, on damaged files everywhere."""
+"""CIFAR-10's loader on real bytes where a package index is reachable, on damaged files everywhere; the digits."""
 
 import hashlib
 import io
@@ -10,10 +10,12 @@ import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
-from trainers.data import cifar10
+from trainers.data import cifar10, digits
 from trainers.errors import DataError
 
 
@@ -134,3 +136,11 @@ def test_the_npm_package_is_reassembled_into_the_official_batches(
     scaled = arrays.train_images[:, 0].double() / 255
     assert float(scaled.mean()) == pytest.approx(cifar10.MEAN[0], abs=1e-3)
     assert torch.equal(arrays.train_labels.bincount(), torch.full((10,), 5000))
+
+
+def test_the_digits_are_those_that_scikit_learn_loads() -> None:
+    theirs, ours = load_digits(), digits.load(None)
+    images = torch.cat([ours.train_images, ours.test_images])
+    assert np.array_equal(images[:, 0, ::2, ::2].numpy(), (theirs.images * 255 / 16).astype(np.uint8))
+    assert torch.equal(images[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)
+    assert torch.cat([ours.train_labels, ours.test_labels]).tolist() == theirs.target.tolist()

@@ -1,0 +1,48 @@
+"""The optimizer of all recipes: SGD with momentum, without Nesterov."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+
+class Sgd:
+    """torch's fused SGD over gradients that are never None, so that every parameter decays at every step.
+
+    `torch.optim.SGD` around the same kernel imports torch's compiler (a second in every worker) and gathers its lists
+    anew at every step.
+
+    Args:
+        network: its parameters' gradients become zero.
+        momentum: without dampening.
+        weight_decay: of every parameter, whether its sub-model was drawn or not.
+
+    Attributes:
+        rate: the learning rate, a scalar on the parameters' device, to be filled before a step.
+        momenta: of the parameters in their order, zero at first.
+    """
+
+    def __init__(self, network: nn.Module, momentum: float, weight_decay: float) -> None:
+        self._parameters: list[Tensor] = list(network.parameters())
+        for parameter in self._parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.momenta = [torch.zeros_like(parameter, requires_grad=False) for parameter in self._parameters]
+        self.rate = torch.zeros((), device=self._parameters[0].device)
+        self._momentum, self._weight_decay = momentum, weight_decay
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Moves the parameters; the gradients are zero afterwards."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        sgd(
+            self._parameters,
+            gradients,
+            list[Tensor | None](self.momenta),
+            fused=True,
+            lr=self.rate,  # a tensor, so that a captured step reads it where it lies
+            momentum=self._momentum,
+            weight_decay=self._weight_decay,
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
+        torch._foreach_zero_(gradients)
