@@ -53,11 +53,14 @@ class Recorder:
         parent = tracker.parent(experiment, plan.base_key)
         standings: Mapping[str, Standing] = {}
         if parent is None:
-            self.parent_id = self._create_parent()
+            self.parent_id, written = self._create_parent(), set[str]()
         else:
-            self.parent_id = parent.info.run_id
+            self.parent_id, written = parent.info.run_id, set(parent.data.params)
             self._client.update_run(self.parent_id, status="RUNNING")
             standings = tracker.standings(experiment, plan.base_key)
+        params = _params(plan.base)
+        if not written.issuperset(param.key for param in params):  # it is new, or what made it came no further
+            self._client.log_batch(self.parent_id, params=params)
         if diff:
             self._client.log_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
         self._runs = {key: standing.run_id for key, standing in standings.items()}
@@ -78,7 +81,6 @@ class Recorder:
             "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
         }
         run = self._client.create_run(self.experiment, tags=tags | self._provenance)
-        self._client.log_batch(run.info.run_id, params=_params(plan.base))
         return str(run.info.run_id)
 
     def start(self, trial: Trial, device: str) -> None:

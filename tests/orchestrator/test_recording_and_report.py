@@ -143,6 +143,26 @@ def test_a_run_whose_creation_got_no_answer_is_found_again(
     assert len(tracker.trials(recorder.experiment, plan.base_key)) == 1
 
 
+def test_a_base_config_whose_parameters_were_refused_gets_them_when_it_is_taken_up(
+    plan: Plan, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*arguments: Any, **named: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tracker.client, "log_batch", refusing)
+        with pytest.raises(ConnectionError):
+            Recorder(tracker, plan, {})
+    recorder = Recorder(tracker, plan, {})
+    parent = tracker.parent(recorder.experiment, plan.base_key)
+    assert parent is not None
+    assert parent.info.run_id == recorder.parent_id
+    assert parent.data.params["dataset"] == "digits"
+    with monkeypatch.context() as broken:
+        broken.setattr(tracker.client, "log_batch", refusing)
+        Recorder(tracker, plan, {})  # nothing is left to be written
+
+
 def test_what_is_read_from_the_database_is_what_mlflow_finds(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {"version.torch": "0"})
     for trial, base in zip(plan.trials[:3], (40.0, 50.0, float("nan")), strict=True):
