@@ -20,6 +20,7 @@ from trainers.nested.network import NestedNetwork
 from trainers.nested.norms import NormPolicy
 from trainers.state import WEIGHTS
 from trainers.submodel import SubModel
+from trainers.tasks import ImageClassification
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = torch.device("cuda")
@@ -77,6 +78,26 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
     assert not torch.equal(fused, layers)
     assert (fused - exact).norm() <= 1.25 * (layers - exact).norm() < 0.25 * exact.norm()
     assert torch.equal(fused, gradients(precise=False, fused=True))
+
+
+def test_batches_and_losses_are_those_made_on_cpu(noise: ImageArrays) -> None:
+    ours, theirs = (
+        ImageClassification(noise, 128, 0, device, crop_padding=4, flip=True, channels_last=True)
+        for device in (CUDA, torch.device("cpu"))
+    )
+    for index in (0, 15):  # the second runs across the end of an epoch
+        batch, expected = (task.gather(task.selection(index)) for task in (ours, theirs))
+        torch.testing.assert_close(batch.inputs.cpu(), expected.inputs, rtol=1e-5, atol=1e-5)
+        assert torch.equal(batch.targets.cpu(), expected.targets)
+    logits = torch.randn(128, 10, generator=torch.Generator().manual_seed(0)).bfloat16()
+    there, here = logits.double().requires_grad_(), logits.to(CUDA).requires_grad_()
+    loss, truth = ours.loss(here, batch), F.cross_entropy(there, expected.targets)
+    loss.backward()
+    truth.backward()
+    assert abs(loss.item() - truth.item()) < 1e-5
+    assert here.grad is not None
+    assert there.grad is not None
+    assert (here.grad.double().cpu() - there.grad).norm() < 2**-8 * there.grad.norm()
 
 
 @pytest.mark.parametrize("differentiated", ["in evaluation", "by its input"])
