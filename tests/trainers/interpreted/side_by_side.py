@@ -64,7 +64,7 @@ def parts(result: Any) -> list[Any]:
 def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     """All that four steps leave behind, and their losses."""
     plain = CPreResNet20(channels=3, size=4)
-    plain.blocks = plain.blocks[::2]  # one per stage: fewer programs, to interpret
+    plain.blocks = plain.blocks[::4]  # the first and one with stride: fewer programs, to interpret
     initialise(plain, 0)
     network = nest(plain, THIN, "batch", (3, 4, 4), frozenset({"classifier"}))
     network.to(memory_format=torch.channels_last)
@@ -104,5 +104,5 @@ if __name__ == "__main__":
     pixels = torch.randint(256, (8, 3, 4, 4), generator=generator, dtype=torch.uint8)
     noise = ImageArrays(pixels, torch.arange(8), pixels, torch.arange(8), (0.5,) * 3, (0.5,) * 3, "noise")
     alone, beside = trained(noise, apart=False), trained(noise, apart=True)
-    assert len(alone) > 80
+    assert len(alone) > 60
     assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
