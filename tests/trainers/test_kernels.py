@@ -19,6 +19,7 @@ from trainers.networks.cpreresnet import CPreResNet20
 LAST = torch.channels_last
 BF16 = 2**-8  # 8 bits of mantissa
 SHAPES = [(8, 16, 32, 32), (8, 64, 8, 8), (5, 4, 8, 8), (3, 11, 7, 5), (4, 1, 3, 3), (6, 256, 2, 2), (2, 130, 1, 3)]
+SHAPES += [(2, 45, 32, 32), (2, 24, 38, 29), (2, 11, 33, 31)]  # gone through block by block, the last one shorter
 
 pytestmark = pytest.mark.skipif(not norm.available(torch.device("cpu"), None), reason="needs a C++ compiler")
 

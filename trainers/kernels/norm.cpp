@@ -23,6 +23,8 @@ namespace {
 
 using bf16 = uint16_t;
 
+constexpr long NEAR = 4096;  // numbers of a map, and as many of its gradient, that a first-level cache holds
+
 #if defined(__AVX512F__)
 struct Lanes {  // sixteen numbers
     static constexpr long count = 16;
@@ -107,16 +109,14 @@ struct Scratch {  // a row each, and a channel each
 
 // values[c] again for every pixel of a row.
 void repeat(const float* values, long channels, long row, float* out) {
-    for (long j = 0; j < row; ++j) out[j] = values[j % channels];
+    for (long j = 0; j < row; j += channels) std::copy(values, values + channels, out + j);
 }
 
 // Sums of a row's repeats into one value per channel.
 void fold(const float* sums, long channels, long row, float* out) {
-    for (long c = 0; c < channels; ++c) {
-        float total = 0;
-        for (long j = c; j < row; j += channels) total += sums[j];
-        out[c] = total;
-    }
+    std::copy(sums, sums + channels, out);
+    for (long j = channels; j < row; j += channels)
+        for (long c = 0; c < channels; ++c) out[c] += sums[j + c];
 }
 
 // Calls body(kind, offset, place in the row) for every vector of an image, at the end for single numbers.
@@ -130,13 +130,16 @@ inline void everywhere(const Shape& s, Body body) {
     }
 }
 
-// Adds up two terms over the rows of columns from..from + wide vectors: kept in registers, not in memory.
+// Adds two terms up over the rows within begin..end of columns from..from + wide vectors: kept in registers meanwhile.
 template <class V, int wide, class Terms>
-inline void column_sums(const Shape& s, long from, Terms terms, float* first, float* second) {
-    const long row = s.row(), size = s.size();
+inline void column_sums(const Shape& s, long from, long begin, long end, Terms terms, float* first, float* second) {
+    const long row = s.row();
     V one[wide], two[wide];
-    for (int i = 0; i < wide; ++i) one[i] = two[i] = V::of(0.f);
-    for (long at = from; at + wide * V::count <= size; at += row)
+    for (int i = 0; i < wide; ++i) {
+        one[i] = begin ? V::load(first + from + i * V::count) : V::of(0.f);
+        two[i] = begin ? V::load(second + from + i * V::count) : V::of(0.f);
+    }
+    for (long at = begin + from; at + wide * V::count <= end; at += row)
         for (int i = 0; i < wide; ++i) terms(at + i * V::count, from + i * V::count, one[i], two[i]);
     for (int i = 0; i < wide; ++i) {
         one[i].store(first + from + i * V::count);
@@ -146,14 +149,19 @@ inline void column_sums(const Shape& s, long from, Terms terms, float* first, fl
 
 template <class Terms>
 inline void sums(const Shape& s, Terms terms, float* first, float* second) {
-    const long row = s.row(), last = s.size() % row;  // columns of a last, shorter row have one term more
-    long j = 0;
-    if (last % Lanes::count == 0) {
-        for (; j + 4 * Lanes::count <= row && (j >= last || j + 4 * Lanes::count <= last); j += 4 * Lanes::count)
-            column_sums<Lanes, 4>(s, j, terms, first, second);
-        for (; j + Lanes::count <= row; j += Lanes::count) column_sums<Lanes, 1>(s, j, terms, first, second);
+    const long row = s.row(), size = s.size(), last = size % row;  // columns of a last, shorter row have one term more
+    const long rows = NEAR / row, block = rows < 4 ? size : rows * row;  // gone through column by column, it stays near
+    for (long begin = 0; begin < size; begin += block) {
+        const long end = std::min(size, begin + block);
+        long j = 0;
+        if (last % Lanes::count == 0) {
+            for (; j + 4 * Lanes::count <= row && (j >= last || j + 4 * Lanes::count <= last); j += 4 * Lanes::count)
+                column_sums<Lanes, 4>(s, j, begin, end, terms, first, second);
+            for (; j + Lanes::count <= row; j += Lanes::count)
+                column_sums<Lanes, 1>(s, j, begin, end, terms, first, second);
+        }
+        for (; j < row; ++j) column_sums<One, 1>(s, j, begin, end, terms, first, second);
     }
-    for (; j < row; ++j) column_sums<One, 1>(s, j, terms, first, second);
 }
 
 // Mean and variance of one image's channels, from sums around its first pixel.
@@ -172,11 +180,9 @@ void moments(const bf16* x, const Shape& s, Scratch& w, float* mean, float* vari
          first, second);
     const float count = static_cast<float>(s.pixels);
     fold(second, C, w.row, variance);
+    fold(first, C, w.row, k);
     for (long c = 0; c < C; ++c) {
-        float shift = 0;
-        for (long j = c; j < w.row; j += C) shift += first[j];
-        shift /= count;
-        float found = variance[c] / count - shift * shift;
+        const float shift = k[c] / count, found = variance[c] / count - shift * shift;
         variance[c] = found < 0.f ? 0.f : found;  // a NaN stays
         mean[c] += shift;
     }
