@@ -31,7 +31,7 @@ _CUDA_GROUPS = {
     "batches and losses": ("_crop", "_cross_entropy"),
 }
 _GROUPS = {
-    "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::bmm", "_Pointwise"),
+    "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),
     "norms and ReLU": (
         "_ImageNorm", "_BatchNorm", "aten::native_batch_norm", "aten::native_group_norm", "aten::threshold_backward",
         "aten::clamp_min_", "aten::relu_",
