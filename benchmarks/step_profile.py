@@ -26,7 +26,7 @@ _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
     "convolutions' gradients": ("convolve_back",),
     "convolutions": ("convolve", "lift"),
-    "weights' gradients": ("weight_gradient", "add_up"),
+    "weights' gradients": ("weight_gradient", "_add_up"),
     "norms": ("through_norm", "batch_moments", "batch_sums", "pool"),
     "batches and losses": ("_crop", "_cross_entropy"),
 }

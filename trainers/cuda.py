@@ -1,4 +1,4 @@
-"""What a trial needs of the CUDA backend: its settings, which a reused worker may have from another trial; streams."""
+"""What a trial needs of the CUDA backend: settings, which a reused worker may have from another; streams; Triton."""
 
 import gc
 import os

@@ -6,13 +6,13 @@ from torch.optim.sgd import sgd
 
 
 class Sgd:
-    """torch's fused SGD over gradients that are never None, so that every parameter decays at every step.
+    """torch's fused SGD over gradients that stay where they are, so that every parameter decays at every step.
 
     `torch.optim.SGD` around the same kernel imports torch's compiler (a second in every worker) and gathers its lists
     anew at every step.
 
     Args:
-        network: its parameters' gradients become zero.
+        network: its parameters' gradients become zero, and are added to in place from then on.
         momentum: without dampening.
         weight_decay: of every parameter, whether its sub-model was drawn or not.
 
@@ -23,8 +23,9 @@ class Sgd:
 
     def __init__(self, network: nn.Module, momentum: float, weight_decay: float) -> None:
         self._parameters: list[Tensor] = list(network.parameters())
-        for parameter in self._parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
         self.momenta = [torch.zeros_like(parameter, requires_grad=False) for parameter in self._parameters]
         self.rate = torch.zeros((), device=self._parameters[0].device)
         self._momentum, self._weight_decay = momentum, weight_decay
@@ -32,10 +33,9 @@ class Sgd:
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters; the gradients are zero afterwards."""
-        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         sgd(
             self._parameters,
-            gradients,
+            self._gradients,
             list[Tensor | None](self.momenta),
             fused=True,
             lr=self.rate,  # a tensor, so that a captured step reads it where it lies
@@ -45,4 +45,4 @@ class Sgd:
             nesterov=False,
             maximize=False,
         )
-        torch._foreach_zero_(gradients)
+        torch._foreach_zero_(self._gradients)

@@ -9,12 +9,49 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from trainers.kernels import triton_conv as programs
+from trainers.kernels.triton_conv import move
 
 _WEIGHTS, _CHANNELS = 64, 16  # that a program adds up
 _SPLITS, _PARTS = 32, 128  # partial sums of each that it adds at once
 _FIELDS = 12  # what it must know of them
 _SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
+_OF_WEIGHT, _OF_AFFINE, _OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # kinds of what is added
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_up(  # type: ignore[no-untyped-def]
+    table, blocks, FIELDS: tl.constexpr, S: tl.constexpr, B: tl.constexpr, R: tl.constexpr, C: tl.constexpr
+):
+    """Adds all partial sums of a pass to the gradients that they belong to, and moves running moments."""
+    row = table + tl.load(blocks + 3 * tl.program_id(0)) * FIELDS
+    block, kind = tl.load(blocks + 3 * tl.program_id(0) + 1), tl.load(blocks + 3 * tl.program_id(0) + 2)
+    partial, g = tl.load(row).to(tl.pointer_type(tl.float32)), tl.load(row + 1).to(tl.pointer_type(tl.float32))
+    count, cin = tl.load(row + 2).to(tl.int32), tl.load(row + 3).to(tl.int32)
+    cin_room = tl.load(row + 4).to(tl.int32)
+    if kind == _OF_RUNNING:
+        channel = block * C + tl.arange(0, C)
+        momentum = tl.load(row + 5).to(tl.int32).to(tl.float32, bitcast=True)
+        move(g, tl.load(partial + channel, mask=channel < cin, other=0.0), momentum, channel, channel < cin)
+    elif kind == _OF_AFFINE:
+        r, channel = tl.arange(0, R), block * C + tl.arange(0, C)
+        real, sums = channel < cin, tl.zeros((C,), tl.float32)
+        for first in range(0, count, R):
+            parts, there = (first + r)[:, None] * cin_room, (first + r < count)[:, None] & real[None, :]
+            sums += tl.sum(tl.load(partial + parts + channel[None, :], mask=there, other=0.0), 0)
+        tl.store(g + channel, tl.load(g + channel, mask=real, other=0.0) + sums, mask=real)
+    else:
+        cout, cout_room = tl.load(row + 5).to(tl.int32), tl.load(row + 6).to(tl.int32)
+        g_o, g_i = tl.load(row + 7).to(tl.int32), tl.load(row + 8).to(tl.int32)
+        g_h, g_w = tl.load(row + 9).to(tl.int32), tl.load(row + 10).to(tl.int32)
+        k = tl.load(row + 11).to(tl.int32)
+        s, e, size = tl.arange(0, S), block * B + tl.arange(0, B), k * k * cin_room * cout_room
+        o, c, tap = e % cout_room, (e // cout_room) % cin_room, e // (cout_room * cin_room)
+        known, total = (e < size) & (o < cout) & (c < cin), tl.zeros((B,), tl.float32)
+        for start in range(0, count, S):
+            splits, inside = (start + s)[:, None] * size, (start + s < count)[:, None] & known[None, :]
+            total += tl.sum(tl.load(partial + splits + e[None, :], mask=inside, other=0.0), 0)
+        at = g + o * g_o + c * g_i + (tap // k) * g_h + (tap % k) * g_w
+        tl.store(at, tl.load(at, mask=known, other=0.0) + total, mask=known)
 
 
 class Additions:
@@ -57,7 +94,7 @@ class Additions:
         gradient = _gradient(parameter)
         self._row(
             (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _WEIGHTS), programs.OF_WEIGHT,
+             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _WEIGHTS), _OF_WEIGHT,
         )  # fmt: skip
 
     def to_affine(self, sums: Tensor, affine: tuple[Tensor, Tensor], channels: int) -> None:
@@ -65,13 +102,13 @@ class Additions:
         for partial, parameter in zip(sums, affine, strict=True):
             rows, room = partial.shape
             row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
-            self._row(row, triton.cdiv(room, _CHANNELS), programs.OF_AFFINE)
+            self._row(row, triton.cdiv(room, _CHANNELS), _OF_AFFINE)
 
     def to_running(self, moment: Tensor, running: Tensor, channels: int, momentum: float) -> None:
         """`running` moves towards `moment: (room,)`, by a share of `momentum` of the way."""
         (share,) = struct.unpack("<i", struct.pack("<f", momentum))
         row = (moment.data_ptr(), running.data_ptr(), 1, channels, len(moment), share)
-        self._row(row, triton.cdiv(len(moment), _CHANNELS), programs.OF_RUNNING)
+        self._row(row, triton.cdiv(len(moment), _CHANNELS), _OF_RUNNING)
 
     def _row(self, row: tuple[int, ...], blocks: int, kind: tl.constexpr) -> None:
         self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
@@ -95,9 +132,7 @@ class Due:
 
     def add_up(self) -> None:
         """Adds it, and moves what is to move: once per pass."""
-        programs.add_up[(len(self.blocks),)](
-            self.rows, self.blocks, _FIELDS, _SPLITS, _WEIGHTS, _PARTS, _CHANNELS, num_warps=4
-        )
+        _add_up[(len(self.blocks),)](self.rows, self.blocks, _FIELDS, _SPLITS, _WEIGHTS, _PARTS, _CHANNELS, num_warps=4)
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What a step of image classification does outside of the network, in a kernel for each: batches, cross-entropy; CUDA.
 
-Written with torch's operations these are two dozen kernels of a few numbers each, a tenth of a thin network's step.
+Written with torch's operations these are some twenty kernels, most of them of a few numbers each.
 Tested in Triton's interpreter, which runs the same programs on CPU.
 """
 

@@ -19,7 +19,6 @@ import triton
 import triton.language as tl
 
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-OF_WEIGHT, OF_AFFINE, OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # what is added up
 NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
 
 
@@ -290,7 +289,8 @@ def through_norm(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
+def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
+    """Running moments move towards a batch's by a share of the way."""
     before = tl.load(running + c, mask=known, other=0.0)
     tl.store(running + c, before + momentum * (towards - before), mask=known)
 
@@ -317,8 +317,8 @@ def batch_moments(  # type: ignore[no-untyped-def]
     tl.store(variance + c, spread, mask=c < room)
     spread = spread * (count / (count - 1))
     if MOVE:
-        _move(running_mean, centre, momentum, c, c < channels)
-        _move(running_var, spread, momentum, c, c < channels)
+        move(running_mean, centre, momentum, c, c < channels)
+        move(running_var, spread, momentum, c, c < channels)
     else:
         tl.store(unbiased + c, spread, mask=c < room)
 
@@ -362,39 +362,3 @@ def weight_gradient(  # type: ignore[no-untyped-def]
             total = _product(tl.trans(values), up, total)
     at = ((split * K * K + tap) * cin_room + c[:, None]) * cout_room + o[None, :]
     tl.store(partial + at, total, mask=(c < cin_room)[:, None] & (o < cout_room)[None, :])
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def add_up(  # type: ignore[no-untyped-def]
-    table, blocks, FIELDS: tl.constexpr, S: tl.constexpr, B: tl.constexpr, R: tl.constexpr, C: tl.constexpr
-):
-    """Adds all partial sums of a pass to the gradients that they belong to, and moves running moments."""
-    row = table + tl.load(blocks + 3 * tl.program_id(0)) * FIELDS
-    block, kind = tl.load(blocks + 3 * tl.program_id(0) + 1), tl.load(blocks + 3 * tl.program_id(0) + 2)
-    partial, g = tl.load(row).to(tl.pointer_type(tl.float32)), tl.load(row + 1).to(tl.pointer_type(tl.float32))
-    count, cin = tl.load(row + 2).to(tl.int32), tl.load(row + 3).to(tl.int32)
-    cin_room = tl.load(row + 4).to(tl.int32)
-    if kind == OF_RUNNING:
-        channel = block * C + tl.arange(0, C)
-        momentum = tl.load(row + 5).to(tl.int32).to(tl.float32, bitcast=True)
-        _move(g, tl.load(partial + channel, mask=channel < cin, other=0.0), momentum, channel, channel < cin)
-    elif kind == OF_AFFINE:
-        r, channel = tl.arange(0, R), block * C + tl.arange(0, C)
-        real, sums = channel < cin, tl.zeros((C,), tl.float32)
-        for first in range(0, count, R):
-            parts, there = (first + r)[:, None] * cin_room, (first + r < count)[:, None] & real[None, :]
-            sums += tl.sum(tl.load(partial + parts + channel[None, :], mask=there, other=0.0), 0)
-        tl.store(g + channel, tl.load(g + channel, mask=real, other=0.0) + sums, mask=real)
-    else:
-        cout, cout_room = tl.load(row + 5).to(tl.int32), tl.load(row + 6).to(tl.int32)
-        g_o, g_i = tl.load(row + 7).to(tl.int32), tl.load(row + 8).to(tl.int32)
-        g_h, g_w = tl.load(row + 9).to(tl.int32), tl.load(row + 10).to(tl.int32)
-        k = tl.load(row + 11).to(tl.int32)
-        s, e, size = tl.arange(0, S), block * B + tl.arange(0, B), k * k * cin_room * cout_room
-        o, c, tap = e % cout_room, (e // cout_room) % cin_room, e // (cout_room * cin_room)
-        known, total = (e < size) & (o < cout) & (c < cin), tl.zeros((B,), tl.float32)
-        for start in range(0, count, S):
-            splits, inside = (start + s)[:, None] * size, (start + s < count)[:, None] & known[None, :]
-            total += tl.sum(tl.load(partial + splits + e[None, :], mask=inside, other=0.0), 0)
-        at = g + o * g_o + c * g_i + (tap // k) * g_h + (tap % k) * g_w
-        tl.store(at, tl.load(at, mask=known, other=0.0) + total, mask=known)
