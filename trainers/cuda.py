@@ -4,7 +4,6 @@ import gc
 import os
 import shutil
 import threading
-import weakref
 from functools import cache
 from importlib.util import find_spec
 
@@ -35,11 +34,23 @@ def has_triton() -> bool:
     return find_spec("triton") is not None and any(map(shutil.which, compilers))
 
 
+class _Taken:
+    """Gives a stream's handle back when the stream that holds it goes."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        _taken.add(handle)
+
+    def __del__(self) -> None:
+        _taken.discard(self._handle)
+
+
 def own_stream(device: torch.device) -> torch.cuda.Stream:
     """A stream that is nobody else's in this process as long as it is kept.
 
     torch hands out its streams in turn and, after the last, the first one again. Of two trials side by side on one
-    stream, one would record into its graphs what the other launches.
+    stream, one would record into its graphs what the other launches. Weak references to its streams are of no use:
+    torch 2.11 lets a stream go without telling them, and the process crashes at its end.
 
     Raises:
         RuntimeError: all of them are taken.
@@ -49,9 +60,7 @@ def own_stream(device: torch.device) -> torch.cuda.Stream:
             if attempt == _STREAMS:
                 gc.collect()  # a trial that has ended may still hold some
             stream = torch.cuda.Stream(device)
-            handle = stream.cuda_stream
-            if handle not in _taken:
-                _taken.add(handle)
-                weakref.finalize(stream, _taken.discard, handle)
+            if stream.cuda_stream not in _taken:
+                stream.taken = _Taken(stream.cuda_stream)  # type: ignore[attr-defined]
                 return stream
     raise RuntimeError(f"all {_STREAMS} CUDA streams of this process are taken: run fewer trials side by side")

@@ -25,11 +25,11 @@ def interpreted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "case",
     [
-        "instance 0.5 2 12 8192 1024",  # images held whole
-        "instance 0.7 1 16 1024 4",  # odd widths, images in parts
-        "batch 0.7 2 8 1024 1024",
-        "batch 0.5 2 12 8192 1024",  # pixels that are no power of two
-        "batch-switchable 0.25 2 8 8192 1024",
+        "instance 0.5 2 12 8192 256",  # images held whole
+        "instance 0.7 1 16 1024 1",  # odd widths, images in parts, tiles in turn
+        "batch 0.7 2 8 1024 256",
+        "batch 0.5 2 12 8192 256",  # pixels that are no power of two
+        "batch-switchable 0.25 2 16 1024 4",
     ],
 )
 def test_fused_passes_are_those_of_the_layers(case: str) -> None:

@@ -11,17 +11,35 @@ from torch import Tensor
 
 from trainers.kernels.triton_conv import move
 
-_WEIGHTS, _CHANNELS = 64, 16  # that a program adds up
-_SPLITS, _PARTS = 32, 128  # partial sums of each that it adds at once
+_WEIGHTS, _FEW, _CHANNELS = 128, 32, 16  # that a program adds up
+_SPLITS, _MANY, _PARTS = 32, 128, 256  # partial sums of each that it adds at once
 _FIELDS = 12  # what it must know of them
 _SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
 _OF_WEIGHT, _OF_AFFINE, _OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # kinds of what is added
+_OF_SPLIT = tl.constexpr(3)  # a weight of many partial sums
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_weight(row, block, partial, g, count, cin, cin_room, S: tl.constexpr, B: tl.constexpr):  # type: ignore[no-untyped-def]
+    cout, cout_room = tl.load(row + 5).to(tl.int32), tl.load(row + 6).to(tl.int32)
+    g_o, g_i = tl.load(row + 7).to(tl.int32), tl.load(row + 8).to(tl.int32)
+    g_h, g_w = tl.load(row + 9).to(tl.int32), tl.load(row + 10).to(tl.int32)
+    k = tl.load(row + 11).to(tl.int32)
+    s, e, size = tl.arange(0, S), block * B + tl.arange(0, B), k * k * cin_room * cout_room
+    o, c, tap = e % cout_room, (e // cout_room) % cin_room, e // (cout_room * cin_room)
+    known, total = (e < size) & (o < cout) & (c < cin), tl.zeros((B,), tl.float32)
+    for start in range(0, count, S):
+        splits, inside = (start + s)[:, None] * size, (start + s < count)[:, None] & known[None, :]
+        total += tl.sum(tl.load(partial + splits + e[None, :], mask=inside, other=0.0), 0)
+    at = g + o * g_o + c * g_i + (tap // k) * g_h + (tap % k) * g_w
+    tl.store(at, tl.load(at, mask=known, other=0.0) + total, mask=known)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_up(  # type: ignore[no-untyped-def]
-    table, blocks, FIELDS: tl.constexpr, S: tl.constexpr, B: tl.constexpr, R: tl.constexpr, C: tl.constexpr
-):
+    table, blocks, FIELDS: tl.constexpr, SPLITS: tl.constexpr, WEIGHTS: tl.constexpr, MANY: tl.constexpr,
+    FEW: tl.constexpr, PARTS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
     """Adds all partial sums of a pass to the gradients that they belong to, and moves running moments."""
     row = table + tl.load(blocks + 3 * tl.program_id(0)) * FIELDS
     block, kind = tl.load(blocks + 3 * tl.program_id(0) + 1), tl.load(blocks + 3 * tl.program_id(0) + 2)
@@ -29,29 +47,20 @@ def _add_up(  # type: ignore[no-untyped-def]
     count, cin = tl.load(row + 2).to(tl.int32), tl.load(row + 3).to(tl.int32)
     cin_room = tl.load(row + 4).to(tl.int32)
     if kind == _OF_RUNNING:
-        channel = block * C + tl.arange(0, C)
+        channel = block * CHANNELS + tl.arange(0, CHANNELS)
         momentum = tl.load(row + 5).to(tl.int32).to(tl.float32, bitcast=True)
         move(g, tl.load(partial + channel, mask=channel < cin, other=0.0), momentum, channel, channel < cin)
     elif kind == _OF_AFFINE:
-        r, channel = tl.arange(0, R), block * C + tl.arange(0, C)
-        real, sums = channel < cin, tl.zeros((C,), tl.float32)
-        for first in range(0, count, R):
+        r, channel = tl.arange(0, PARTS), block * CHANNELS + tl.arange(0, CHANNELS)
+        real, sums = channel < cin, tl.zeros((CHANNELS,), tl.float32)
+        for first in range(0, count, PARTS):
             parts, there = (first + r)[:, None] * cin_room, (first + r < count)[:, None] & real[None, :]
             sums += tl.sum(tl.load(partial + parts + channel[None, :], mask=there, other=0.0), 0)
         tl.store(g + channel, tl.load(g + channel, mask=real, other=0.0) + sums, mask=real)
+    elif kind == _OF_SPLIT:
+        _add_weight(row, block, partial, g, count, cin, cin_room, MANY, FEW)
     else:
-        cout, cout_room = tl.load(row + 5).to(tl.int32), tl.load(row + 6).to(tl.int32)
-        g_o, g_i = tl.load(row + 7).to(tl.int32), tl.load(row + 8).to(tl.int32)
-        g_h, g_w = tl.load(row + 9).to(tl.int32), tl.load(row + 10).to(tl.int32)
-        k = tl.load(row + 11).to(tl.int32)
-        s, e, size = tl.arange(0, S), block * B + tl.arange(0, B), k * k * cin_room * cout_room
-        o, c, tap = e % cout_room, (e // cout_room) % cin_room, e // (cout_room * cin_room)
-        known, total = (e < size) & (o < cout) & (c < cin), tl.zeros((B,), tl.float32)
-        for start in range(0, count, S):
-            splits, inside = (start + s)[:, None] * size, (start + s < count)[:, None] & known[None, :]
-            total += tl.sum(tl.load(partial + splits + e[None, :], mask=inside, other=0.0), 0)
-        at = g + o * g_o + c * g_i + (tap // k) * g_h + (tap % k) * g_w
-        tl.store(at, tl.load(at, mask=known, other=0.0) + total, mask=known)
+        _add_weight(row, block, partial, g, count, cin, cin_room, SPLITS, WEIGHTS)
 
 
 class Additions:
@@ -92,9 +101,10 @@ class Additions:
         """`partial: (splits, K, K, input room, output room)` adds up to the gradient of `parameter[:outputs, :cin]`."""
         splits, k, _, cin_room, cout_room = partial.shape
         gradient = _gradient(parameter)
+        kind, each = (_OF_SPLIT, _FEW) if splits > 2 * _SPLITS else (_OF_WEIGHT, _WEIGHTS)
         self._row(
             (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), _WEIGHTS), _OF_WEIGHT,
+             *gradient.stride(), k), triton.cdiv(partial[0].numel(), each), kind,
         )  # fmt: skip
 
     def to_affine(self, sums: Tensor, affine: tuple[Tensor, Tensor], channels: int) -> None:
@@ -132,7 +142,8 @@ class Due:
 
     def add_up(self) -> None:
         """Adds it, and moves what is to move: once per pass."""
-        _add_up[(len(self.blocks),)](self.rows, self.blocks, _FIELDS, _SPLITS, _WEIGHTS, _PARTS, _CHANNELS, num_warps=4)
+        sizes = _FIELDS, _SPLITS, _WEIGHTS, _MANY, _FEW, _PARTS, _CHANNELS
+        _add_up[(len(self.blocks),)](self.rows, self.blocks, *sizes, num_warps=4, enable_fp_fusion=False)
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from trainers.kernels.norm import EPS
 _ROOM = 16  # channels: the least a matrix unit takes
 _WIDEST = 64  # channels of a program
 _TILE = 8192  # numbers of a program, in its registers
-_WHOLE = 1024  # pixels: an image of so many is held whole on the way back, so that InstanceNorm needs no second kernel
-_SUMMED = 512  # rows that are added up at once
+_SUMMED, _FEW = 1024, 8  # rows that are added up at once, of so many channels: there are few programs to do it
 _WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
-_PROGRAMS, _PARTIAL = 512, 1 << 20  # of a weight's gradient: about so many, and at most so many numbers written
+_ROWS = 64  # channels times taps: what matrix units take at once
+_FILLING = 256  # programs, that occupy a device: with more of them each does several tiles
+_PROGRAMS, _PARTIAL = 512, 1 << 19  # of a weight's gradient: about so many, and at most so many numbers written
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,29 @@ class Norm:
     Attributes:
         weight, bias: (≥ channels,) fp32, the parameters themselves.
         mean, variance: (images, parts, room) per image; or (≥ channels,) for all of them.
+        whole: the same of whole images, (images, 1, room); written by the first that normalises, where there are parts.
     """
 
     weight: Tensor
     bias: Tensor
     mean: Tensor
     variance: Tensor
+    whole: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of_images(cls, weight: Tensor, bias: Tensor, x: Map) -> "Norm":
+        """InstanceNorm of `x`."""
+        assert x.mean is not None
+        assert x.variance is not None
+        whole = x.mean, x.variance
+        if x.mean.shape[1] > 1:
+            whole = torch.empty(2, x.images, 1, x.room, device=x.mean.device).unbind()
+        return cls(weight, bias, x.mean, x.variance, whole)
+
+    @classmethod
+    def of_batch(cls, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> "Norm":
+        """BatchNorm by these moments."""
+        return cls(weight, bias, mean, variance, (mean, variance))
 
     @property
     def instance(self) -> bool:
@@ -79,12 +97,23 @@ class Norm:
         return self.mean.stride(0) if self.instance else 0
 
     @property
+    def whole_stride(self) -> int:
+        """The same of the moments of whole images."""
+        return self.whole[0].stride(0) if self.instance else 0
+
+    @property
     def parts(self) -> int:
         return self.mean.shape[1] if self.instance else 1
 
     @property
-    def operands(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.mean, self.variance, self.weight, self.bias
+    def operands(self) -> tuple[Tensor, ...]:
+        """What normalising takes."""
+        return self.mean, self.variance, self.weight, self.bias, *self.whole
+
+    @property
+    def operands_back(self) -> tuple[Tensor, ...]:
+        """What the way back takes, once it has been normalised."""
+        return *self.whole, self.weight, self.bias
 
 
 @dataclass(frozen=True)
@@ -123,43 +152,61 @@ def convolve(
     norm: Norm | None,
     add: Map | None = None,
     project: tuple[Map, Weight] | None = None,
-    keep: bool = False,
 ) -> tuple[Map, Map | None]:
     """The convolution of `x`, normalised and rectified if there is a norm, plus another branch.
 
     Args:
         add: the other branch, or
         project: what becomes it by a 1×1 convolution.
-        keep: a backward follows.
 
     Returns:
-        the convolution; and `x` normalised and rectified, where keeping it costs less than doing it again per tap.
+        the convolution; and `x` normalised and rectified, where that is done once and not anew for every tap.
     """
-    k, w = weight.full.shape[2], weight.full
+    k, w, source, rectified = weight.full.shape[2], weight.full, x, None
+    if norm is not None and k > 1:
+        source, norm = (rectified := rectify(x, norm)), None
     height, width = ((side + 2 * weight.padding - k) // weight.stride + 1 for side in (x.height, x.width))
     pixels, room = height * width, _room(weight.outputs)
     y = torch.empty(x.images, pixels, room, device=x.data.device, dtype=programs.NUMBERS)
     p, bo = _tiles(pixels, room)
     parts = triton.cdiv(pixels, p)
     mean, variance = torch.empty(2, x.images, parts, room, device=x.data.device).unbind()
-    keep = keep and norm is not None and k > 1 and weight.stride == 1 and 2 * weight.padding + 1 == k
-    rectified = torch.empty_like(x.data) if keep else x.data
     branch, how, beside, side, geometry = x.data, "none", (0, 0, 0, 0), w, (1, 1, 1)
     if add is not None:
         branch, how = add.data, "added"
     if project is not None:
-        (source, second), how = project, "projected"
-        branch, side, geometry = source.data, second.full, (second.stride, source.height, source.width)
-        beside = source.channels, source.room, second.full.stride(0), second.full.stride(1)
+        (projected, second), how = project, "projected"
+        branch, side, geometry = projected.data, second.full, (second.stride, projected.height, projected.width)
+        beside = projected.channels, projected.room, second.full.stride(0), second.full.stride(1)
+    tiles = _in_turn(x.images, parts, triton.cdiv(room, bo))
+    wide = max(x.room, project[0].room if project else 0)
+    if k == 1 and weight.stride == 1 and parts > 1 and tiles > 1 and wide <= _WIDEST:
+        programs.pointwise[(x.images, parts // tiles, triton.cdiv(room, bo))](
+            source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance,
+            x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, w.stride(0), w.stride(1), *beside,
+            EPS, pixels, width, norm is not None, norm.parts if norm else 1, how, *geometry, tiles, p,
+            _channels(x.room), bo, _channels(project[0].room) if project else _ROOM, num_warps=_WARPS,
+            num_stages=_STAGES,
+        )  # fmt: skip
+        return Map(y, weight.outputs, height, width, mean, variance), rectified
     programs.convolve[(x.images, parts, triton.cdiv(room, bo))](
-        x.data, w, branch, side, y, rectified, *(norm.operands if norm else (x.data,) * 4), mean, variance,
+        source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance,
         x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, *w.stride(), *beside, EPS,
         x.height, x.width, height, width, k, weight.stride, weight.padding, norm is not None,
-        norm.parts if norm else 1, how, *geometry, keep, p, _channels(x.room), bo,
+        norm.parts if norm else 1, how, *geometry, p, _channels(x.room), bo,
         num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    out = Map(y, weight.outputs, height, width, mean, variance)
-    return out, Map(rectified, x.channels, x.height, x.width) if keep else None
+    return Map(y, weight.outputs, height, width, mean, variance), rectified
+
+
+def rectify(x: Map, norm: Norm) -> Map:
+    """`x` normalised and rectified."""
+    y, (p, c) = torch.empty_like(x.data), _tiles(x.pixels, x.room)
+    programs.rectify[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
+        x.data, y, *norm.operands, x.channels, x.room, norm.stride, EPS, x.pixels, norm.parts, p, c,
+        num_warps=_WARPS, num_stages=_STAGES,
+    )  # fmt: skip
+    return Map(y, x.channels, x.height, x.width)
 
 
 def convolve_back(
@@ -167,15 +214,15 @@ def convolve_back(
 ) -> Tensor:
     """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's."""
     k, dx = weight.full.shape[2], torch.empty_like(x.data)
-    whole = x.pixels <= _WHOLE and norm is not None and norm.instance
+    whole = norm is not None and norm.instance and _fits(x)
     p, bi = (_power(x.pixels), _held(x)) if whole else _tiles(x.pixels, x.room)
     parts = triton.cdiv(x.pixels, p)
     sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
-        dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands if norm else (dy,) * 4),
-        *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.stride if norm else 0,
+        dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands_back if norm else (dy,) * 4),
+        *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.whole_stride if norm else 0,
         *weight.full.stride(), EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, norm.parts if norm else 1, whole, skip is not None, p * bi <= _TILE, p, bi,
+        norm is not None, whole, skip is not None, p * bi <= _TILE, p, bi,
         max(_ROOM, min(_channels(y.room), _TILE // p)), num_warps=_WARPS if p * bi <= _TILE else 2 * _WARPS,
         num_stages=_STAGES,
     )  # fmt: skip
@@ -204,8 +251,8 @@ def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Te
     dx, sums = torch.empty_like(x.data), additions.room((2, x.images, x.room), x.data.device)
     c = _held(x)
     programs.pool_back[(x.images, triton.cdiv(x.room, c))](
-        by_pooled, x.data, dx, *norm.operands, sums[0], sums[1], x.channels, x.room, norm.stride, EPS, x.pixels,
-        norm.parts, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
+        by_pooled, x.data, dx, *norm.operands_back, *sums, x.channels, x.room, norm.whole_stride, EPS, x.pixels,
+        norm.instance, _power(x.pixels), c, num_warps=_WARPS,
     )  # fmt: skip
     if norm.instance:
         additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
@@ -220,15 +267,15 @@ def _behind_norm(
     count, dx = x.pixels, torch.empty_like(g)
     if not norm.instance:
         total, rows = additions.room((2, 1, x.room), g.device), sums.shape[1]
-        programs.batch_sums[(triton.cdiv(x.room, _ROOM), 2)](
-            sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS
+        programs.batch_sums[(triton.cdiv(x.room, _FEW), 2)](
+            sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS
         )
         sums, parts, count = total, 1, x.images * x.pixels
     additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
     p, c = _tiles(x.pixels, x.room)
     programs.through_norm[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
-        g, x.data, g if skip is None else skip, dx, norm.mean, norm.variance, norm.weight, sums[0], sums[1], count,
-        x.channels, x.room, norm.stride, parts * x.room if norm.instance else 0, EPS, x.pixels, norm.parts, parts,
+        g, x.data, g if skip is None else skip, dx, *norm.whole, norm.weight, *sums, count,
+        x.channels, x.room, norm.whole_stride, parts * x.room if norm.instance else 0, EPS, x.pixels, parts,
         skip is not None, p, c, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
     return dx
@@ -242,9 +289,10 @@ def batch_moments(
     device, rows = x.data.device, x.mean.shape[0] * x.mean.shape[1]
     own = torch.empty(3, x.room, device=device) if later is None else later.room((3, x.room), device)
     mean, variance, unbiased = own.unbind()
-    programs.batch_moments[(triton.cdiv(x.room, _ROOM),)](
+    programs.batch_moments[(triton.cdiv(x.room, _FEW),)](
         x.mean, x.variance, mean, variance, unbiased, *running, rows, x.images * x.pixels, x.channels, x.room,
-        momentum, later is None, min(_power(rows), _SUMMED), _ROOM, num_warps=_WARPS, num_stages=_STAGES,
+        momentum, later is None, min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS, num_stages=_STAGES,
+        enable_fp_fusion=False,  # or running moments would be rounded otherwise here than where they move later
     )  # fmt: skip
     if later is not None:
         for moment, moved in zip((mean, unbiased), running, strict=True):
@@ -254,18 +302,21 @@ def batch_moments(
 
 def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions) -> None:
     """The gradient of a convolution's weight from that of `y = convolve(x, …)`."""
-    k, images, size = weight.full.shape[2], x.images, x.room * y.room * weight.full.shape[2] ** 2
+    k, images = weight.full.shape[2], x.images
     bi, bo = _channels(x.room), _channels(y.room)
-    blocks = k * k * triton.cdiv(x.room, bi), triton.cdiv(y.room, bo)
-    per = triton.cdiv(images, max(1, min(images, _PROGRAMS // (blocks[0] * blocks[1]), _PARTIAL // size)))
-    splits = triton.cdiv(images, per)
+    taps = max(1, _ROWS // bi) if k > 1 else 1
+    blocks = triton.cdiv(k * k, taps) * triton.cdiv(x.room, bi), triton.cdiv(y.room, bo)
+    bp = min(_power(y.pixels), max(_ROOM, _TILE // max(taps * bi, bo)), 256)
+    wanted = min(_PROGRAMS // (blocks[0] * blocks[1]), _PARTIAL // (k * k * x.room * y.room))
+    pieces = max(1, min(wanted // images, y.pixels // bp))
+    per = triton.cdiv(images, max(1, min(images, wanted)))
+    splits = triton.cdiv(images, per) * pieces
     partial = additions.room((splits, k, k, x.room, y.room), dy.device)
-    bp = min(_power(y.pixels), max(_ROOM, _TILE // max(bi, bo)), 256)
     programs.weight_gradient[(splits, *blocks)](
-        x.data, dy, partial, *(norm.operands if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
-        norm.stride if norm else 0, EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, norm.parts if norm else 1, bp, bi, bo, num_warps=_WARPS,
-        num_stages=3 if per * triton.cdiv(y.pixels, bp) > _LONG else _STAGES,
+        x.data, dy, partial, *(norm.operands_back if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
+        norm.whole_stride if norm else 0, EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
+        norm is not None, pieces, taps, bp, bi, bo, num_warps=_WARPS,
+        num_stages=3 if per * triton.cdiv(y.pixels, bp * pieces) > _LONG else _STAGES,
     )  # fmt: skip
     additions.to_weight(partial, weight.full, weight.outputs, x.channels)
 
@@ -287,9 +338,27 @@ def _held(x: Map) -> int:
     return max(_ROOM, min(_channels(x.room), _TILE // _power(x.pixels)))
 
 
+def _fits(x: Map) -> bool:
+    """Whether programs hold all pixels of an image, so that InstanceNorm's way back needs no second kernel.
+
+    A program may hold two tiles if with them it has all channels.
+    """
+    channels = _held(x)
+    numbers = _power(x.pixels) * channels
+    return numbers <= _TILE or (numbers <= 2 * _TILE and x.room <= channels)
+
+
 def _tiles(pixels: int, room: int) -> tuple[int, int]:
     """Pixels and channels of a program. The pixels divide the image's, or are all of them."""
     if _power(pixels) != pixels:
         return _power(pixels), max(_ROOM, min(_channels(room), _TILE // _power(pixels)))
     channels = _channels(room)
     return min(pixels, _TILE // channels, 256), channels
+
+
+def _in_turn(images: int, parts: int, blocks: int) -> int:
+    """Tiles that a program does one after the other."""
+    tiles = 1
+    while parts % (2 * tiles) == 0 and images * (parts // (2 * tiles)) * blocks >= _FILLING:
+        tiles *= 2
+    return tiles

@@ -4,7 +4,7 @@ cuDNN's convolutions are built for hundreds of channels. With 4 to 64 of them th
 transposing and on split sums, and choose their algorithms once per width anew. Here a program holds some pixels of one
 image and some of its channels. A convolution normalises what it reads (InstanceNorm or BatchNorm, affine, ReLU) while
 reading, adds the residual branch or projects it, and leaves mean and variance of what it writes for the norm that
-follows: of a forward only the map before each norm is written, and in training what 3×3 kernels met. Weights are
+follows: of a forward only the map before each norm is written, and what 3×3 kernels meet, nine times. Weights are
 prefixes of the fp32 parameters, read where they are, and their gradients are added where they belong. No sum depends on
 the order in which programs run: equal inputs, equal bits.
 
@@ -30,20 +30,33 @@ def _product(a, b, total):  # type: ignore[no-untyped-def]
     return tl.dot(a, b, total)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _standard(mean, variance, at, c, channels, room, eps, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Mean and 1 / SD per channel, from those of parts of equal size; for channels that are none, anything finite."""
+@triton.jit
+def _standard(mean, variance, at, c, channels, eps):  # type: ignore[no-untyped-def]
+    """Mean and 1 / SD per channel; for channels that are none, anything finite."""
     known = c < channels
-    first = tl.load(mean + at + c, mask=known, other=0.0)
+    centre = tl.load(mean + at + c, mask=known, other=0.0)
+    return centre, tl.rsqrt(tl.load(variance + at + c, mask=known, other=0.0) + eps)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _joined(  # type: ignore[no-untyped-def]
+    mean, variance, mean_whole, variance_whole, image, stride, c, channels, room, eps, first, PARTS: tl.constexpr
+):
+    """As `_standard`, from the moments of an image's parts of equal size; written down by its first program."""
+    at, known = image * stride, c < channels
+    centre = tl.load(mean + at + c, mask=known, other=0.0)
     spread = tl.load(variance + at + c, mask=known, other=0.0)
-    beyond = tl.zeros_like(first)  # the first part's mean
-    for part in tl.static_range(1, PARTS):
-        away = tl.load(mean + at + part * room + c, mask=known, other=0.0) - first
-        spread += tl.load(variance + at + part * room + c, mask=known, other=0.0) + away * away
-        beyond += away
-    beyond /= PARTS
-    centre, spread = first + beyond, spread / PARTS - beyond * beyond
-    return centre, 1 / tl.sqrt(spread + eps)
+    if PARTS > 1:
+        beyond = tl.zeros_like(centre)  # the first part's mean
+        for part in tl.static_range(1, PARTS):
+            away = tl.load(mean + at + part * room + c, mask=known, other=0.0) - centre
+            spread += tl.load(variance + at + part * room + c, mask=known, other=0.0) + away * away
+            beyond += away
+        beyond /= PARTS
+        centre, spread = centre + beyond, spread / PARTS - beyond * beyond
+        tl.store(mean_whole + image * room + c, centre, mask=known & first)
+        tl.store(variance_whole + image * room + c, spread, mask=known & first)
+    return centre, tl.rsqrt(spread + eps)
 
 
 @triton.jit
@@ -55,10 +68,10 @@ def _affine(centre, inverse, gamma, beta, c, channels):  # type: ignore[no-untyp
 
 
 @triton.jit
-def _rectified(values, scale, shift, inside):  # type: ignore[no-untyped-def]
-    """ReLU of the normalised values, zero outside of the image; a NaN passes."""
+def _rectified(values, scale, shift):  # type: ignore[no-untyped-def]
+    """ReLU of the normalised values; a NaN passes. Of channels that are none: zero, since scale and shift are."""
     out = values.to(tl.float32) * scale[None, :] + shift[None, :]
-    return tl.where(inside & ~(out <= 0), out, 0.0)
+    return tl.maximum(out, 0.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
@@ -76,13 +89,14 @@ def _tap(  # type: ignore[no-untyped-def]
     x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap,
     H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
 ):  # fmt: skip
-    """What one weight of the kernel meets: pixels, which of them lie in the image, and the weights."""
+    """What one weight of the kernel meets, and the weights."""
     kh, kw = tap // K, tap % K
     ih, iw = oh * STRIDE + kh - PAD, ow * STRIDE + kw - PAD
-    inside = (real & (ih >= 0) & (ih < H) & (iw >= 0) & (iw < W))[:, None] & (c < cin_room)[None, :]
-    values = tl.load(x + (((image * H + ih) * W + iw) * cin_room)[:, None] + c[None, :], mask=inside, other=0.0)
+    met = real & (ih >= 0) & (ih < H) & (iw >= 0) & (iw < W)
+    at, inside = ((image * H + ih) * W + iw) * cin_room, met[:, None] & (c < cin_room)[None, :]
+    values = tl.load(x + at[:, None] + c[None, :], mask=inside, other=0.0)
     weights = w + c[:, None] * w_i + o[None, :] * w_o + kh * w_h + kw * w_w
-    return values, inside, tl.load(weights, mask=(c < cin)[:, None] & (o < cout)[None, :], other=0.0)
+    return values, tl.load(weights, mask=(c < cin)[:, None] & (o < cout)[None, :], other=0.0)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -101,14 +115,112 @@ def _tap_back(  # type: ignore[no-untyped-def]
     return values, tl.load(weights, mask=(o < cout)[:, None] & (c < cin)[None, :], other=0.0)
 
 
+@triton.jit
+def _written(total, y, to, written, real, count, mean_out, variance_out, row, o, room):  # type: ignore[no-untyped-def]
+    """Writes a part of a map, and its moments."""
+    rounded = total.to(y.dtype.element_ty)
+    tl.store(y + to, rounded, mask=written)
+    values = rounded.to(tl.float32)
+    centre = tl.sum(values, 0) / count
+    away = tl.where(real[:, None], values - centre[None, :], 0.0)
+    tl.store(mean_out + row * room + o, centre, mask=o < room)
+    tl.store(variance_out + row * room + o, tl.sum(away * away, 0) / count, mask=o < room)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _pixels_of(  # type: ignore[no-untyped-def]
+    x, beside, image, p, c, o, b, cin_room, cout_room, beside_room, PIXELS: tl.constexpr, OW: tl.constexpr,
+    BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr, BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr,
+):  # fmt: skip
+    """What a 1×1 kernel meets at some pixels, and what lies beside it."""
+    real = (p < PIXELS)[:, None]
+    values = tl.load(
+        x + (image * PIXELS + p[:, None]) * cin_room + c[None, :], mask=real & (c < cin_room)[None, :], other=0.0
+    )
+    branch = values
+    if BESIDE == "added":
+        at = (image * PIXELS + p[:, None]) * cout_room + o[None, :]
+        branch = tl.load(beside + at, mask=real & (o < cout_room)[None, :], other=0.0)
+    if BESIDE == "projected":
+        row = (image * BESIDE_H + p // OW * BESIDE_STRIDE) * BESIDE_W + p % OW * BESIDE_STRIDE
+        at = row[:, None] * beside_room + b[None, :]
+        branch = tl.load(beside + at, mask=real & (b < beside_room)[None, :], other=0.0)
+    return values, branch
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def pointwise(  # type: ignore[no-untyped-def]
+    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
+    cin_room, cout, cout_room, moments_stride, w_o, w_i, beside_cin, beside_room, beside_o, beside_i, eps,
+    PIXELS: tl.constexpr, OW: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr,
+    BESIDE_STRIDE: tl.constexpr, BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr,
+    BI: tl.constexpr, BO: tl.constexpr, BB: tl.constexpr,
+):  # fmt: skip
+    """A 1×1 convolution of few inputs: weights and norm are met once, and a tile is loaded while the last is done."""
+    image, first = tl.program_id(0), tl.program_id(1) * TILES
+    c, o, b = tl.arange(0, BI), tl.program_id(2) * BO + tl.arange(0, BO), tl.arange(0, BB)
+    p = first * P + tl.arange(0, P)
+    values, branch = _pixels_of(
+        x, beside, image, p, c, o, b, cin_room, cout_room, beside_room, PIXELS, OW, BESIDE, BESIDE_STRIDE, BESIDE_H,
+        BESIDE_W,
+    )  # fmt: skip
+    kernel = tl.load(w + c[:, None] * w_i + o[None, :] * w_o, mask=(c < cin)[:, None] & (o < cout)[None, :], other=0.0)
+    if BESIDE == "projected":
+        at = beside_w + b[:, None] * beside_i + o[None, :] * beside_o
+        second = tl.load(at, mask=(b < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
+    if NORM:
+        alone = (first == 0) & (tl.program_id(2) == 0)
+        centre, inverse = _joined(
+            mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, alone, PARTS
+        )
+        scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
+    for tile in range(TILES):
+        following, branch_following = _pixels_of(
+            x, beside, image, p + tl.where(tile + 1 < TILES, P, PIXELS), c, o, b, cin_room, cout_room, beside_room,
+            PIXELS, OW, BESIDE, BESIDE_STRIDE, BESIDE_H, BESIDE_W,
+        )  # fmt: skip
+        if NORM:
+            total = _product(_rectified(values, scale, shift), kernel, tl.zeros((P, BO), tl.float32))
+        else:
+            total = _product(values, kernel, tl.zeros((P, BO), tl.float32))
+        if BESIDE == "added":
+            total += branch.to(tl.float32)
+        if BESIDE == "projected":
+            total = _product(branch, second, total)
+        to = (image * PIXELS + p[:, None]) * cout_room + o[None, :]
+        row = image * (tl.num_programs(1) * TILES) + first + tile
+        real = p < PIXELS
+        _written(
+            total, y, to, real[:, None] & (o < cout_room)[None, :], real, P, mean_out, variance_out, row, o, cout_room
+        )
+        p, values, branch = p + P, following, branch_following
+
+
+@triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
+def rectify(  # type: ignore[no-untyped-def]
+    x, y, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps,
+    PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    """A map normalised and rectified."""
+    image, p = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P)
+    c = tl.program_id(2) * C + tl.arange(0, C)
+    at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
+    values = tl.load(x + at, mask=inside, other=0.0)
+    first = tl.program_id(1) == 0
+    centre, inverse = _joined(
+        mean, variance, mean_whole, variance_whole, image, moments_stride, c, channels, room, eps, first, PARTS
+    )
+    scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
+    tl.store(y + at, _rectified(values, scale, shift).to(y.dtype.element_ty), mask=inside)
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def convolve(  # type: ignore[no-untyped-def]
-    x, w, beside, beside_w, y, rectified, mean, variance, gamma, beta, mean_out, variance_out, cin, cin_room, cout,
-    cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
+    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
+    cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
-    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, KEEP: tl.constexpr, P: tl.constexpr, BI: tl.constexpr,
-    BO: tl.constexpr,
+    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
     p, o = part * P + tl.arange(0, P), tl.program_id(2) * BO + tl.arange(0, BO)
@@ -120,26 +232,24 @@ def convolve(  # type: ignore[no-untyped-def]
     total = tl.zeros((P, BO), tl.float32)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        values, inside, kernel = _tap(
+        values, kernel = _tap(
             x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
         )
-        if NORM:
-            centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, cin_room, eps, PARTS)
-            scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
         for tap in range(1, K * K):
-            following, there, weights = _tap(
+            following, weights = _tap(
                 x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
             )
-            if NORM:
-                values = _rectified(values, scale, shift, inside)
-            if KEEP:  # the kernel's middle meets every pixel once
-                middle = inside & (tap - 1 == K * K // 2) & (tl.program_id(2) == 0)
-                at = (image * H * W + p[:, None]) * cin_room + c[None, :]
-                tl.store(rectified + at, values.to(rectified.dtype.element_ty), mask=middle)
             total = _product(values, kernel, total)
-            values, inside, kernel = following, there, weights
-        if NORM:
-            values = _rectified(values, scale, shift, inside)
+            values, kernel = following, weights
+        if NORM:  # of 1×1 kernels
+            first = (part == 0) & (tl.program_id(2) == 0)
+            centre, inverse = _joined(
+                mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, first, PARTS
+            )
+            scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
+            values = _rectified(values, scale, shift)
+            if OH * OW % P != 0:
+                values = tl.where(real[:, None], values, 0.0)
         total = _product(values, kernel, total)
     if BESIDE == "added":
         total += branch.to(tl.float32)
@@ -154,28 +264,28 @@ def convolve(  # type: ignore[no-untyped-def]
             weights = beside_w + c[:, None] * beside_i + o[None, :] * beside_o
             kernel = tl.load(weights, mask=(c < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
             total = _product(values, kernel, total)
-    rounded = total.to(y.dtype.element_ty)
-    tl.store(y + to, rounded, mask=written)
     count = tl.minimum(P, OH * OW)  # of a part: all are full, or there is one
-    values = rounded.to(tl.float32)
-    centre = tl.sum(values, 0) / count
-    away = tl.where(real[:, None], values - centre[None, :], 0.0)
-    row = (image * tl.num_programs(1) + part) * cout_room + o
-    tl.store(mean_out + row, centre, mask=o < cout_room)
-    tl.store(variance_out + row, tl.sum(away * away, 0) / count, mask=o < cout_room)
+    row = image * tl.num_programs(1) + part
+    _written(total, y, to, written, real, count, mean_out, variance_out, row, o, cout_room)
 
 
 @triton.jit
 def _through_relu(  # type: ignore[no-untyped-def]
-    up, values, centre, inverse, scale, shift, inside, by_gamma, by_beta, row, c, room,
+    up, values, centre, inverse, scale, shift, by_gamma, by_beta, row, c, room,
 ):  # fmt: skip
-    """Takes a gradient through ReLU and affine; leaves the sums of the affine's gradients."""
-    standard = (values - centre[None, :]) * inverse[None, :]
-    up = tl.where(inside & ~(values * scale[None, :] + shift[None, :] <= 0), up, 0.0)
+    """Takes a gradient through ReLU and affine, zero outside; leaves the sums of the affine's gradients."""
+    standard = values * inverse[None, :] - (centre * inverse)[None, :]
+    up = tl.where(values * scale[None, :] + shift[None, :] <= 0, 0.0, up)
     first, second = tl.sum(up, 0), tl.sum(up * standard, 0)
     tl.store(by_beta + row * room + c, first, mask=c < room)
     tl.store(by_gamma + row * room + c, second, mask=c < room)
     return up, standard, first, second
+
+
+@triton.jit
+def _centred(up, standard, first, second, scale):  # type: ignore[no-untyped-def]
+    """The gradient through a normalisation, from the means of it and of it times what came out."""
+    return up * scale[None, :] - (first * scale)[None, :] - standard * (second * scale)[None, :]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -183,8 +293,8 @@ def convolve_back(  # type: ignore[no-untyped-def]
     dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room, moments_stride,
     w_o, w_i, w_h, w_w, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
-    PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr,
-    AHEAD: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    PAD: tl.constexpr, NORM: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr, AHEAD: tl.constexpr,
+    P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
     p, c = part * P + tl.arange(0, P), tl.program_id(2) * BI + tl.arange(0, BI)
@@ -214,14 +324,14 @@ def convolve_back(  # type: ignore[no-untyped-def]
             values = tl.load(x + at, mask=inside, other=0.0)
     if NORM:
         values = values.to(tl.float32)
-        centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, cin_room, eps, PARTS)
+        centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
         scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
         row = image * tl.num_programs(1) + part
         total, standard, first, second = _through_relu(
-            total, values, centre, inverse, scale, shift, inside, by_gamma, by_beta, row, c, cin_room
+            total, values, centre, inverse, scale, shift, by_gamma, by_beta, row, c, cin_room
         )
         if WHOLE:
-            total = (total - (first / (H * W))[None, :] - standard * (second / (H * W))[None, :]) * scale[None, :]
+            total = _centred(total, standard, first / (H * W), second / (H * W), scale)
             if SKIP:
                 if not AHEAD:
                     beside = tl.load(skip + at, mask=inside, other=0.0)
@@ -231,43 +341,47 @@ def convolve_back(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool(  # type: ignore[no-untyped-def]
-    x, pooled, mean, variance, gamma, beta, channels, room, moments_stride, eps,
+    x, pooled, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps,
     PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
     inside = (p < PIXELS)[:, None] & (c < room)[None, :]
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, room, eps, PARTS)
+    centre, inverse = _joined(
+        mean, variance, mean_whole, variance_whole, image, moments_stride, c, channels, room, eps, True, PARTS
+    )
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
     values = tl.load(x + (image * PIXELS + p[:, None]) * room + c[None, :], mask=inside, other=0.0)
-    total = tl.sum(_rectified(values, scale, shift, inside), 0) / PIXELS
+    values = _rectified(values, scale, shift)
+    if P != PIXELS:
+        values = tl.where((p < PIXELS)[:, None], values, 0.0)
+    total = tl.sum(values, 0) / PIXELS
     tl.store(pooled + image * room + c, total.to(pooled.dtype.element_ty), mask=c < room)
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool_back(  # type: ignore[no-untyped-def]
     by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, eps,
-    PIXELS: tl.constexpr, PARTS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    PIXELS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
     given = tl.load(by_pooled + image * room + c, mask=c < channels, other=0.0).to(tl.float32)
     values = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, room, eps, PARTS)
+    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, eps)
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
     up, standard, first, second = _through_relu(
-        tl.zeros((P, C), tl.float32) + (given / PIXELS)[None, :], values, centre, inverse, scale, shift, inside,
+        tl.where((p < PIXELS)[:, None], (given / PIXELS)[None, :], 0.0), values, centre, inverse, scale, shift,
         by_gamma, by_beta, image, c, room,
     )  # fmt: skip
     if WHOLE:
-        up = (up - (first / PIXELS)[None, :] - standard * (second / PIXELS)[None, :]) * scale[None, :]
+        up = _centred(up, standard, first / PIXELS, second / PIXELS, scale)
     tl.store(dx + at, up.to(dx.dtype.element_ty), mask=inside)
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def through_norm(  # type: ignore[no-untyped-def]
     g, x, skip, dx, mean, variance, gamma, by_gamma, by_beta, count, channels, room, moments_stride, sums_stride, eps,
-    PIXELS: tl.constexpr, PARTS: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, P: tl.constexpr,
-    C: tl.constexpr,
+    PIXELS: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """The rest of a norm's backward, once all of its sums are there; `g` is behind ReLU already."""
     image, p = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P)
@@ -279,10 +393,10 @@ def through_norm(  # type: ignore[no-untyped-def]
     sums, summed = image * sums_stride + row[:, None] * room + c[None, :], (c < room)[None, :]
     first = tl.sum(tl.load(by_beta + sums, mask=summed, other=0.0), 0) / count
     second = tl.sum(tl.load(by_gamma + sums, mask=summed, other=0.0), 0) / count
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, room, eps, PARTS)
+    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, eps)
     scale = inverse * tl.load(gamma + c, mask=c < channels, other=0.0)
-    standard = (values.to(tl.float32) - centre[None, :]) * inverse[None, :]
-    out = (up.to(tl.float32) - first[None, :] - standard * second[None, :]) * scale[None, :]
+    standard = values.to(tl.float32) * inverse[None, :] - (centre * inverse)[None, :]
+    out = _centred(up.to(tl.float32), standard, first, second, scale)
     if SKIP:
         out += beside.to(tl.float32)
     tl.store(dx + at, out.to(dx.dtype.element_ty), mask=inside)
@@ -302,17 +416,15 @@ def batch_moments(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Moments over the batch from those of its parts; the running ones are moved, or what moves them is kept."""
     n, c = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C)
-    total = tl.zeros((C,), tl.float32)
-    for start in range(0, rows, N):
-        inside = (start + n < rows)[:, None] & (c < room)[None, :]
-        total += tl.sum(tl.load(means + (start + n)[:, None] * room + c[None, :], mask=inside, other=0.0), 0)
-    centre = total / rows
-    total = tl.zeros((C,), tl.float32)
+    near = tl.load(means + c, mask=c < room, other=0.0)  # the first part's mean: squares of what is left cancel little
+    total, spread = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
     for start in range(0, rows, N):
         at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
-        away = tl.where(inside, tl.load(means + at, mask=inside, other=0.0) - centre[None, :], 0.0)
-        total += tl.sum(tl.load(variances + at, mask=inside, other=0.0) + away * away, 0)
-    spread = total / rows
+        away = tl.where(inside, tl.load(means + at, mask=inside, other=0.0) - near[None, :], 0.0)
+        total += tl.sum(away, 0)
+        spread += tl.sum(tl.load(variances + at, mask=inside, other=0.0) + away * away, 0)
+    beyond = total / rows
+    centre, spread = near + beyond, spread / rows - beyond * beyond
     tl.store(mean + c, centre, mask=c < room)
     tl.store(variance + c, spread, mask=c < room)
     spread = spread * (count / (count - 1))
@@ -338,27 +450,34 @@ def batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr):
 def weight_gradient(  # type: ignore[no-untyped-def]
     x, dy, partial, mean, variance, gamma, beta, images, per, cin, cin_room, cout_room, moments_stride, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
-    PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BP: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    PAD: tl.constexpr, NORM: tl.constexpr, PIECES: tl.constexpr, TAPS: tl.constexpr, BP: tl.constexpr,
+    BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
-    """One tap of a weight's gradient, summed over some of the images."""
-    split, tap = tl.program_id(0), tl.program_id(1) % (K * K)
-    c, o = (tl.program_id(1) // (K * K)) * BI + tl.arange(0, BI), tl.program_id(2) * BO + tl.arange(0, BO)
-    kh, kw = tap // K, tap % K
-    total = tl.zeros((BI, BO), tl.float32)
-    for image in range(split * per, tl.minimum(images, split * per + per)):
+    """Some taps of a weight's gradient, summed over some images, or one of as many pieces of one."""
+    GROUPS: tl.constexpr = (K * K + TAPS - 1) // TAPS
+    SPAN: tl.constexpr = (OH * OW + PIECES * BP - 1) // (PIECES * BP) * BP
+    first, piece = tl.program_id(0) // PIECES * per, tl.program_id(0) % PIECES
+    column, o = tl.arange(0, TAPS * BI), tl.program_id(2) * BO + tl.arange(0, BO)
+    tap, c = tl.program_id(1) % GROUPS * TAPS + column // BI, tl.program_id(1) // GROUPS * BI + column % BI
+    down, right, known = tap // K - PAD, tap % K - PAD, (tap < K * K) & (c < cin_room)
+    total = tl.zeros((TAPS * BI, BO), tl.float32)
+    for image in range(first, tl.minimum(images, first + per)):
         if NORM:
-            centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, cin_room, eps, PARTS)
+            centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
             scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
-        for start in range(0, OH * OW, BP):
+        for start in range(piece * SPAN, piece * SPAN + SPAN, BP):
             p = start + tl.arange(0, BP)
-            real, ih, iw = p < OH * OW, (p // OW) * STRIDE + kh - PAD, (p % OW) * STRIDE + kw - PAD
-            inside = (real & (ih >= 0) & (ih < H) & (iw >= 0) & (iw < W))[:, None] & (c < cin_room)[None, :]
-            at = ((image * H + ih) * W + iw) * cin_room
-            values = tl.load(x + at[:, None] + c[None, :], mask=inside, other=0.0)
-            if NORM:
-                values = _rectified(values, scale, shift, inside)
+            real = p < OH * OW
+            if K == 1:
+                at, inside = (p // OW * STRIDE * W + p % OW * STRIDE)[:, None], real[:, None] & known[None, :]
+            else:
+                ih, iw = (p // OW * STRIDE)[:, None] + down[None, :], (p % OW * STRIDE)[:, None] + right[None, :]
+                at, inside = ih * W + iw, real[:, None] & known[None, :] & (ih >= 0) & (ih < H) & (iw >= 0) & (iw < W)
+            values = tl.load(x + (image * H * W + at) * cin_room + c[None, :], mask=inside, other=0.0)
+            if NORM:  # of pixels beyond the last one whatever: their gradients are zero
+                values = _rectified(values, scale, shift)
             at = (image * OH * OW + p) * cout_room
             up = tl.load(dy + at[:, None] + o[None, :], mask=real[:, None] & (o < cout_room)[None, :], other=0.0)
             total = _product(tl.trans(values), up, total)
-    at = ((split * K * K + tap) * cin_room + c[:, None]) * cout_room + o[None, :]
-    tl.store(partial + at, total, mask=(c < cin_room)[:, None] & (o < cout_room)[None, :])
+    at = ((tl.program_id(0) * K * K + tap[:, None]) * cin_room + c[:, None]) * cout_room + o[None, :]
+    tl.store(partial + at, total, mask=known[:, None] & (o < cout_room)[None, :])

@@ -135,7 +135,7 @@ class FusedNetwork:
         for block in self._network.blocks:
             assert isinstance(block, Bottleneck)
             first = _run(out, _norm(block.norm1, out, later), block.conv1)
-            second = _run(first.y, _norm(block.norm2, first.y, later), block.conv2, keep=keep)
+            second = _run(first.y, _norm(block.norm2, first.y, later), block.conv2)
             projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
             behind = _norm(block.norm3, second.y, later)
             third = _run(second.y, behind, block.conv3, beside=out, projection=projection)
@@ -220,13 +220,12 @@ def _run(
     conv: nn.Module,
     beside: "Map | None" = None,
     projection: "Weight | None" = None,
-    keep: bool = False,
 ) -> _Convolved:
     """A convolution behind its norm; plus what lies beside it, projected if there is a projection."""
     from trainers.kernels.convolution import convolve
 
     weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
-    y, rectified = convolve(x, weight, norm, add=None if project else beside, project=project, keep=keep)
+    y, rectified = convolve(x, weight, norm, add=None if project else beside, project=project)
     return _Convolved(x, norm, weight, y, rectified)
 
 
@@ -245,12 +244,10 @@ def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
         norm = norm.active
     assert isinstance(norm, NestedGroupNorm | NestedBatchNorm)
     assert isinstance(norm.affine, SharedAffine)
+    weight, bias = norm.affine.weight, norm.affine.bias
     if isinstance(norm, NestedGroupNorm):
-        assert x.mean is not None
-        assert x.variance is not None
-        mean, variance = x.mean, x.variance
-    elif norm.training:
-        mean, variance = batch_moments(x, (norm.running_mean, norm.running_var), norm.momentum, later)
-    else:
-        mean, variance = norm.running_mean, norm.running_var
-    return Norm(norm.affine.weight, norm.affine.bias, mean, variance)
+        return Norm.of_images(weight, bias, x)
+    if not norm.training:
+        return Norm.of_batch(weight, bias, norm.running_mean, norm.running_var)
+    running = norm.running_mean, norm.running_var
+    return Norm.of_batch(weight, bias, *batch_moments(x, running, norm.momentum, later))

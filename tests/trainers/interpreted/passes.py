@@ -1,4 +1,4 @@
-"""A fused pass of a cPreResNet20 beside its layers' in double. Arguments: norm, width, images, size, tile, whole."""
+"""A fused pass of a cPreResNet20 beside its layers' in double. Arguments: norm, width, images, size, tile, filling."""
 
 import copy
 import sys
@@ -61,6 +61,6 @@ def main(norm: str, width: float, images: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    convolution._TILE, convolution._WHOLE = map(int, sys.argv[5:7])
+    convolution._TILE, convolution._FILLING = map(int, sys.argv[5:7])
     additions._WEIGHTS = 1024  # fewer programs, to interpret
     main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:5]))
