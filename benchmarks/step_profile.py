@@ -25,10 +25,11 @@ _WARM = {"cpu": 4, "cuda": 3000}  # steps; on CUDA until nearly every sub-model 
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
     "convolutions' gradients": ("convolve_back",),
-    "convolutions": ("convolve", "lift"),
+    "convolutions": ("convolve", "pointwise", "lift"),
     "weights' gradients": ("weight_gradient", "_add_up"),
-    "norms": ("through_norm", "batch_moments", "batch_sums", "pool"),
+    "norms": ("rectify", "through_norm", "batch_moments", "batch_sums", "pool"),
     "batches and losses": ("_crop", "_cross_entropy"),
+    "optimizer": ("_sgd",),
 }
 _GROUPS = {
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),

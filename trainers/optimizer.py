@@ -1,15 +1,22 @@
 """The optimizer of all recipes: SGD with momentum, without Nesterov."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
+from trainers.cuda import has_triton
+
+if TYPE_CHECKING:
+    from trainers.kernels.triton_sgd import Steps
+
 
 class Sgd:
-    """torch's fused SGD over gradients that stay where they are, so that every parameter decays at every step.
+    """SGD over gradients that stay where they are, so that every parameter decays at every step.
 
-    `torch.optim.SGD` around the same kernel imports torch's compiler (a second in every worker) and gathers its lists
-    anew at every step.
+    Torch's fused one, or on CUDA a kernel of ours. `torch.optim.SGD` around the former imports torch's compiler (a
+    second in every worker) and gathers its lists anew at every step.
 
     Args:
         network: its parameters' gradients become zero, and are added to in place from then on.
@@ -29,10 +36,21 @@ class Sgd:
         self.momenta = [torch.zeros_like(parameter, requires_grad=False) for parameter in self._parameters]
         self.rate = torch.zeros((), device=self._parameters[0].device)
         self._momentum, self._weight_decay = momentum, weight_decay
+        self._steps = self._in_one_kernel()
+
+    def _in_one_kernel(self) -> "Steps | None":
+        if not (self.rate.is_cuda and has_triton()):
+            return None
+        from trainers.kernels.triton_sgd import Steps
+
+        return Steps(self._parameters, self._gradients, self.momenta, self._momentum, self._weight_decay)
 
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters; the gradients are zero afterwards."""
+        if self._steps is not None:
+            self._steps.step(self.rate)
+            return
         sgd(
             self._parameters,
             self._gradients,

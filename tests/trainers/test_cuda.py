@@ -1,5 +1,6 @@
 """On a card: fused passes beside the layers', captured steps beside launched ones, resume. Skipped without one."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from torch import Tensor
 from tests.conftest import FOUR
 from trainers.build import build
 from trainers.config import TrialConfig, resolve
+from trainers.cuda import own_stream
 from trainers.data import cifar10
 from trainers.data.images import ImageArrays
 from trainers.graphs import Graphs
 from trainers.loop import Snapshot, fit
 from trainers.nested.network import NestedNetwork
 from trainers.nested.norms import NormPolicy
+from trainers.optimizer import Sgd
 from trainers.state import WEIGHTS
 from trainers.submodel import SubModel
 from trainers.tasks import ImageClassification
@@ -98,6 +101,33 @@ def test_batches_and_losses_are_those_made_on_cpu(noise: ImageArrays) -> None:
     assert here.grad is not None
     assert there.grad is not None
     assert (here.grad.double().cpu() - there.grad).norm() < 2**-8 * there.grad.norm()
+
+
+def test_streams_are_given_back() -> None:
+    for _ in range(20):
+        streams = [own_stream(CUDA) for _ in range(8)]
+        assert len({stream.cuda_stream for stream in streams}) == 8
+        del streams
+
+
+def test_a_step_of_sgd_is_torchs() -> None:
+    torch.manual_seed(0)
+    there = torch.nn.Conv2d(40, 70, 3)
+    here = copy.deepcopy(there).to(CUDA, memory_format=torch.channels_last)
+    ours, theirs = (Sgd(network, momentum=0.9, weight_decay=0.01) for network in (here, there))
+    for rate in (0.5, 0.25):
+        for mine, true in zip(here.parameters(), there.parameters(), strict=True):
+            assert mine.grad is not None
+            assert true.grad is not None
+            true.grad.normal_()
+            mine.grad.copy_(true.grad)
+        for optimizer in (ours, theirs):
+            optimizer.rate.fill_(rate)
+            optimizer.step()
+    for mine, true in zip(here.parameters(), there.parameters(), strict=True):
+        torch.testing.assert_close(mine.cpu(), true, rtol=1e-5, atol=1e-6)
+        assert mine.grad is not None
+        assert mine.grad.eq(0).all()
 
 
 @pytest.mark.parametrize("differentiated", ["in evaluation", "by its input"])

@@ -42,6 +42,11 @@ def test_batches_and_losses_are_those_of_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_step_of_sgd_is_that_of_its_formula() -> None:
+    done = interpreted("sgd")
+    assert done.returncode == 0, done.stderr
+
+
 def test_passes_side_by_side_add_what_they_add_one_after_the_other() -> None:
     done = interpreted("side_by_side")
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ _TILE = 8192  # numbers of a program, in its registers
 _SUMMED, _FEW = 1024, 8  # rows that are added up at once, of so many channels: there are few programs to do it
 _WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
 _ROWS = 64  # channels times taps: what matrix units take at once
+_ROWWISE = 4096
 _FILLING = 256  # programs, that occupy a device: with more of them each does several tiles
 _PROGRAMS, _PARTIAL = 512, 1 << 19  # of a weight's gradient: about so many, and at most so many numbers written
 
@@ -78,7 +79,8 @@ class Norm:
         assert x.variance is not None
         whole = x.mean, x.variance
         if x.mean.shape[1] > 1:
-            whole = torch.empty(2, x.images, 1, x.room, device=x.mean.device).unbind()
+            mean, variance = torch.empty(2, x.images, 1, x.room, device=x.mean.device)
+            whole = mean, variance
         return cls(weight, bias, x.mean, x.variance, whole)
 
     @classmethod
@@ -193,8 +195,8 @@ def convolve(
         source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance,
         x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, *w.stride(), *beside, EPS,
         x.height, x.width, height, width, k, weight.stride, weight.padding, norm is not None,
-        norm.parts if norm else 1, how, *geometry, p, _channels(x.room), bo,
-        num_warps=_WARPS, num_stages=_STAGES,
+        norm.parts if norm else 1, how, *geometry, k == 3 and p * _channels(x.room) <= _ROWWISE, p, _channels(x.room),
+        bo, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
     return Map(y, weight.outputs, height, width, mean, variance), rectified
 

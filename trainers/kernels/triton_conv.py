@@ -220,7 +220,8 @@ def convolve(  # type: ignore[no-untyped-def]
     cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
-    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, ROWWISE: tl.constexpr, P: tl.constexpr, BI: tl.constexpr,
+    BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
     p, o = part * P + tl.arange(0, P), tl.program_id(2) * BO + tl.arange(0, BO)
@@ -232,15 +233,45 @@ def convolve(  # type: ignore[no-untyped-def]
     total = tl.zeros((P, BO), tl.float32)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        values, kernel = _tap(
-            x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
-        )
-        for tap in range(1, K * K):
-            following, weights = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
+        if ROWWISE:  # a row of the kernel is loaded while the one before is met
+            a, kernel_a = _tap(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
             )
-            total = _product(values, kernel, total)
-            values, kernel = following, weights
+            b, kernel_b = _tap(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 1, H, W, K, STRIDE, PAD
+            )
+            values, kernel = _tap(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 2, H, W, K, STRIDE, PAD
+            )
+            for kh in range(1, K):
+                next_a, w_a = _tap(
+                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K, H, W, K,
+                    STRIDE, PAD,
+                )  # fmt: skip
+                next_b, w_b = _tap(
+                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K + 1, H, W, K,
+                    STRIDE, PAD,
+                )  # fmt: skip
+                following, weights = _tap(
+                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K + 2, H, W, K,
+                    STRIDE, PAD,
+                )  # fmt: skip
+                total = _product(a, kernel_a, total)
+                total = _product(b, kernel_b, total)
+                total = _product(values, kernel, total)
+                a, kernel_a, b, kernel_b, values, kernel = next_a, w_a, next_b, w_b, following, weights
+            total = _product(a, kernel_a, total)
+            total = _product(b, kernel_b, total)
+        else:
+            values, kernel = _tap(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
+            )
+            for tap in range(1, K * K):
+                following, weights = _tap(
+                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
+                )
+                total = _product(values, kernel, total)
+                values, kernel = following, weights
         if NORM:  # of 1×1 kernels
             first = (part == 0) & (tl.program_id(2) == 0)
             centre, inverse = _joined(
