@@ -11,7 +11,7 @@ A captured function reads and writes the same memory for ever. Whatever changes 
 rate) must lie in tensors of fixed address, and what it returns is overwritten by its next call.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -116,13 +116,17 @@ class Graphs:
         self.replayed += counted
         return result  # type: ignore[no-any-return]  # of the function that was recorded under this key
 
-    def side_by_side(self, work: Sequence[tuple[Hashable, Callable[[], Result]]]) -> list[Result]:
+    def side_by_side(self, work: Sequence[tuple[Hashable, Callable[[], Result]]]) -> Iterator[Result]:
         """The results of functions with effects, by their keys, none of which touches what another one writes.
 
         As `run`, each in its place in the sequence: a function that comes in another place is captured anew. Counted.
+        All are started before the first result is given; what is launched between two results runs after the work of
+        those given, and beside the others'.
         """
         if not self._captures:
-            return [function() for _, function in work]
+            for _, function in work:
+                yield function()
+            return
         while len(self._captures) < len(work):
             self._captures.append(self._captures[0].another())
         at_work, results = self._captures[: len(work)], []
@@ -136,9 +140,9 @@ class Graphs:
                 capture.start(replay)
                 results.append(result)
                 self.replayed += 1
-        for capture in at_work:
+        for capture, result in zip(at_work, results, strict=True):
             capture.join()
-        return results
+            yield result
 
     def _recording(
         self, capture: Capture, key: Hashable, function: Callable[[], Any], pure: bool

@@ -95,20 +95,15 @@ class Step:
                 loss, _ = self._forward_backward(sub_model, batch, None)
                 return loss, additions.due().add_up
 
-        def add(done: Sequence[tuple[Tensor, Callable[[], None]]]) -> None:
-            for loss, add_up in done:
-                add_up()
-                self._state.loss_sum.add_(loss)
+        def add(loss: Tensor, add_up: Callable[[], None]) -> None:
+            add_up()
+            self._state.loss_sum.add_(loss)
 
         names = [self._name(sub_model) for sub_model in sub_models]
         places = enumerate(zip(names, sub_models, strict=True))
         done = self._graphs.side_by_side([(name, partial(work, place, sub)) for place, (name, sub) in places])
-        if all(sub_model in network.lattice for sub_model in sub_models):  # as at the next step, too
-            self._graphs.run(("additions", *names), partial(add, done))
-        else:
-            for place, (name, one) in enumerate(zip(names, done, strict=True)):
-                self._graphs.run(("addition", place, name), partial(add, [one]))
-        for sub_model, (loss, _) in zip(sub_models, done, strict=True):
+        for place, (sub_model, name, (loss, add_up)) in enumerate(zip(sub_models, names, done, strict=True)):
+            self._graphs.run(("addition", place, name), partial(add, loss, add_up))
             self._state.losses += 1
             yield sub_model, loss
 

@@ -125,23 +125,25 @@ class Additions:
         self._rows.append((*row, *(0,) * (_FIELDS - len(row))))
 
     def due(self) -> "Due":
-        """All of the pass's, fixed: it stays what it is when another pass begins."""
+        """What has been noted since this was asked last, fixed: it stays what it is when another pass begins."""
         key, device = tuple(self._rows), self._spaces[0].device
         if key not in self._tables:
             rows = torch.tensor(self._rows, dtype=torch.int64, device=device)
             self._tables[key] = rows, torch.tensor(self._blocks, dtype=torch.int32, device=device)
+        self._rows.clear()
+        self._blocks.clear()
         return Due(*self._tables[key])
 
 
 @dataclass(frozen=True)
 class Due:
-    """What is to be added after a pass."""
+    """What a pass, or a part of one, adds."""
 
     rows: Tensor
     blocks: Tensor
 
     def add_up(self) -> None:
-        """Adds it, and moves what is to move: once per pass."""
+        """Adds it, and moves what is to move: once."""
         sizes = _FIELDS, _SPLITS, _WEIGHTS, _MANY, _FEW, _PARTS, _CHANNELS
         _add_up[(len(self.blocks),)](self.rows, self.blocks, *sizes, num_warps=4, enable_fp_fusion=False)
 

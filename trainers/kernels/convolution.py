@@ -20,9 +20,8 @@ _TILE = 8192  # numbers of a program, in its registers
 _SUMMED, _FEW = 1024, 8  # rows that are added up at once, of so many channels: there are few programs to do it
 _WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
 _ROWS = 64  # channels times taps: what matrix units take at once
-_ROWWISE = 4096
 _FILLING = 256  # programs, that occupy a device: with more of them each does several tiles
-_PROGRAMS, _PARTIAL = 512, 1 << 19  # of a weight's gradient: about so many, and at most so many numbers written
+_PROGRAMS, _PARTIAL = 512, 1 << 18  # of a weight's gradient: about so many, and at most so many numbers written
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,10 @@ def convolve(
     pixels, room = height * width, _room(weight.outputs)
     y = torch.empty(x.images, pixels, room, device=x.data.device, dtype=programs.NUMBERS)
     p, bo = _tiles(pixels, room)
-    parts = triton.cdiv(pixels, p)
-    mean, variance = torch.empty(2, x.images, parts, room, device=x.data.device).unbind()
+    parts, blocks, tiles = triton.cdiv(pixels, p), triton.cdiv(room, bo), 1
+    if k == 1 and weight.stride == 1 and max(x.room, project[0].room if project else 0) <= _WIDEST:
+        tiles = _in_turn(x.images, parts, blocks)
+    mean, variance = torch.empty(2, x.images, parts // tiles, room, device=x.data.device).unbind()
     branch, how, beside, side, geometry = x.data, "none", (0, 0, 0, 0), w, (1, 1, 1)
     if add is not None:
         branch, how = add.data, "added"
@@ -180,25 +181,21 @@ def convolve(
         (projected, second), how = project, "projected"
         branch, side, geometry = projected.data, second.full, (second.stride, projected.height, projected.width)
         beside = projected.channels, projected.room, second.full.stride(0), second.full.stride(1)
-    tiles = _in_turn(x.images, parts, triton.cdiv(room, bo))
-    wide = max(x.room, project[0].room if project else 0)
-    if k == 1 and weight.stride == 1 and parts > 1 and tiles > 1 and wide <= _WIDEST:
-        programs.pointwise[(x.images, parts // tiles, triton.cdiv(room, bo))](
-            source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance,
-            x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, w.stride(0), w.stride(1), *beside,
-            EPS, pixels, width, norm is not None, norm.parts if norm else 1, how, *geometry, tiles, p,
+    tensors = source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance
+    sizes = x.channels, x.room, weight.outputs, room, norm.stride if norm else 0
+    normed, out = (norm is not None, norm.parts if norm else 1), Map(y, weight.outputs, height, width, mean, variance)
+    if tiles > 1:
+        programs.pointwise[(x.images, parts // tiles, blocks)](
+            *tensors, *sizes, w.stride(0), w.stride(1), *beside, EPS, pixels, width, *normed, how, *geometry, tiles, p,
             _channels(x.room), bo, _channels(project[0].room) if project else _ROOM, num_warps=_WARPS,
             num_stages=_STAGES,
         )  # fmt: skip
-        return Map(y, weight.outputs, height, width, mean, variance), rectified
-    programs.convolve[(x.images, parts, triton.cdiv(room, bo))](
-        source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance,
-        x.channels, x.room, weight.outputs, room, norm.stride if norm else 0, *w.stride(), *beside, EPS,
-        x.height, x.width, height, width, k, weight.stride, weight.padding, norm is not None,
-        norm.parts if norm else 1, how, *geometry, k == 3 and p * _channels(x.room) <= _ROWWISE, p, _channels(x.room),
-        bo, num_warps=_WARPS, num_stages=_STAGES,
+        return out, rectified
+    programs.convolve[(x.images, parts, blocks)](
+        *tensors, *sizes, *w.stride(), *beside, EPS, x.height, x.width, height, width, k, weight.stride,
+        weight.padding, *normed, how, *geometry, p, _channels(x.room), bo, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    return Map(y, weight.outputs, height, width, mean, variance), rectified
+    return out, rectified
 
 
 def rectify(x: Map, norm: Norm) -> Map:
@@ -216,17 +213,17 @@ def convolve_back(
 ) -> Tensor:
     """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's."""
     k, dx = weight.full.shape[2], torch.empty_like(x.data)
-    whole = norm is not None and norm.instance and _fits(x)
-    p, bi = (_power(x.pixels), _held(x)) if whole else _tiles(x.pixels, x.room)
+    held = _power(x.pixels), _held(x)
+    whole = norm is not None and norm.instance and held[0] * held[1] <= _TILE
+    p, bi = held if whole else _tiles(x.pixels, x.room)
     parts = triton.cdiv(x.pixels, p)
     sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
         dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands_back if norm else (dy,) * 4),
         *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.whole_stride if norm else 0,
         *weight.full.stride(), EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, whole, skip is not None, p * bi <= _TILE, p, bi,
-        max(_ROOM, min(_channels(y.room), _TILE // p)), num_warps=_WARPS if p * bi <= _TILE else 2 * _WARPS,
-        num_stages=_STAGES,
+        norm is not None, whole, skip is not None, p, bi, max(_ROOM, min(_channels(y.room), _TILE // p)),
+        num_warps=_WARPS if p * bi <= _TILE else 2 * _WARPS, num_stages=_STAGES,
     )  # fmt: skip
     if norm is None or sums is None:
         return dx
@@ -338,16 +335,6 @@ def _channels(room: int) -> int:
 def _held(x: Map) -> int:
     """Channels of a program that holds all pixels of an image."""
     return max(_ROOM, min(_channels(x.room), _TILE // _power(x.pixels)))
-
-
-def _fits(x: Map) -> bool:
-    """Whether programs hold all pixels of an image, so that InstanceNorm's way back needs no second kernel.
-
-    A program may hold two tiles if with them it has all channels.
-    """
-    channels = _held(x)
-    numbers = _power(x.pixels) * channels
-    return numbers <= _TILE or (numbers <= 2 * _TILE and x.room <= channels)
 
 
 def _tiles(pixels: int, room: int) -> tuple[int, int]:

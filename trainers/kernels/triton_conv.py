@@ -116,15 +116,14 @@ def _tap_back(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _written(total, y, to, written, real, count, mean_out, variance_out, row, o, room):  # type: ignore[no-untyped-def]
-    """Writes a part of a map, and its moments."""
+def _written(total, y, to, written, real, count):  # type: ignore[no-untyped-def]
+    """Writes a part of a map; gives its moments."""
     rounded = total.to(y.dtype.element_ty)
     tl.store(y + to, rounded, mask=written)
     values = rounded.to(tl.float32)
     centre = tl.sum(values, 0) / count
     away = tl.where(real[:, None], values - centre[None, :], 0.0)
-    tl.store(mean_out + row * room + o, centre, mask=o < room)
-    tl.store(variance_out + row * room + o, tl.sum(away * away, 0) / count, mask=o < room)
+    return centre, tl.sum(away * away, 0) / count
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -174,6 +173,7 @@ def pointwise(  # type: ignore[no-untyped-def]
             mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, alone, PARTS
         )
         scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
+    mean_y, spread_y = tl.zeros((BO,), tl.float32), tl.zeros((BO,), tl.float32)
     for tile in range(TILES):
         following, branch_following = _pixels_of(
             x, beside, image, p + tl.where(tile + 1 < TILES, P, PIXELS), c, o, b, cin_room, cout_room, beside_room,
@@ -187,13 +187,15 @@ def pointwise(  # type: ignore[no-untyped-def]
             total += branch.to(tl.float32)
         if BESIDE == "projected":
             total = _product(branch, second, total)
-        to = (image * PIXELS + p[:, None]) * cout_room + o[None, :]
-        row = image * (tl.num_programs(1) * TILES) + first + tile
-        real = p < PIXELS
-        _written(
-            total, y, to, real[:, None] & (o < cout_room)[None, :], real, P, mean_out, variance_out, row, o, cout_room
-        )
+        to, real = (image * PIXELS + p[:, None]) * cout_room + o[None, :], p < PIXELS
+        centre, spread = _written(total, y, to, real[:, None] & (o < cout_room)[None, :], real, P)
+        away = centre - mean_y  # of as many pixels as each tile before
+        mean_y += away / (tile + 1)
+        spread_y += spread + away * away * (tile / (tile + 1))
         p, values, branch = p + P, following, branch_following
+    at = (image * tl.num_programs(1) + tl.program_id(1)) * cout_room + o
+    tl.store(mean_out + at, mean_y, mask=o < cout_room)
+    tl.store(variance_out + at, spread_y / TILES, mask=o < cout_room)
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
@@ -220,8 +222,7 @@ def convolve(  # type: ignore[no-untyped-def]
     cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
-    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, ROWWISE: tl.constexpr, P: tl.constexpr, BI: tl.constexpr,
-    BO: tl.constexpr,
+    BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
     p, o = part * P + tl.arange(0, P), tl.program_id(2) * BO + tl.arange(0, BO)
@@ -233,45 +234,15 @@ def convolve(  # type: ignore[no-untyped-def]
     total = tl.zeros((P, BO), tl.float32)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        if ROWWISE:  # a row of the kernel is loaded while the one before is met
-            a, kernel_a = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
+        values, kernel = _tap(
+            x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
+        )
+        for tap in range(1, K * K):
+            following, weights = _tap(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
             )
-            b, kernel_b = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 1, H, W, K, STRIDE, PAD
-            )
-            values, kernel = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 2, H, W, K, STRIDE, PAD
-            )
-            for kh in range(1, K):
-                next_a, w_a = _tap(
-                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K, H, W, K,
-                    STRIDE, PAD,
-                )  # fmt: skip
-                next_b, w_b = _tap(
-                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K + 1, H, W, K,
-                    STRIDE, PAD,
-                )  # fmt: skip
-                following, weights = _tap(
-                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, kh * K + 2, H, W, K,
-                    STRIDE, PAD,
-                )  # fmt: skip
-                total = _product(a, kernel_a, total)
-                total = _product(b, kernel_b, total)
-                total = _product(values, kernel, total)
-                a, kernel_a, b, kernel_b, values, kernel = next_a, w_a, next_b, w_b, following, weights
-            total = _product(a, kernel_a, total)
-            total = _product(b, kernel_b, total)
-        else:
-            values, kernel = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
-            )
-            for tap in range(1, K * K):
-                following, weights = _tap(
-                    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
-                )
-                total = _product(values, kernel, total)
-                values, kernel = following, weights
+            total = _product(values, kernel, total)
+            values, kernel = following, weights
         if NORM:  # of 1×1 kernels
             first = (part == 0) & (tl.program_id(2) == 0)
             centre, inverse = _joined(
@@ -296,8 +267,10 @@ def convolve(  # type: ignore[no-untyped-def]
             kernel = tl.load(weights, mask=(c < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
             total = _product(values, kernel, total)
     count = tl.minimum(P, OH * OW)  # of a part: all are full, or there is one
-    row = image * tl.num_programs(1) + part
-    _written(total, y, to, written, real, count, mean_out, variance_out, row, o, cout_room)
+    centre, spread = _written(total, y, to, written, real, count)
+    at = (image * tl.num_programs(1) + part) * cout_room + o
+    tl.store(mean_out + at, centre, mask=o < cout_room)
+    tl.store(variance_out + at, spread, mask=o < cout_room)
 
 
 @triton.jit
@@ -324,18 +297,17 @@ def convolve_back(  # type: ignore[no-untyped-def]
     dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room, moments_stride,
     w_o, w_i, w_h, w_w, eps,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
-    PAD: tl.constexpr, NORM: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr, AHEAD: tl.constexpr,
+    PAD: tl.constexpr, NORM: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr,
     P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
     p, c = part * P + tl.arange(0, P), tl.program_id(2) * BI + tl.arange(0, BI)
     real, ih, iw = p < H * W, p // W, p % W
-    if AHEAD:  # asked for early, where there are registers to keep it in
-        at, inside = (image * H * W + p[:, None]) * cin_room + c[None, :], real[:, None] & (c < cin_room)[None, :]
-        if NORM:
-            values = tl.load(x + at, mask=inside, other=0.0)
-        if SKIP and WHOLE:
-            beside = tl.load(skip + at, mask=inside, other=0.0)
+    at, inside = (image * H * W + p[:, None]) * cin_room + c[None, :], real[:, None] & (c < cin_room)[None, :]
+    if NORM:
+        values = tl.load(x + at, mask=inside, other=0.0)
+    if SKIP and WHOLE:
+        beside = tl.load(skip + at, mask=inside, other=0.0)
     total = tl.zeros((P, BI), tl.float32)
     for start in range(0, cout_room, BO):
         o = start + tl.arange(0, BO)
@@ -349,10 +321,6 @@ def convolve_back(  # type: ignore[no-untyped-def]
             total = _product(up, kernel, total)
             up, kernel = following, weights
         total = _product(up, kernel, total)
-    if not AHEAD:
-        at, inside = (image * H * W + p[:, None]) * cin_room + c[None, :], real[:, None] & (c < cin_room)[None, :]
-        if NORM:
-            values = tl.load(x + at, mask=inside, other=0.0)
     if NORM:
         values = values.to(tl.float32)
         centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
@@ -364,8 +332,6 @@ def convolve_back(  # type: ignore[no-untyped-def]
         if WHOLE:
             total = _centred(total, standard, first / (H * W), second / (H * W), scale)
             if SKIP:
-                if not AHEAD:
-                    beside = tl.load(skip + at, mask=inside, other=0.0)
                 total += beside.to(tl.float32)
     tl.store(dx + at, total.to(dx.dtype.element_ty), mask=inside)
 

@@ -162,7 +162,7 @@ class FusedNetwork:
         up = convolve_back(logits.data, logits, classified.x, classified.weight, None, additions)
         up = pool_back(up, done.last, done.norm, additions)
         in_use = [up]  # by the other stream, until it is waited for
-        for block in reversed(done.blocks):
+        for number, block in enumerate(reversed(done.blocks), start=1):
             around, x = up, block.convolved[0].x
             if block.projection is not None:
                 y = block.convolved[-1].y
@@ -173,6 +173,8 @@ class FusedNetwork:
                 skip = around if convolved is block.convolved[0] else None
                 up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
                 in_use.append(up)
+            if number == len(done.blocks) // 2 and not self._apart:  # of the widest weights: beside what is to come
+                self._aside(additions.due().add_up)
         self._weight_gradient(up, done.stem, additions)
         if self._lane in self._sides:
             torch.cuda.current_stream(up.device).wait_stream(self._sides[self._lane])
