@@ -1,4 +1,4 @@
-"""The kernels of a step on CUDA in Triton's interpreter: the same programs, number by number, on CPU and in fp32."""
+"""The kernels of a step on CUDA in Triton's interpreter, number by number, on CPU and in fp32; and its compiler."""
 
 import os
 import subprocess
@@ -12,10 +12,14 @@ pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="torch witho
 
 
 def interpreted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(f"interpreted.{name}", *arguments, TRITON_INTERPRET="1")
+
+
+def run(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", f"tests.trainers.interpreted.{name}", *arguments],
+        [sys.executable, "-W", "ignore", "-m", f"tests.trainers.{module}", *arguments],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -40,6 +44,16 @@ def test_fused_passes_are_those_of_the_layers(case: str) -> None:
 def test_batches_and_losses_are_those_of_torch() -> None:
     done = interpreted("classification")
     assert done.returncode == 0, done.stderr
+
+
+def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
+    done = run("compiled", TRITON_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {
+        "lift", "convolve", "pointwise", "rectify", "pool", "convolve_back", "pool_back", "through_norm",
+        "weight_gradient", "batch_moments", "batch_sums", "_add_up", "_sgd", "_crop", "_cross_entropy",
+        "_cross_entropy_back",
+    }  # fmt: skip
 
 
 def test_a_step_of_sgd_is_that_of_its_formula() -> None:

@@ -188,8 +188,8 @@ def pointwise(  # type: ignore[no-untyped-def]
         if BESIDE == "projected":
             total = _product(branch, second, total)
         to, real = (image * PIXELS + p[:, None]) * cout_room + o[None, :], p < PIXELS
-        centre, spread = _written(total, y, to, real[:, None] & (o < cout_room)[None, :], real, P)
-        away = centre - mean_y  # of as many pixels as each tile before
+        of_tile, spread = _written(total, y, to, real[:, None] & (o < cout_room)[None, :], real, P)
+        away = of_tile - mean_y  # of as many pixels as each tile before
         mean_y += away / (tile + 1)
         spread_y += spread + away * away * (tile / (tile + 1))
         p, values, branch = p + P, following, branch_following

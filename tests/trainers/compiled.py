@@ -1,0 +1,61 @@
+"""Every program of a fused pass and of a step, compiled for a card: what the interpreter leaves out, types above all.
+
+Takes Triton's own way from a launch to machine code, with a driver that has a card's name and none to launch on.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from tests.conftest import FOUR
+from trainers.kernels.triton_classification import CrossEntropy, cropped
+from trainers.kernels.triton_sgd import Steps
+from trainers.nested.fused import fuse
+from trainers.nested.network import nest
+from trainers.networks.cpreresnet import CPreResNet20
+from trainers.submodel import SubModel
+
+HOPPER = GPUTarget("cuda", 90, 32)
+SIZE = 32
+
+
+def main() -> set[str]:
+    driver.set_active(
+        SimpleNamespace(
+            get_current_target=lambda: HOPPER,
+            get_current_device=lambda: 0,
+            get_current_stream=lambda device: 0,
+            get_active_torch_device=lambda: torch.device("cpu"),
+        )
+    )
+    compiled, launch = set[str](), JITFunction.run
+
+    def compile_only(self: Any, *arguments: Any, grid: Any, warmup: bool = False, **options: Any) -> None:
+        launch(self, *arguments, grid=grid, warmup=True, **options)
+        compiled.add(self.fn.__name__)
+
+    JITFunction.run = compile_only
+    for norm in ("instance", "batch"):
+        plain = CPreResNet20(channels=3, size=SIZE)
+        plain.blocks = nn.Sequential(*plain.blocks[:3])  # with projection, without, and with stride
+        network = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
+        network.to(memory_format=torch.channels_last).activate(SubModel(width=1.0))
+        fused = fuse(network.network)
+        assert fused is not None
+        images = torch.zeros(64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+        with fused.apart(0) as additions, torch.autocast("cpu", torch.bfloat16):
+            CrossEntropy.apply(fused(images), torch.zeros(64, dtype=torch.int64)).backward()
+            additions.due().add_up()
+    selection, pixels = torch.zeros(4, 8, dtype=torch.int64), torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8)
+    cropped(selection, pixels, selection[0], torch.ones(3), torch.ones(3), 4, torch.channels_last)
+    Steps(*([torch.zeros(5)] for _ in range(3)), momentum=0.9, weight_decay=0).step(torch.zeros(()))
+    return compiled
+
+
+if __name__ == "__main__":
+    print(*sorted(main()))
