@@ -20,6 +20,7 @@ _TILE = 8192  # numbers of a program, in its registers
 _SUMMED, _FEW = 1024, 8  # rows that are added up at once, of so many channels: there are few programs to do it
 _WARPS, _STAGES, _LONG = 4, 1, 8  # per program; loops of more turns than _LONG are pipelined
 _ROWS = 64  # channels times taps: what matrix units take at once
+_LARGE = 256  # pixels, of images that have enough of them for a weight's partial sums of their own
 _FILLING = 256  # programs, that occupy a device: with more of them each does several tiles
 _PROGRAMS, _PARTIAL = 512, 1 << 18  # of a weight's gradient: about so many, and at most so many numbers written
 
@@ -211,11 +212,15 @@ def rectify(x: Map, norm: Norm) -> Map:
 def convolve_back(
     dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions, skip: Tensor | None = None
 ) -> Tensor:
-    """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's."""
+    """The gradient of `x` from that of `y = convolve(x, …)`, plus that of a branch around it; and the affine's.
+
+    And the weight's, if it `carries_weight`.
+    """
+    if norm is not None and carries_weight(y, x, weight, norm):
+        return _pointwise_back(dy, y, x, weight, norm, additions, skip)
     k, dx = weight.full.shape[2], torch.empty_like(x.data)
-    held = _power(x.pixels), _held(x)
-    whole = norm is not None and norm.instance and held[0] * held[1] <= _TILE
-    p, bi = held if whole else _tiles(x.pixels, x.room)
+    whole = norm is not None and norm.instance and _fits(x)
+    p, bi = (_power(x.pixels), _held(x)) if whole else _tiles(x.pixels, x.room)
     parts = triton.cdiv(x.pixels, p)
     sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
@@ -230,6 +235,32 @@ def convolve_back(
     if whole:
         additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
         return dx
+    return _behind_norm(dx, x, norm, sums, parts, additions, skip)
+
+
+def carries_weight(y: Map, x: Map, weight: Weight, norm: Norm | None) -> bool:
+    """Whether the weight's gradient comes with that of `x`: of 1×1 kernels on images that are held in parts."""
+    if norm is None or weight.full.shape[2] > 1 or weight.stride > 1 or (norm.instance and _fits(x)):
+        return False
+    few = y.room <= 2 * _WIDEST and x.room * y.room <= _WIDEST**2
+    return few and x.pixels == _power(x.pixels) >= _LARGE
+
+
+def _pointwise_back(
+    dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm, additions: Additions, skip: Tensor | None
+) -> Tensor:
+    bi, bo, dx = _channels(x.room), _power(y.room), torch.empty_like(x.data)
+    p, blocks = min(x.pixels, max(64, _TILE // (2 * max(bi, bo))), 128), triton.cdiv(x.room, bi)
+    tiles = _in_turn(x.images, x.pixels // p, blocks)
+    parts = x.pixels // (p * tiles)
+    sums = additions.room((2, x.images * parts, x.room), dx.device)
+    partial = additions.room((x.images * parts, 1, 1, x.room, y.room), dx.device)
+    programs.pointwise_back[(x.images, parts, blocks)](
+        dy, weight.full, x.data, dx, partial, *norm.operands_back, *sums, x.channels, x.room, y.channels, y.room,
+        norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, x.pixels, tiles, p, bi, bo,
+        num_warps=_WARPS, num_stages=_STAGES,
+    )  # fmt: skip
+    additions.to_weight(partial, weight.full, weight.outputs, x.channels)
     return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
 
@@ -335,6 +366,11 @@ def _channels(room: int) -> int:
 def _held(x: Map) -> int:
     """Channels of a program that holds all pixels of an image."""
     return max(_ROOM, min(_channels(x.room), _TILE // _power(x.pixels)))
+
+
+def _fits(x: Map) -> bool:
+    """Whether a program can hold all pixels of an image, so that InstanceNorm's way back needs no second kernel."""
+    return _power(x.pixels) * _held(x) <= _TILE
 
 
 def _tiles(pixels: int, room: int) -> tuple[int, int]:

@@ -336,6 +336,45 @@ def convolve_back(  # type: ignore[no-untyped-def]
     tl.store(dx + at, total.to(dx.dtype.element_ty), mask=inside)
 
 
+@triton.jit  # type: ignore[untyped-decorator]
+def pointwise_back(  # type: ignore[no-untyped-def]
+    dy, w, x, dx, partial, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room,
+    moments_stride, w_o, w_i, eps,
+    PIXELS: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+):  # fmt: skip
+    """The gradients of a 1×1 convolution's weight, and of its input behind the norm up to ReLU (see `through_norm`)."""
+    image, first = tl.program_id(0), tl.program_id(1) * TILES
+    c, o = tl.program_id(2) * BI + tl.arange(0, BI), tl.arange(0, BO)
+    p = first * P + tl.arange(0, P)
+    there, given = (c < cin_room)[None, :], (o < cout_room)[None, :]
+    values = tl.load(x + (image * PIXELS + p[:, None]) * cin_room + c[None, :], mask=there, other=0.0)
+    up = tl.load(dy + (image * PIXELS + p[:, None]) * cout_room + o[None, :], mask=given, other=0.0)
+    kernel = tl.load(w + o[:, None] * w_o + c[None, :] * w_i, mask=(o < cout)[:, None] & (c < cin)[None, :], other=0.0)
+    centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
+    scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
+    by_shift, by_scale = tl.zeros((BI,), tl.float32), tl.zeros((BI,), tl.float32)
+    by_weight = tl.zeros((BI, BO), tl.float32)
+    for tile in range(TILES):
+        q, more = p + P, tile + 1 < TILES
+        following = tl.load(x + (image * PIXELS + q[:, None]) * cin_room + c[None, :], mask=there & more, other=0.0)
+        up_following = tl.load(
+            dy + (image * PIXELS + q[:, None]) * cout_room + o[None, :], mask=given & more, other=0.0
+        )
+        total, known = _product(up, kernel, tl.zeros((P, BI), tl.float32)), values.to(tl.float32)
+        by_weight = _product(tl.trans(_rectified(values, scale, shift)), up, by_weight)
+        total = tl.where(known * scale[None, :] + shift[None, :] <= 0, 0.0, total)
+        to = dx + (image * PIXELS + p[:, None]) * cin_room + c[None, :]
+        tl.store(to, total.to(dx.dtype.element_ty), mask=there)
+        by_shift += tl.sum(total, 0)
+        by_scale += tl.sum(total * (known * inverse[None, :] - (centre * inverse)[None, :]), 0)
+        p, values, up = q, following, up_following
+    row = image * tl.num_programs(1) + tl.program_id(1)
+    tl.store(by_beta + row * cin_room + c, by_shift, mask=c < cin_room)
+    tl.store(by_gamma + row * cin_room + c, by_scale, mask=c < cin_room)
+    at = partial + (row * cin_room + c[:, None]) * cout_room + o[None, :]
+    tl.store(at, by_weight, mask=(c < cin_room)[:, None] & given)
+
+
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool(  # type: ignore[no-untyped-def]
     x, pooled, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps,

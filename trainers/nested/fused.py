@@ -151,7 +151,7 @@ class FusedNetwork:
 
         The weights' own run beside the chain of activations' gradients, on a stream of their own.
         """
-        from trainers.kernels.convolution import convolve_back, pool_back
+        from trainers.kernels.convolution import carries_weight, convolve_back, pool_back
 
         additions = self._of_lane()
         if not self._apart:
@@ -169,7 +169,8 @@ class FusedNetwork:
                 self._weight_gradient(up, _Convolved(x, None, block.projection, y), additions)
                 around = convolve_back(up, y, x, block.projection, None, additions)
             for convolved in reversed(block.convolved):
-                self._weight_gradient(up, convolved, additions)
+                if not carries_weight(convolved.y, convolved.x, convolved.weight, convolved.norm):
+                    self._weight_gradient(up, convolved, additions)
                 skip = around if convolved is block.convolved[0] else None
                 up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
                 in_use.append(up)
