@@ -5,6 +5,7 @@ fails to put into a tensor of fixed address is stale in a replay, and the result
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -168,6 +169,39 @@ def test_side_by_side_a_function_is_captured_for_the_place_where_it_runs() -> No
         assert found == [counts[int(key == "second")].item() for key, _ in order]
     assert [count.item() for count in counts] == [4, 40]
     assert (tape.recorded, graphs.called, graphs.replayed) == (2, 8, 4)
+
+
+class Lane:
+    """A capture that notes what it is asked and has others beside it."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._log, self._number = log, sum(entry.startswith("lane") for entry in log)
+        log.append(f"lane {self._number}")
+
+    def start(self, function: Callable[[], Result]) -> Result:
+        self._log.append(f"start {self._number}")
+        return function()
+
+    def join(self) -> None:
+        self._log.append(f"join {self._number}")
+
+    def record(self, function: Callable[[], Result]) -> tuple[Callable[[], object], Result]:
+        return function, function()
+
+    def another(self) -> "Lane":
+        return Lane(self._log)
+
+
+def test_side_by_side_all_are_started_at_first_and_each_is_waited_for_when_its_result_is_asked() -> None:
+    log: list[str] = []
+    graphs = Graphs(Lane(log))
+    for _ in range(3):  # called, recorded and replayed, replayed
+        results = graphs.side_by_side([(name, partial(log.append, f"call {name}")) for name in "abc"])
+        for number, _ in enumerate(results):
+            log.append(f"result {number}")
+    started = [entry for number, name in enumerate("abc") for entry in (f"start {number}", f"call {name}")]
+    given = [entry for number in range(3) for entry in (f"join {number}", f"result {number}")]
+    assert log[-12:] == started + given
 
 
 def test_beyond_the_limit_functions_are_called_and_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Launches the programs of `triton_conv`: convolutions behind their norms, forward and back, on maps of a batch.
 
-How much of a map one program holds follows from the map's shape alone.
+How much of a map one program holds follows from the shape of the map and from how many images there are.
 """
 
 import math
