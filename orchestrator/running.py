@@ -41,6 +41,10 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     if options.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # Whoever changes the environment in one thread while C code of another reads it, as Ray's does when it starts, ends
+    # the process. Importing numpy would, to set this for a moment, and so would MLflow's telemetry.
+    os.environ.setdefault("OPENBLAS_MAIN_FREE", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     writable(options.storage, "--storage")
     held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
     with _terminable(), held.held() as lease:
