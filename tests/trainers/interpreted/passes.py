@@ -63,5 +63,6 @@ def main(norm: str, width: float, images: int, size: int) -> None:
 if __name__ == "__main__":
     convolution._TILE, convolution._FILLING = map(int, sys.argv[5:7])
     convolution._LARGE = 64
-    additions._WEIGHTS = 1024  # fewer programs, to interpret
+    additions._WEIGHTS, additions._FEW = 1024, 512  # fewer programs, to interpret
+    additions._SPLITS = 2  # so that some weights have many partial sums, and some few
     main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:5]))
