@@ -50,7 +50,7 @@ def own_stream(device: torch.device) -> torch.cuda.Stream:
 
     torch hands out its streams in turn and, after the last, the first one again. Of two trials side by side on one
     stream, one would record into its graphs what the other launches. Weak references to its streams are of no use:
-    torch 2.11 lets a stream go without telling them, and the process crashes at its end.
+    torch 2.11 lets a stream go without telling them.
 
     Raises:
         RuntimeError: all of them are taken.
