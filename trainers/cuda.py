@@ -61,6 +61,6 @@ def own_stream(device: torch.device) -> torch.cuda.Stream:
                 gc.collect()  # a trial that has ended may still hold some
             stream = torch.cuda.Stream(device)
             if stream.cuda_stream not in _taken:
-                stream.taken = _Taken(stream.cuda_stream)  # type: ignore[attr-defined]
+                stream.taken = _Taken(stream.cuda_stream)  # type: ignore[attr-defined]  # ours, to go with it
                 return stream
     raise RuntimeError(f"all {_STREAMS} CUDA streams of this process are taken: run fewer trials side by side")

@@ -21,6 +21,7 @@ _OF_SPLIT = tl.constexpr(3)  # a weight of many partial sums
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _add_weight(row, block, partial, g, count, cin, cin_room, S: tl.constexpr, B: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Adds the partial sums of B weights, S of each at once."""
     cout, cout_room = tl.load(row + 5).to(tl.int32), tl.load(row + 6).to(tl.int32)
     g_o, g_i = tl.load(row + 7).to(tl.int32), tl.load(row + 8).to(tl.int32)
     g_h, g_w = tl.load(row + 9).to(tl.int32), tl.load(row + 10).to(tl.int32)
@@ -145,7 +146,10 @@ class Due:
     def add_up(self) -> None:
         """Adds it, and moves what is to move: once."""
         sizes = _FIELDS, _SPLITS, _WEIGHTS, _MANY, _FEW, _PARTS, _CHANNELS
-        _add_up[(len(self.blocks),)](self.rows, self.blocks, *sizes, num_warps=4, enable_fp_fusion=False)
+        _add_up[(len(self.blocks),)](
+            self.rows, self.blocks, *sizes, num_warps=4,
+            enable_fp_fusion=False,  # as `batch_moments`, which moves running moments too
+        )  # fmt: skip
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -116,6 +116,13 @@ def _tap_back(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def _per_channel(a, b, row, c, room, of_a, of_b):  # type: ignore[no-untyped-def]
+    """Writes two numbers per channel."""
+    tl.store(a + row * room + c, of_a, mask=c < room)
+    tl.store(b + row * room + c, of_b, mask=c < room)
+
+
+@triton.jit
 def _written(total, y, to, written, real, count):  # type: ignore[no-untyped-def]
     """Writes a part of a map; gives its moments."""
     rounded = total.to(y.dtype.element_ty)
@@ -193,9 +200,8 @@ def pointwise(  # type: ignore[no-untyped-def]
         mean_y += away / (tile + 1)
         spread_y += spread + away * away * (tile / (tile + 1))
         p, values, branch = p + P, following, branch_following
-    at = (image * tl.num_programs(1) + tl.program_id(1)) * cout_room + o
-    tl.store(mean_out + at, mean_y, mask=o < cout_room)
-    tl.store(variance_out + at, spread_y / TILES, mask=o < cout_room)
+    row = image * tl.num_programs(1) + tl.program_id(1)
+    _per_channel(mean_out, variance_out, row, o, cout_room, mean_y, spread_y / TILES)
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
@@ -224,6 +230,7 @@ def convolve(  # type: ignore[no-untyped-def]
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
     BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
+    tl.static_assert(K == 1 or not NORM)  # larger kernels meet what `rectify` has written
     image, part = tl.program_id(0), tl.program_id(1)
     p, o = part * P + tl.arange(0, P), tl.program_id(2) * BO + tl.arange(0, BO)
     real, oh, ow = p < OH * OW, p // OW, p % OW
@@ -243,7 +250,7 @@ def convolve(  # type: ignore[no-untyped-def]
             )
             total = _product(values, kernel, total)
             values, kernel = following, weights
-        if NORM:  # of 1×1 kernels
+        if NORM:
             first = (part == 0) & (tl.program_id(2) == 0)
             centre, inverse = _joined(
                 mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, first, PARTS
@@ -268,22 +275,15 @@ def convolve(  # type: ignore[no-untyped-def]
             total = _product(values, kernel, total)
     count = tl.minimum(P, OH * OW)  # of a part: all are full, or there is one
     centre, spread = _written(total, y, to, written, real, count)
-    at = (image * tl.num_programs(1) + part) * cout_room + o
-    tl.store(mean_out + at, centre, mask=o < cout_room)
-    tl.store(variance_out + at, spread, mask=o < cout_room)
+    _per_channel(mean_out, variance_out, image * tl.num_programs(1) + part, o, cout_room, centre, spread)
 
 
 @triton.jit
-def _through_relu(  # type: ignore[no-untyped-def]
-    up, values, centre, inverse, scale, shift, by_gamma, by_beta, row, c, room,
-):  # fmt: skip
-    """Takes a gradient through ReLU and affine, zero outside; leaves the sums of the affine's gradients."""
+def _through_relu(up, values, centre, inverse, scale, shift):  # type: ignore[no-untyped-def]
+    """Takes a gradient through ReLU and affine, zero outside; gives the sums of the affine's gradients, too."""
     standard = values * inverse[None, :] - (centre * inverse)[None, :]
     up = tl.where(values * scale[None, :] + shift[None, :] <= 0, 0.0, up)
-    first, second = tl.sum(up, 0), tl.sum(up * standard, 0)
-    tl.store(by_beta + row * room + c, first, mask=c < room)
-    tl.store(by_gamma + row * room + c, second, mask=c < room)
-    return up, standard, first, second
+    return up, standard, tl.sum(up, 0), tl.sum(up * standard, 0)
 
 
 @triton.jit
@@ -325,10 +325,8 @@ def convolve_back(  # type: ignore[no-untyped-def]
         values = values.to(tl.float32)
         centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
         scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
-        row = image * tl.num_programs(1) + part
-        total, standard, first, second = _through_relu(
-            total, values, centre, inverse, scale, shift, by_gamma, by_beta, row, c, cin_room
-        )
+        total, standard, first, second = _through_relu(total, values, centre, inverse, scale, shift)
+        _per_channel(by_beta, by_gamma, image * tl.num_programs(1) + part, c, cin_room, first, second)
         if WHOLE:
             total = _centred(total, standard, first / (H * W), second / (H * W), scale)
             if SKIP:
@@ -360,17 +358,16 @@ def pointwise_back(  # type: ignore[no-untyped-def]
         up_following = tl.load(
             dy + (image * PIXELS + q[:, None]) * cout_room + o[None, :], mask=given & more, other=0.0
         )
-        total, known = _product(up, kernel, tl.zeros((P, BI), tl.float32)), values.to(tl.float32)
+        total = _product(up, kernel, tl.zeros((P, BI), tl.float32))
         by_weight = _product(tl.trans(_rectified(values, scale, shift)), up, by_weight)
-        total = tl.where(known * scale[None, :] + shift[None, :] <= 0, 0.0, total)
+        total, _, of_shift, of_scale = _through_relu(total, values.to(tl.float32), centre, inverse, scale, shift)
         to = dx + (image * PIXELS + p[:, None]) * cin_room + c[None, :]
         tl.store(to, total.to(dx.dtype.element_ty), mask=there)
-        by_shift += tl.sum(total, 0)
-        by_scale += tl.sum(total * (known * inverse[None, :] - (centre * inverse)[None, :]), 0)
+        by_shift += of_shift
+        by_scale += of_scale
         p, values, up = q, following, up_following
     row = image * tl.num_programs(1) + tl.program_id(1)
-    tl.store(by_beta + row * cin_room + c, by_shift, mask=c < cin_room)
-    tl.store(by_gamma + row * cin_room + c, by_scale, mask=c < cin_room)
+    _per_channel(by_beta, by_gamma, row, c, cin_room, by_shift, by_scale)
     at = partial + (row * cin_room + c[:, None]) * cout_room + o[None, :]
     tl.store(at, by_weight, mask=(c < cin_room)[:, None] & given)
 
@@ -405,10 +402,9 @@ def pool_back(  # type: ignore[no-untyped-def]
     values = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, eps)
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
-    up, standard, first, second = _through_relu(
-        tl.where((p < PIXELS)[:, None], (given / PIXELS)[None, :], 0.0), values, centre, inverse, scale, shift,
-        by_gamma, by_beta, image, c, room,
-    )  # fmt: skip
+    up = tl.where((p < PIXELS)[:, None], (given / PIXELS)[None, :], 0.0)
+    up, standard, first, second = _through_relu(up, values, centre, inverse, scale, shift)
+    _per_channel(by_beta, by_gamma, image, c, room, first, second)
     if WHOLE:
         up = _centred(up, standard, first / PIXELS, second / PIXELS, scale)
     tl.store(dx + at, up.to(dx.dtype.element_ty), mask=inside)
@@ -490,6 +486,8 @@ def weight_gradient(  # type: ignore[no-untyped-def]
     BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     """Some taps of a weight's gradient, summed over some images, or one of as many pieces of one."""
+    tl.static_assert(K > 1 or PAD == 0)
+    tl.static_assert(K == 1 or not NORM)
     GROUPS: tl.constexpr = (K * K + TAPS - 1) // TAPS
     SPAN: tl.constexpr = (OH * OW + PIECES * BP - 1) // (PIECES * BP) * BP
     first, piece = tl.program_id(0) // PIECES * per, tl.program_id(0) % PIECES

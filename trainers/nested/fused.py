@@ -42,7 +42,7 @@ def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
 
 @dataclass(frozen=True)
 class _Convolved:
-    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if kept."""
+    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if written."""
 
     x: "Map"
     norm: "Norm | None"
@@ -100,7 +100,7 @@ class FusedNetwork:
         if torch.is_grad_enabled():
             logits: Tensor = _Logits.apply(torch.zeros(0, requires_grad=True), x, self)
         else:
-            logits, _ = self.forward(x, keep=False)
+            logits, _ = self.forward(x)
         return logits
 
     @contextmanager
@@ -125,8 +125,8 @@ class FusedNetwork:
             self._additions[self._lane] = Additions()
         return self._additions[self._lane]
 
-    def forward(self, x: Tensor, keep: bool) -> tuple[Tensor, _Done]:
-        """Logits, and what has been done; if kept, with what `backward` needs."""
+    def forward(self, x: Tensor) -> tuple[Tensor, _Done]:
+        """Logits, and what has been done, for `backward`."""
         from trainers.kernels.convolution import lift, pool
 
         later = self._of_lane() if self._apart else None
@@ -206,7 +206,7 @@ class _Logits(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, x: Tensor, network: FusedNetwork) -> Tensor:
-        logits, ctx.done = network.forward(x, keep=True)
+        logits, ctx.done = network.forward(x)
         ctx.network = network
         return logits
 

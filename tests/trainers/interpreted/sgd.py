@@ -1,4 +1,4 @@
-"""Steps of the kernel beside torch's own."""
+"""Steps of the kernel beside the formula's in double."""
 
 import torch
 
@@ -15,7 +15,7 @@ def main() -> None:
     momenta = [torch.zeros_like(parameter) for parameter in truth]
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
     lists = list(network.parameters()), gradients, optimizer.momenta
-    steps, beyond = triton_sgd.Steps(*lists, momentum=0.9, weight_decay=0.01), [t.detach().clone() for t in lists[0]]
+    steps, start = triton_sgd.Steps(*lists, momentum=0.9, weight_decay=0.01), [t.detach().clone() for t in lists[0]]
     for rate in (0.5, 0.25, 0.125):
         for gradient, parameter, momentum in zip(gradients, truth, momenta, strict=True):
             gradient.normal_()
@@ -23,7 +23,7 @@ def main() -> None:
             parameter.sub_(rate * momentum)
         steps.step(torch.tensor(rate))
         assert all(gradient.eq(0).all() for gradient in gradients)
-    for parameter, exact, before in zip(lists[0], truth, beyond, strict=True):
+    for parameter, exact, before in zip(lists[0], truth, start, strict=True):
         assert not torch.equal(parameter, before)
         torch.testing.assert_close(parameter.double(), exact, rtol=1e-5, atol=1e-6)
     for ours, exact in zip(optimizer.momenta, momenta, strict=True):
