@@ -16,12 +16,11 @@ import click
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.measuring import ARMS, append
+from benchmarks.measuring import ARMS, append, warm_up_steps
 from trainers.config import resolve
 from trainers.data import dataset
 from trainers.loop import Snapshot, fit
 
-_WARM = {"cpu": 4, "cuda": 3000}  # steps; on CUDA until nearly every sub-model of LCS-p is captured
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
     "convolutions' gradients": ("convolve_back",),
@@ -94,7 +93,7 @@ def main(batch: int, threads: int, steps: int, device: str) -> None:
     for method, norm in ARMS:
         settings = {"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1}
         training = fit(resolve(settings), 0, data, torch.device(device))
-        for _ in range(_WARM[device]):
+        for _ in range(warm_up_steps(method, torch.device(device))):
             next(training)
         found = _on_cuda(training, steps) if cuda else _on_cpu(training, steps)
         row = {"method": method, "norm": norm, "batch": batch, "threads": threads, "steps": steps}

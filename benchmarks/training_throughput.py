@@ -17,14 +17,14 @@ import click
 import torch
 
 from benchmarks import reference
-from benchmarks.measuring import ARMS, append
+from benchmarks.measuring import ARMS, append, warm_up_steps
 from trainers.config import resolve
 from trainers.data import dataset
 from trainers.data.images import ImageArrays
 from trainers.loop import fit
 
-_WARM_UP_STEPS = {("ours", "cpu"): 3, ("reference", "cpu"): 3, ("ours", "cuda"): 3000, ("reference", "cuda"): 20}
-"""On CUDA ours until nearly every sub-model of LCS-p is captured in each place that it has in a step."""
+_REFERENCE_WARM_UP_STEPS = 20
+"""Its kernels for LCS-p's widths never last on CPU: oneDNN remembers 1,024, which are those of some fifteen widths."""
 
 
 def ours(
@@ -52,9 +52,11 @@ def side(
     data = dataset("cifar10").load(None)
     if name == "ours":
         steps = ours(method, norm, data, batch, device, deterministic)
+        warm_up = warm_up_steps(method, device)
     else:
+        warm_up = _REFERENCE_WARM_UP_STEPS
         steps = reference.steps(reference.network(norm).train().to(device), method, data, batch, repeat(0.1))
-    for _ in range(_WARM_UP_STEPS[name, device.type]):
+    for _ in range(warm_up):
         next(steps)
     turns.send(0.0)  # ready: nothing is measured while the other still warms up
     while (seconds := turns.recv()) > 0:

@@ -6,12 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 _SUBNET = "10.211.47"
+_LOCK = Path(tempfile.gettempdir()) / "sortednet-studies-hosts.lock"  # of the subnet, whoever tests on this machine
 _RAY = str(Path(sys.executable).parent / "ray")
 _START_SECONDS = 120
 
@@ -148,12 +152,13 @@ class Hosts:
 
 @contextmanager
 def hosts(number: int, folder: Path) -> Iterator[Hosts]:
-    """Hosts with Ray running on each."""
+    """Hosts with Ray running on each; whoever else wants some waits."""
     made = Hosts(number, folder)
-    try:
-        made.build()
-        for host in range(1, number + 1):
-            made.start(host)
-        yield made
-    finally:
-        made.remove()
+    with FileLock(_LOCK):
+        try:
+            made.build()
+            for host in range(1, number + 1):
+                made.start(host)
+            yield made
+        finally:
+            made.remove()
