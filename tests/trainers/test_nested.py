@@ -1,5 +1,6 @@
 import copy
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FOUR
 from trainers.build import build, initialise, target_costs
@@ -34,6 +36,25 @@ def test_macs_and_parameters_are_the_published_network_s() -> None:
     assert [round(cost.macs / 1e6, 3) for cost in costs.values()] == [2.196, 8.554, 19.073, 33.754]
     assert costs["w100"].parameters == 219_472
     assert sum(p.numel() for p in CPreResNet20().parameters()) == 219_472
+
+
+def convolutions() -> nn.Module:
+    """Of every kind."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, (3, 5), (2, 3), (4, 1), (2, 1)),
+        nn.ConvTranspose2d(8, 4, 3, 2),
+        nn.Conv2d(4, 8, 3, padding="same", groups=4),
+        nn.Flatten(),
+        nn.LazyLinear(7),
+    )
+
+
+@pytest.mark.parametrize("make", [convolutions, lambda: mobilenet_v2((3, 33, 47), 10)], ids=["of every kind", "v2"])
+def test_multiply_accumulates_are_torch_s_count(make: Callable[[], nn.Module]) -> None:
+    net = make().eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(torch.zeros(1, 3, 33, 47))
+    assert measure(net, (3, 33, 47)).macs == counter.get_total_flops() // 2 > 0
 
 
 @pytest.mark.parametrize("norm", NORM_POLICIES)
