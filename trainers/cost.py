@@ -6,6 +6,7 @@ Hand-made tables go stale (Table 1's FLOPs column belongs to another network alt
 import copy
 import math
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class MacCounter:
 
     Continuous widths name endlessly many sub-models but only some hundred distinct networks. Each is counted in a
     forward of one example on CPU: a third of the time that torch needs for shapes alone on the meta device. Targets
-    are asked for at every step, so each is looked up by itself.
+    are asked for at every step, so each is looked up by itself. Trials of one process may ask at the same time.
     """
 
     def __init__(self, network: NestedNetwork) -> None:
@@ -45,17 +46,19 @@ class MacCounter:
         self._targets = frozenset(network.lattice)
         self._of_target: dict[SubModel, int] = {}
         self._known: dict[tuple[int, ...], int] = {}
+        self._counting = Lock()  # one network, switched for each
 
     def __call__(self, sub_model: SubModel) -> int:
         if sub_model in self._of_target:
             return self._of_target[sub_model]
-        self._network.activate(sub_model)
-        signature = self._network.signature()
-        if signature not in self._known:
-            self._known[signature] = _count(self._network, self._network.input_shape)
-        if sub_model in self._targets:
-            self._of_target[sub_model] = self._known[signature]
-        return self._known[signature]
+        with self._counting:
+            self._network.activate(sub_model)
+            signature = self._network.signature()
+            if signature not in self._known:
+                self._known[signature] = _count(self._network, self._network.input_shape)
+            if sub_model in self._targets:
+                self._of_target[sub_model] = self._known[signature]
+            return self._known[signature]
 
 
 def _count(network: nn.Module, input_shape: tuple[int, ...]) -> int:
