@@ -2,6 +2,8 @@
 
 import json
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import FOUR, tiny
+from trainers.build import mac_counter
 from trainers.config import TrialConfig
 from trainers.data.images import ImageArrays
 from trainers.loop import Snapshot, fit
@@ -75,6 +78,27 @@ def test_a_trial_stopped_anywhere_and_resumed_ends_bit_for_bit_the_same(
         assert json.loads((end / "state.json").read_text()) == json.loads(
             (tmp_path / "whole" / "state.json").read_text()
         )
+
+
+def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) -> None:
+    """As on the streams of one GPU."""
+    methods = ("NS", "LCS-p", "SortedNet", "LCS-p")
+    configs = [tiny(method=method, norm="batch", updates=6, precision="bf16") for method in methods]
+
+    def ended(config: TrialConfig) -> dict[str, float]:
+        *_, last = fit(config, 3, digits, CPU)
+        return last.metrics
+
+    mac_counter.cache_clear()  # so that they count at once
+    previous = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(len(configs)) as trials:
+            together = list(trials.map(ended, configs))
+    finally:
+        sys.setswitchinterval(previous)
+    mac_counter.cache_clear()
+    assert together == [ended(config) for config in configs]
 
 
 def test_independent_is_each_network_trained_alone(digits: ImageArrays, tmp_path: Path) -> None:
