@@ -209,7 +209,7 @@ def print_report(plan: Plan, options: Options, tracker: Any, experiment: str) ->
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
     for trial in results.unpaired:
         console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
-    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_ui_command(options)}"):
+    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
         console.print(line, markup=False, soft_wrap=True)  # to be copied whole
 
 
@@ -237,7 +237,10 @@ def _for_terminal(found: "Accuracies") -> Table:
     return shown
 
 
-def _ui_command(options: Options) -> str:
+def _interface(options: Options, experiment: str) -> str:
+    """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
+    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", without_passwords(options.tracking_uri)
     if options.artifacts is None:
-        return f"open {without_passwords(options.tracking_uri)}"
-    return f"{Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {without_passwords(options.tracking_uri)}"
+        return f"{uri.rstrip('/')}/{page}"
+    mlflow = Path(sys.executable).parent / "mlflow"
+    return f"{mlflow} ui --backend-store-uri {uri}\n  then http://127.0.0.1:5000/{page}"

@@ -104,7 +104,7 @@ class Tracker:
         if not create:
             return None
         root = None if self._artifacts is None else (self._artifacts / name).as_uri()
-        # Opens in the interface as model training rather than as generative AI.
+        # What the interface's list says of it. What it opens with, an address of it says (`commands`).
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self.client.create_experiment(name, artifact_location=root, tags=kind))
 

@@ -125,6 +125,7 @@ def test_a_killed_study_run_again_ends_as_one_left_alone_and_then_has_nothing_to
     assert (status, err) == (0, "")
     assert "index.html" in out
     assert "mlflow ui --backend-store-uri sqlite:///" in out
+    assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in out
     kills = random.Random(1)
     for _ in range(2):
         process = start(rough)
