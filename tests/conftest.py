@@ -1,7 +1,9 @@
 """Shared parts: small lattices, the digits, a trial config of seconds."""
 
 import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,15 @@ def digits() -> ImageArrays:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads take turns every ten microseconds."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -37,8 +37,8 @@ class MacCounter:
     """Forward multiply-accumulates per example of any sub-model, remembered per distinct set of channel counts.
 
     Continuous widths name endlessly many sub-models but only some hundred distinct networks. Each is counted in a
-    forward of one example on CPU: a third of the time that torch needs for shapes alone on the meta device. Targets
-    are asked for at every step, so each is looked up by itself. Trials of one process may ask at the same time.
+    forward of one example on CPU. Targets are asked for at every step, so each is looked up by itself. Trials of one
+    process may ask at the same time.
     """
 
     def __init__(self, network: NestedNetwork) -> None:

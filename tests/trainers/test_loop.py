@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -80,6 +79,7 @@ def test_a_trial_stopped_anywhere_and_resumed_ends_bit_for_bit_the_same(
         )
 
 
+@pytest.mark.usefixtures("restless")
 def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) -> None:
     """As on the streams of one GPU."""
     methods = ("NS", "LCS-p", "SortedNet", "LCS-p")
@@ -90,13 +90,8 @@ def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) ->
         return last.metrics
 
     mac_counter.cache_clear()  # so that they count at once
-    previous = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        with ThreadPoolExecutor(len(configs)) as trials:
-            together = list(trials.map(ended, configs))
-    finally:
-        sys.setswitchinterval(previous)
+    with ThreadPoolExecutor(len(configs)) as trials:
+        together = list(trials.map(ended, configs))
     mac_counter.cache_clear()
     assert together == [ended(config) for config in configs]
 

@@ -1,6 +1,5 @@
 import copy
 import re
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,16 +58,12 @@ def test_multiply_accumulates_are_torch_s_count(make: Callable[[], nn.Module]) -
     assert measure(net, (3, 33, 47)).macs == counter.get_total_flops() // 2 > 0
 
 
+@pytest.mark.usefixtures("restless")
 def test_trials_of_one_process_count_side_by_side() -> None:
     widths = [SubModel(width=0.25 + place / 48) for place in range(36)]
     count, asked_at_once = MacCounter(network("instance")), [*FOUR, *widths] * 2
-    previous = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        with ThreadPoolExecutor(4) as trials:
-            found = list(trials.map(count, asked_at_once))
-    finally:
-        sys.setswitchinterval(previous)
+    with ThreadPoolExecutor(4) as trials:
+        found = list(trials.map(count, asked_at_once))
     alone = MacCounter(network("instance"))
     assert found == [alone(sub_model) for sub_model in asked_at_once]
 
