@@ -104,7 +104,7 @@ class Tracker:
         if not create:
             return None
         root = None if self._artifacts is None else (self._artifacts / name).as_uri()
-        # What the interface's list says of it. What it opens with, an address of it says (`commands`).
+        # For the interface's list, no more: it opens with pages for generative AI unless its address says otherwise.
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self.client.create_experiment(name, artifact_location=root, tags=kind))
 

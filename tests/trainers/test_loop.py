@@ -92,7 +92,7 @@ def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) ->
     mac_counter.cache_clear()  # so that they count at once
     with ThreadPoolExecutor(len(configs)) as trials:
         together = list(trials.map(ended, configs))
-    mac_counter.cache_clear()
+    mac_counter.cache_clear()  # and anew
     assert together == [ended(config) for config in configs]
 
 
