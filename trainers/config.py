@@ -47,8 +47,9 @@ class TrialConfig:
         deterministic: on CUDA, use only algorithms that give the same bits every time; CPU's always do.
         batch_size: images per micro-batch.
         learning_rate, momentum, weight_decay: of SGD without Nesterov; the decay acts on every parameter.
-        warmup: share of the budget over which the learning rate rises linearly; cosine to zero follows.
-        schedule_stages: number of equal stages over which the learning rate stays constant (200: per epoch of 200);
+        warmup: share of the budget over which the learning rate rises linearly; from the full rate it falls to zero
+            along half a cosine over what remains.
+        schedule_stages: number of equal stages within which the learning rate stays constant (200: per epoch of 200);
             0 changes it at every step.
         crop_padding: pixels of padding of the random crop.
         flip: random mirroring.

@@ -1,4 +1,10 @@
+import math
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import FOUR, tiny
 from trainers.ledger import Budget, UpdateLedger
@@ -63,10 +69,70 @@ def test_equal_amounts_are_what_training_every_target_would_take() -> None:
     assert cifar.budget / (12 * 128 * 33_753_600) == pytest.approx(1.884, abs=1e-3)  # paper notes: NS per step
 
 
-def test_the_schedule_is_linear_then_cosine_per_epoch() -> None:
+CONFIG = tiny(learning_rate=1.0)
+
+
+def by_stage(warmup: float, stages: int) -> list[float]:
+    """The learning rate in each stage, of a full rate of 1."""
+    config = replace(CONFIG, warmup=warmup, schedule_stages=stages)
+    return [learning_rate(config, (stage + 0.5) / stages) for stage in range(stages)]
+
+
+def test_the_schedule_is_that_of_lcs_in_every_epoch() -> None:
+    """Five epochs up, and a cosine that starts at the full rate and ends after the other 195."""
     config = tiny(warmup=0.025, schedule_stages=200, learning_rate=0.1)
-    at_epoch = [learning_rate(config, (epoch + 0.5) / 200) for epoch in range(200)]
-    assert at_epoch[:5] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
-    assert at_epoch[100] == pytest.approx(0.05)
-    assert at_epoch[5:] == sorted(at_epoch[5:], reverse=True)
-    assert at_epoch[-1] < 1e-4
+    published = [0.1 * (epoch + 1) / 5 for epoch in range(5)]
+    published += [0.5 * (1 + math.cos(math.pi * epoch / 195)) * 0.1 for epoch in range(195)]
+    for within in (0.5, 0.5 / 391, 390.5 / 391):  # its middle, first and last step
+        assert [learning_rate(config, (epoch + within) / 200) for epoch in range(200)] == pytest.approx(published)
+    assert published[5] == 0.1
+    assert (published[72], published[100]) == pytest.approx((0.0736, 0.0520), abs=5e-5)  # as printed in paper notes
+
+
+@given(warmup=st.floats(0, 1), stages=st.integers(1, 300))
+def test_the_rate_rises_to_the_full_one_and_falls_from_it_whatever_the_warm_up(warmup: float, stages: int) -> None:
+    rates = by_stage(warmup, stages)
+    full = min(int(warmup * stages), stages - 1)  # the stage in which warm-up ends
+    assert rates[full] == pytest.approx(1.0)
+    assert rates[: full + 1] == sorted(rates[: full + 1])
+    assert rates[full:] == sorted(rates[full:], reverse=True)
+    assert min(rates) > 0
+    steps = [abs(later - earlier) for earlier, later in pairwise(rates)]
+    steepest = max(1 / warmup if full else 0, math.pi / 2 / (1 - warmup) if full + 1 < stages else 0)
+    assert max(steps, default=0) <= steepest / stages + 1e-9
+
+
+@given(warmup=st.floats(0, 1), stages=st.sampled_from([0, 1, 7, 200]), full=st.floats(0, 10))
+def test_the_rate_is_finite_from_the_first_step_to_one_that_overshoots_the_budget(
+    warmup: float, stages: int, full: float
+) -> None:
+    config = replace(CONFIG, warmup=warmup, schedule_stages=stages, learning_rate=full)
+    for progress in (0.0, 1e-12, warmup, 0.5, 1.0, 1.5):
+        assert 0 <= learning_rate(config, progress) <= full
+    if stages:
+        assert learning_rate(config, 1.0) == learning_rate(config, 1 - 0.5 / stages)  # the last stage's
+
+
+@pytest.mark.parametrize(
+    ("warmup", "stages", "rates"),
+    [
+        (0.0, 4, [1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5]),  # no warm-up: the full rate at once
+        (0.1, 4, [1.0, 0.933013, 0.586824, 0.178606]),  # ends within the first stage
+        (0.375, 4, [2 / 3, 1.0, 0.904508, 0.345492]),  # ends within the second
+        (0.5, 4, [0.5, 1.0, 1.0, 0.5]),
+        (1.0, 4, [0.25, 0.5, 0.75, 1.0]),  # nothing but warm-up
+        (0.5, 1, [1.0]),
+    ],
+)
+def test_a_stage_has_the_highest_rate_of_its_share_of_the_curve(warmup: float, stages: int, rates: list[float]) -> None:
+    assert by_stage(warmup, stages) == pytest.approx(rates, abs=1e-6)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
+def test_without_stages_the_rate_changes_at_every_step_along_the_same_curve(warmup: float) -> None:
+    config = replace(CONFIG, warmup=warmup, schedule_stages=0)
+    assert learning_rate(config, warmup) == 1.0
+    assert learning_rate(config, warmup / 2) == pytest.approx(0.5 if warmup else 1.0)
+    assert learning_rate(config, (1 + warmup) / 2) == pytest.approx(0.5 if warmup < 1 else 1.0)
+    fine = by_stage(warmup, 20_000)
+    assert [learning_rate(config, (k + 0.5) / 20_000) for k in range(20_000)] == pytest.approx(fine, abs=1e-3)
