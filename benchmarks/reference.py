@@ -109,7 +109,7 @@ def widths(method: str) -> tuple[float, ...]:
         return TARGETS
     if method == "SortedNet":
         return (random.choice(TARGETS),)
-    return (1.0, 0.25, *(random.uniform(0.25, 1.0) for _ in range(2)))
+    return (0.25, 1.0, *(random.uniform(0.25, 1.0) for _ in range(2)))
 
 
 def steps(net: nn.Module, method: str, data: ImageArrays, batch: int, rates: Iterator[float]) -> Iterator[int]:

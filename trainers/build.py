@@ -19,7 +19,8 @@ from trainers.randomness import stream
 def build(network: str, data: str, lattice: Lattice, norm: NormPolicy, affine: Affine, seed: int) -> NestedNetwork:
     """The nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
-    Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity.
+    Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
+    line (LCS-l) where `LineAffine` says.
     """
     source, architecture = dataset(data), NETWORKS[network]
     plain = architecture.build(source.shape, source.classes)

@@ -35,7 +35,7 @@ class TrialConfig:
         norm: norm policy.
         recalibration_batches: training batches (250 images each) over which batch-recalibrated averages; else 0.
         affine: of the norm layers, `shared`, or a `line` between two endpoints along the width (LCS-l).
-        line_penalty: weight of the cos² between the endpoints of all lines in the loss; 0 without lines.
+        line_penalty: weight of the cos² between the γ of all lines' endpoints in the loss; 0 without lines.
         sharing: `nested`; `separate` networks (the Independent baseline); or `extracted`, nested first and then
             separate.
         extract_at: share of the budget after which targets are extracted; 0 unless they are.

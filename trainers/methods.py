@@ -45,4 +45,6 @@ METHODS: dict[str, Method] = {
 2019), as Table 1 compares it and with its in-place distillation, LCS-p and LCS-l (Nunez et al. 2023; of the latter
 the structured form, where convolutions are shared), one network per target, the largest alone cut down to each target
 without and with tuning, and nested dropout (Rippel et al. 2014). US and LCS-p differ in the norm they were published
-with (recalibrated batch, instance) and in nothing else."""
+with (recalibrated batch, instance) and in nothing else: US runs its widths smallest first, as LCS's code has it, in
+which Table 1 compares it; slimmable_networks has the largest first, as US-distilled must. LCS's code has structured
+LCS-l under InstanceNorm only; under other norms it is our extension."""

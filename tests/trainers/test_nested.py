@@ -260,9 +260,33 @@ def test_lcs_l_puts_norm_parameters_on_a_line_between_two_endpoints() -> None:
         net.activate(SubModel(width=width))
         assert norm.affine.prefix(4)[0].tolist() == pytest.approx([expected] * 4)
         torch.testing.assert_close(net.extract(SubModel(width=width))(images()), net(images()), rtol=0, atol=0)
-    start = torch.cat([p.detach() for line in _lines(net) for p in line.start.parameters()])
-    end = torch.cat([p.detach() for line in _lines(net) for p in line.end.parameters()])
-    assert line_cosine_squared(net).item() == pytest.approx(F.cosine_similarity(start, end, dim=0).item() ** 2)
+
+
+def test_the_lines_of_lcs_l_start_at_one_and_end_at_a_half() -> None:
+    """Its second endpoint, the full width's, starts at γ = ½, as its `cpreresnet.py` fills `weight1`."""
+    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    assert len(_lines(net)) == 19
+    for width, scale in ((0.25, 1.0), (0.5, 5 / 6), (1.0, 0.5)):
+        net.activate(SubModel(width=width))
+        for line in _lines(net):
+            gamma, beta = line.prefix(4)
+            assert gamma.tolist() == pytest.approx([scale] * 4)
+            assert beta.tolist() == [0.0] * 4
+
+
+def test_the_regulariser_of_lcs_l_is_the_squared_cosine_of_gammas_alone() -> None:
+    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in (p for line in _lines(net) for p in line.parameters()):
+        parameter.data.uniform_(0.2, 1.8, generator=generator)  # γ and β alike: only γ may count
+    starts = torch.cat([line.start.weight.detach() for line in _lines(net)])
+    ends = torch.cat([line.end.weight.detach() for line in _lines(net)])
+    penalty = line_cosine_squared(net)
+    assert penalty.item() == pytest.approx(F.cosine_similarity(starts, ends, dim=0).item() ** 2)
+    penalty.backward()
+    for line in _lines(net):
+        assert line.start.bias.grad is None
+        assert line.end.bias.grad is None
 
 
 def _lines(net: NestedNetwork) -> list[LineAffine]:

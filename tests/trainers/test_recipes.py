@@ -59,7 +59,7 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
 
 
 def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False) -> list[Tensor]:
-    """The gradient of the summed losses of `widths`, largest first, by plain autograd."""
+    """The gradient of the summed losses of `widths` by plain autograd; the first of them teaches when `distilled`."""
     last = prefers_channels_last(config.norm, config.precision, CPU)
     layout = torch.channels_last if last else torch.contiguous_format  # the other rounds otherwise
     net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0).to(memory_format=layout)
@@ -92,7 +92,7 @@ def test_ns_sums_every_width_in_descending_order_in_one_step(digits: ImageArrays
 def test_us_and_lcs_p_sum_the_sandwich_without_distillation(method: str, digits: ImageArrays) -> None:
     config = tiny(method=method)
     ran, gradients = first_step(config, digits)
-    assert ran[:2] == [FOUR.largest, FOUR.smallest]
+    assert ran[:2] == [FOUR.smallest, FOUR.largest]  # LCS's order
     assert len(ran) == 4
     assert all(FOUR.smallest < width < FOUR.largest for width in ran[2:])
     for ours, exact in zip(gradients.values(), by_hand(config, digits, ran), strict=True):
@@ -102,6 +102,7 @@ def test_us_and_lcs_p_sum_the_sandwich_without_distillation(method: str, digits:
 def test_us_in_place_distillation_teaches_the_others_with_the_detached_largest(digits: ImageArrays) -> None:
     config = tiny(method="US-distilled")
     ran, gradients = first_step(config, digits)
+    assert ran[:2] == [FOUR.largest, FOUR.smallest]  # the teacher first, as in slimmable_networks
     for ours, exact in zip(gradients.values(), by_hand(config, digits, ran, distilled=True), strict=True):
         torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
     plain = first_step(tiny(method="US"), digits)[1]

@@ -104,7 +104,7 @@ def test_continuous_widths_follow_their_distribution(text: str) -> None:
 
 def test_sandwich_holds_both_ends_and_uniform_continuous_widths() -> None:
     inner = []
-    for largest, smallest, *between in drawn("sandwich(4)", 2000):
+    for smallest, largest, *between in drawn("sandwich(4)", 2000):
         assert (largest, smallest) == (FOUR.largest, FOUR.smallest)
         assert len(between) == 2
         inner += [sub_model["width"] for sub_model in between]

@@ -25,6 +25,7 @@ NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
 _GROUPS = {"instance": 1, "group": GROUP_SIZE}  # channels; of `layer` all of the active sub-model
 _MOMENTUM = 0.1
+_LINE_END = 0.5  # γ of a line's second endpoint before training, as LCS's `cpreresnet.py` fills `weight1`
 
 
 def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[int, bool], nn.Module]:
@@ -78,12 +79,14 @@ class SharedAffine(nn.Module):
 class LineAffine(nn.Module):
     """γ and β on a line between two learnt endpoints: the smallest width has the start, the full width the end.
 
-    The subspace of structured LCS-l (Nunez et al. 2023): θ(α) = (1 − α) θ₀ + α θ₁ with w = w₀ + (1 − w₀) α.
+    The subspace of structured LCS-l (Nunez et al. 2023): θ(α) = (1 − α) θ₀ + α θ₁ with w = w₀ + (1 − w₀) α. As in
+    their code, θ₀ starts at γ = 1 and θ₁ at γ = ½, both at β = 0, so the full width starts at half the usual scale.
     """
 
     def __init__(self, channels: int, lattice: Lattice) -> None:
         super().__init__()
         self.start, self.end = SharedAffine(channels), SharedAffine(channels)
+        nn.init.constant_(self.end.weight, _LINE_END)
         self._smallest, self._largest = lattice.smallest["width"], lattice.largest["width"]
         self._place = 1.0
 
@@ -98,11 +101,13 @@ class LineAffine(nn.Module):
 
 
 def line_cosine_squared(network: nn.Module) -> Tensor:
-    """cos² of the angle between the two endpoints of all lines of a network, as one vector each; LCS's regulariser."""
+    """cos² of the angle between the two endpoints, each the γ of all lines of a network as one vector; a scalar.
+
+    The regulariser of LCS (`train_curve.py`, where `curve_utils.get_weight` reads γ and leaves β out).
+    """
     lines = [module for module in network.modules() if isinstance(module, LineAffine)]
-    start, end = (
-        torch.cat([value for line in lines for value in getattr(line, name).parameters()]) for name in ("start", "end")
-    )
+    start = torch.cat([line.start.weight for line in lines])
+    end = torch.cat([line.end.weight for line in lines])
     return (start @ end).square() / (start.square().sum() * end.square().sum())
 
 

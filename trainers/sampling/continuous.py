@@ -45,7 +45,12 @@ class Between:
 
 @dataclass(frozen=True)
 class Sandwich:
-    """Largest, smallest, and n − 2 uniform between them (Yu & Huang 2019, LCS)."""
+    """Smallest, largest, and n − 2 uniform between them, in this order (Yu & Huang 2019).
+
+    The order is LCS's (`train_indep.py`, `train_curve.py`), in whose code Table 1's US and LCS were trained; that of
+    slimmable_networks starts with the largest. It decides what shared BatchNorm statistics remember longest: the
+    widths of a step that run last.
+    """
 
     count: int
     continuous: bool = True
@@ -59,11 +64,11 @@ class Sandwich:
         lattice = moment.lattice
         dimensions = len(lattice.smallest.dims)
         between = (_at(lattice, _uniform, rng.random(dimensions)) for _ in range(self.count - 2))
-        return lattice.largest, lattice.smallest, *between
+        return lattice.smallest, lattice.largest, *between
 
     def expectation(self, moment: Moment) -> Weighted:
         inner = ((sub_model, share * (self.count - 2)) for sub_model, share in _quadrature(moment.lattice, _uniform))
-        return (moment.lattice.largest, 1.0), (moment.lattice.smallest, 1.0), *(inner if self.count > 2 else ())
+        return (moment.lattice.smallest, 1.0), (moment.lattice.largest, 1.0), *(inner if self.count > 2 else ())
 
 
 def sandwich(count: int) -> Sandwich:
