@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.report.tables import LEDGER_ROWS, Table
 
+BEHIND_CAPTION = "Differences to the highest mean of the row, with the adjusted p that bold is decided by."
 _MOST_COLUMNS = 7  # arms
 
 
@@ -45,6 +46,17 @@ def differences(table: Table) -> Grid:
     return _turned(table, grid)
 
 
+def behind(table: Table) -> Grid:
+    """How far every arm is behind the highest of its row; empty where the differences show who is not separated."""
+    if not table.crowded:
+        return []
+    grid = [_plain("behind the highest", *table.arms)]
+    for row in table.rows:
+        found = (table.behind.get((row, arm)) for arm in table.arms)
+        grid.append(_plain(row, *("highest" if each is None else each.short_text for each in found)))
+    return _turned(table, grid)
+
+
 def ledger(table: Table) -> Grid:
     """Gradient updates per sub-model and totals of every unit, means over seeds."""
     grid = [_plain("updates", *table.arms)]
@@ -74,11 +86,15 @@ def _latency(table: Table, row: str) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """GitHub Markdown: the table, the comparisons, the published numbers, the ledger."""
+    """GitHub Markdown: the table, the comparisons and the seeds they would need, the published numbers, the ledger."""
     parts = [f"## {table.title}"] if table.title else []
     parts += [_markdown(accuracies(table)), table.caption]
     if table.comparisons:
         parts += [_markdown(differences(table)), table.comparison_caption]
+    if table.crowded:
+        parts += [_markdown(behind(table)), BEHIND_CAPTION]
+    if table.seeds_caption:
+        parts.append(table.seeds_caption)
     if table.compares:
         beside = [_plain("sub-model", *table.arms)]
         beside += [_plain(row, *(table.cells[row, arm].published_text for arm in table.arms)) for row in table.rows]

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 
 import pandas as pd
 
+from orchestrator.report.comparisons import Comparison, Family, compare
+from orchestrator.report.power import POWER
 from orchestrator.report.results import Results
-from orchestrator.report.statistics import LEVEL, Paired, holm, inseparable_from_best, paired, sortedness
+from orchestrator.report.statistics import LEVEL, mean_and_sd, sortedness
 
 AVERAGE = "avg."
 LEDGER_ROWS = (
@@ -45,42 +46,17 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """An arm minus its baseline on one row, and the p adjusted over all comparisons of the table."""
-
-    statistics: Paired
-    adjusted_p: float | None
-
-    @property
-    def difference(self) -> str:
-        """`+1.20`."""
-        return f"{self.statistics.mean:+.2f}".replace("-0.00", "+0.00")
-
-    @property
-    def text(self) -> str:
-        """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90`, or the difference alone."""
-        found, text = self.statistics, self.difference
-        if found.low is not None and found.high is not None:
-            text += f" [{found.low:+.2f}, {found.high:+.2f}]"
-        if found.p is not None and self.adjusted_p is not None:
-            text += f", p {_p(found.p)} → {_p(self.adjusted_p)}"
-        return text if found.effect is None else f"{text}, d {found.effect:.2f}"
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
-
-
-@dataclass(frozen=True)
 class Table:
     """Rows are sub-models (largest first) and the average; columns are arms.
 
     Attributes:
         title: of one of several tables; else empty.
         comparisons: by row and arm, for arms that have a baseline.
+        behind: by row and arm, the arm minus the highest mean of the row; none for the highest.
         against: the baseline of each such arm.
         sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
         milliseconds: by row, if measured.
+        family: what decides bold and the comparisons.
     """
 
     title: str
@@ -90,6 +66,7 @@ class Table:
     milliseconds: Mapping[str, float]
     cells: Mapping[tuple[str, str], Cell]
     comparisons: Mapping[tuple[str, str], Comparison]
+    behind: Mapping[tuple[str, str], Comparison]
     against: Mapping[str, str]
     sorted: Mapping[str, str]
     updates: Mapping[tuple[str, str], float]
@@ -97,6 +74,7 @@ class Table:
     seeds: int
     caption: str
     compares: bool
+    family: Family
 
     @property
     def comparison_caption(self) -> str:
@@ -105,13 +83,35 @@ class Table:
         text = f"Differences to the baseline ({baselines}) in percentage points, paired by seed"
         if self.seeds == 1:
             return f"{text}; one seed, so nothing is known of their spread."
-        flipped = any(found.statistics.flip_p is not None for found in self.comparisons.values())
-        test = "exact sign-flip test" if flipped else "paired t-test"
         return (
-            f"{text}, with the 95 % t-interval, the p of the {test} and after Holm's correction over the "
-            f"{len(self.comparisons)} comparisons of this table, and Cohen's d for paired samples; n = {self.seeds}. "
-            "Where all differences are the same, no spread is known."
+            f"{text}, with the 95 % t-interval (not adjusted), the p of the {self.family.test} and the same p after "
+            f"Holm's correction over the {len(self.family)} comparisons that bold is decided by, and Cohen's d for "
+            f"paired samples; n = {self.seeds}. Where all differences are the same, no spread is known."
         )
+
+    @property
+    def seeds_caption(self) -> str:
+        """How the numbers of seeds were estimated; empty where none is shown."""
+        if not any(found.seeds for found in (*self.comparisons.values(), *self.behind.values())):
+            return ""
+        return (
+            f"≈ seeds: with so many in all, a two-sided paired t-test at the level of Holm's first step "
+            f"({LEVEL}/{len(self.family)}) would separate two arms, which it does not yet, with {100 * POWER:.0f} % "
+            f"power, if the mean difference and its spread over these {self.seeds} seeds were the true ones. They are "
+            f"rough for few seeds, and a difference near zero may be none at all. Nothing is said where no spread is "
+            f"known or means print alike."
+        )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a row has an arm that is not separated from the highest, which the differences do not show."""
+        return self.seeds > 1 and any(
+            self.cells[key].best and {key[1], self.family.highest[key[0]]} not in self._compared for key in self.behind
+        )
+
+    @property
+    def _compared(self) -> list[set[str]]:
+        return [{arm, other} for arm, other in self.against.items()]
 
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -130,28 +130,21 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     frame = results.frame
     shown = _shown(results.sub_models)
     rows = (*reversed(shown), AVERAGE)
-    averages = frame.groupby(["arm", "seed"], as_index=False)["test_acc"].mean().assign(sub_model=AVERAGE)
-    values = pd.concat([frame[["arm", "seed", "sub_model", "test_acc"]], averages])
-    by_seed = {
-        (row, arm): dict(zip(part["seed"].astype(int), part["test_acc"].astype(float), strict=True))
-        for (row, arm), part in values.groupby(["sub_model", "arm"])
-    }
+    wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values="test_acc").astype(float)
+    wide[AVERAGE] = wide.mean(axis="columns", skipna=False)
+    by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in results.arms} for row in rows}
+    for arm, accuracies in wide.groupby("arm"):
+        seeds = accuracies.index.get_level_values("seed").astype(int)
+        for row in rows:
+            by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
+    family = compare(by_seed)
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
-        best = inseparable_from_best({arm: by_seed[row, arm] for arm in results.arms})
         for arm in results.arms:
-            accuracies = list(by_seed[row, arm].values())
-            sd = stdev(accuracies) if len(accuracies) > 1 else None
+            mean, sd = mean_and_sd(list(by_seed[row][arm].values()))
             printed, derived = published.get((arm, row), (None, False))
-            cells[row, arm] = Cell(mean(accuracies), sd, len(accuracies), arm in best, printed, derived)
-    found = {
-        (row, arm): paired([value - by_seed[row, other][seed] for seed, value in by_seed[row, arm].items()])
-        for row in rows
-        for arm, other in results.against.items()
-    }
-    adjusted = holm({key: each.p for key, each in found.items() if each.p is not None})
+            cells[row, arm] = Cell(mean, sd, family.seeds, arm in family.best[row], printed, derived)
     costs = frame.groupby("sub_model")["macs"].first()
-    first = cells[rows[0], results.arms[0]].n
     return Table(
         title=results.facets[0],
         arms=results.arms,
@@ -159,7 +152,15 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         macs={row: int(costs[row]) for row in shown},
         milliseconds={} if results.latency is None else results.latency.milliseconds,
         cells=cells,
-        comparisons={key: Comparison(each, adjusted.get(key)) for key, each in found.items()},
+        comparisons={
+            (row, arm): family.between(row, arm, other) for row in rows for arm, other in results.against.items()
+        },
+        behind={
+            (row, arm): family.between(row, arm, family.highest[row])
+            for row in rows
+            for arm in results.arms
+            if row in family.highest and arm != family.highest[row]
+        },
         against=results.against,
         sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions) for arm in results.arms},
         updates={
@@ -171,9 +172,10 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS}
             for arm in results.arms
         },
-        seeds=first,
-        caption=f"{caption} {_bold_rule(first)}{_left_out(results.sub_models, shown)}",
+        seeds=family.seeds,
+        caption=f"{caption} {_bold_rule(family)}{_alone(results.facets[0])}{_left_out(results.sub_models, shown)}",
         compares=any(cell.published is not None for cell in cells.values()),
+        family=family,
     )
 
 
@@ -190,13 +192,17 @@ def _left_out(sub_models: tuple[str, ...], shown: tuple[str, ...]) -> str:
     return f" {len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
 
 
-def _bold_rule(seeds: int) -> str:
-    if seeds == 1:
+def _bold_rule(family: Family) -> str:
+    if family.seeds == 1:
         return "Bold: the highest per sub-model; one seed, so no spread is known and nothing is separated."
-    return (
-        f"Mean ± SD over n = {seeds} seeds. Bold: the highest mean per sub-model and every arm not separated from it "
-        f"by paired t-tests (Holm over the arms, level {LEVEL})."
-    )
+    spread = f"Mean ± SD over n = {family.seeds} seeds."
+    if not family.pairs:
+        return spread
+    return f"{spread} Bold: the highest mean per sub-model and every arm that is not separated from it; {family.rule}."
+
+
+def _alone(title: str) -> str:
+    return " This table is corrected by itself, not together with the others." if title else ""
 
 
 def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:

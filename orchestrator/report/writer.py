@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.plan import Plan
 from orchestrator.report import figures
-from orchestrator.report.rendering import accuracies, as_latex, as_markdown, differences, ledger
+from orchestrator.report.rendering import BEHIND_CAPTION, accuracies, as_latex, as_markdown, behind, differences, ledger
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
 from orchestrator.report.tables import Table, make_table, read_published
@@ -42,6 +42,8 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         tables=tables,
         accuracies=accuracies,
         differences=differences,
+        behind=behind,
+        behind_caption=BEHIND_CAPTION,
         ledger=ledger,
         figures=[(title, _embedded(figure)) for title, figure in shown.items()],
         overview=overview,
