@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.errors import UserError
-from orchestrator.plan import Plan
+from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import duration
 from orchestrator.redaction import without_passwords
 from orchestrator.study import Layout
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
+    from orchestrator.report.more_seeds import MoreSeeds
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.tracker import TrackedTrial
 
@@ -82,7 +83,8 @@ def writable(folder: Path, option: str) -> None:
 
 def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints arms, budgets in all three units, what is finished and an estimated duration; starts nothing."""
-    finished = finished_keys(plan, open_tracker(options, create=False))
+    tracker = open_tracker(options, create=False)
+    finished = finished_keys(plan, tracker)
     missing = plan.missing(finished)
     place = Place(threads=max(1, int(options.cpus)), gpu=bool(options.gpus), data=options.data)
     configs = {trial.arm.label: trial.config for trial in plan.trials}
@@ -93,7 +95,10 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
         each = trainer.seconds(configs[arm.label], place)
         rows.append({"arm": arm.label, **asdict(outlook), "seconds_per_trial": each, "missing": left})
     slots = max(1, int((os.cpu_count() or 1) // options.cpus))
-    total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / min(slots, options.max_concurrent or slots)
+    side_by_side = min(slots, options.max_concurrent or slots)
+    total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
+    seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
+    separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
     first = plan.trials[0].config
     if options.as_json:
         print(
@@ -109,6 +114,8 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
                     "trials": [{"key": t.key, "arm": t.arm.label, "seed": t.seed} for t in plan.trials],
                     "finished": len(plan.trials) - len(missing),
                     "seconds_left": total,
+                    "to_separate": [asdict(each) for each in separation.found],
+                    "to_separate_unknown": separation.unknown,
                 }
             )
         )
@@ -131,7 +138,45 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     console.print(f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. Sub-models: {sizes}.")
     seeds = ", ".join(map(str, plan.seeds))
     console.print(f"Seeds {seeds}. About {duration(total)} on this machine for the rest.")
+    for line in separation.lines:
+        console.print(line, markup=False)
     return 0
+
+
+@dataclass(frozen=True)
+class _Separation:
+    """What would separate the arms, the same in words, and why it is not known, if so."""
+
+    found: "tuple[MoreSeeds, ...]" = ()
+    lines: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+def _to_separate(
+    plan: Plan,
+    trainer: Trainer,
+    options: Options,
+    tracker: Any,
+    finished: set[str],
+    seconds: Mapping[str, float],
+    side_by_side: int,
+) -> _Separation:
+    """From the finished trials, as the report reads them; what keeps it from reading them does not keep the plan."""
+    experiment = _experiment(plan, tracker)
+    if experiment is None or not finished:
+        return _Separation()
+    from orchestrator.report.more_seeds import in_words, more_seeds
+    from orchestrator.report.results import read_results
+
+    def extended(seeds: Sequence[int]) -> Plan:
+        return make_plan(plan.study, trainer, plan.preset, options.overrides, seeds, options.layout)
+
+    try:
+        results = read_results(tracker, experiment, plan)
+    except UserError as error:
+        return _Separation(lines=(f"How many seeds would separate the arms is not known: {error}",), unknown=str(error))
+    found = more_seeds(results, extended, finished, seconds, side_by_side)
+    return _Separation(tuple(found), tuple(in_words(found, results)))
 
 
 def tracked_trials(plan: Plan, tracker: Any) -> "dict[str, TrackedTrial]":
@@ -232,7 +277,10 @@ def _for_terminal(found: "Accuracies") -> Table:
         if arm in found.against:
             differences = (found.comparisons[row, arm].difference for row in rows)
             shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
-    shown.caption = found.caption
+            needed = [found.comparisons[row, arm].needed.removesuffix(" seeds") for row in rows]
+            if any(needed):
+                shown.add_row("  seeds", *needed, style="dim")
+    shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()
     shown.caption_justify = "left"
     return shown
 
