@@ -8,6 +8,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Tracker:
         artifacts: artifact root for new experiments; None leaves it to a tracking server.
 
     Raises:
-        UserError: the store cannot be reached or opened.
+        UserError: the store cannot be reached or opened, or what answers is none.
     """
 
     def __init__(self, uri: str, artifacts: Path | None) -> None:
@@ -88,8 +89,14 @@ class Tracker:
             _create_whole(uri)
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
+            # Any JSON is an empty answer to MLflow's client; its server knows that nobody gave this name.
+            stranger = _is_served(uri) and self.client.get_experiment_by_name(uuid.uuid4().hex) is not None
         except Exception as error:  # MLflow, too
             raise UserError(f"the tracking store {without_passwords(uri)} cannot be opened: {reason(error)}") from error
+        if stranger:
+            raise UserError(
+                f"what answers at {without_passwords(uri)} is no MLflow server; look at its address and port"
+            )
 
     def experiment(self, name: str, create: bool) -> str | None:
         """The id of an experiment; None if there is none and none is to be created."""
