@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,21 @@ from orchestrator.errors import Stopped, UserError
 from orchestrator.lease import Holder, Lease
 from orchestrator.outbox import Outbox
 from orchestrator.patience import Patience
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def check_for_long(lease: Lease) -> None:
+    """Checks until it raises; a minute without is too long."""
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        lease.check()
+        time.sleep(0.01)
 
 
 def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
@@ -55,9 +71,8 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
     with Lease(path).held() as mine:
         mine.check()
         path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
-        time.sleep(0.5)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
-            mine.check()
+            check_for_long(mine)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
             mine.cover([64 * "a"])
         assert json.loads(path.read_text())["host"] == "elsewhere"
@@ -66,22 +81,32 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
 
 def test_a_storage_that_cannot_say_who_holds_it_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    look, looked = Lease._taken_over, []
+
+    def counted(lease: Lease) -> str | None:
+        looked.append(1)
+        return look(lease)
+
+    def wait_for_renewals() -> None:
+        wanted = len(looked) + 2  # of which the first is over
+        wait_until(lambda: len(looked) >= wanted)
+
+    monkeypatch.setattr(Lease, "_taken_over", counted)
     path, aside, loop = (tmp_path / name for name in ("study.json", "aside", "loop"))
     with Lease(path).held() as mine:
         shutil.copy(path, aside)
         loop.symlink_to(path)
         loop.replace(path)  # it links to itself now: reading it fails
-        time.sleep(0.5)
+        wait_for_renewals()
         mine.check()
         with pytest.raises(OSError, match="Too many levels"), Lease(path).held():
             pass
         aside.replace(path)
-        time.sleep(0.5)
+        wait_for_renewals()
         mine.check()
         path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
-        time.sleep(0.5)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
-            mine.check()
+            check_for_long(mine)
 
 
 def test_of_studies_that_share_trials_one_trains_them(tmp_path: Path) -> None:
@@ -124,7 +149,7 @@ def test_of_many_that_start_at_once_one_holds(tmp_path: Path, monkeypatch: pytes
         try:
             with Lease(path).held():
                 holding.append(1)
-                time.sleep(1.5)
+                wait_until(lambda: len(refused) == 7)
         except UserError:
             refused.append(1)
 
@@ -176,6 +201,7 @@ def test_a_store_that_fails_for_too_long_or_refuses_stops_the_study(monkeypatch:
 
 
 def test_draining_gives_up_after_the_seconds_it_has() -> None:
-    outbox = Outbox(Patience(60, lambda text: None), lanes=1)
-    outbox.post("a", lambda: time.sleep(2))
+    outbox, enough = Outbox(Patience(60, lambda text: None), lanes=1), threading.Event()
+    outbox.post("a", lambda: enough.wait() and None)
     assert not outbox.drain(0.1)
+    enough.set()

