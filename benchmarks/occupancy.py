@@ -32,7 +32,7 @@ def main(trials: int, seconds: float) -> None:
     """Runs the study and measures."""
     only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:trials])
     plan = make_plan(STUDY, NoopTrainer(), "none", {"seconds": seconds}, (0,), Layout(only=only))
-    with tempfile.TemporaryDirectory() as made, cluster(None), Path(os.devnull).open("w") as nowhere:
+    with tempfile.TemporaryDirectory() as made, cluster(None, print), Path(os.devnull).open("w") as nowhere:
         folder = Path(made)
         recorder = Recorder(Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"), plan, {})
         resources, slots = allot(Resources())

@@ -34,7 +34,7 @@ def ours(trials: int, folder: Path) -> float:
     only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:trials])
     plan = make_plan(STUDY, NoopTrainer(), "none", {}, (0,), Layout(only=only))
     recorder = Recorder(Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"), plan, {})
-    with cluster(None), Path(os.devnull).open("w") as nowhere:
+    with cluster(None, print), Path(os.devnull).open("w") as nowhere:
         resources, slots = allot(Resources())
         progress = Progress(plan, Console(file=nowhere), slots)
         started = time.perf_counter()
@@ -62,7 +62,7 @@ def _bare(trials: int, folder: Path, reuse: bool) -> float:
     import ray
     from ray import tune
 
-    with cluster(None):
+    with cluster(None, print):
         tuner = tune.Tuner(
             tune.with_resources(report_once, {"cpu": 1}),
             param_space={"index": tune.grid_search(list(range(trials)))},

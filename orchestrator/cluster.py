@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import ray
 from orchestrator.errors import UserError, reason
 
 _REACH_SECONDS = 5
+_STARTS = 3  # Ray gives the processes it starts half a minute, and a busy machine may take longer
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # its table is ours to draw
@@ -41,15 +42,16 @@ class Resources:
 
 
 @contextmanager
-def cluster(address: str | None, tree: Path | None = None) -> Iterator[None]:
+def cluster(address: str | None, say: Callable[[str], None], tree: Path | None = None) -> Iterator[None]:
     """A connection to the cluster at `address`, or one started on this machine.
 
     Args:
         address: None starts one, with this machine's cores and GPUs.
+        say: where it is said that a start is tried again.
         tree: what the nodes of a cluster import from, sent to them; None: what they have.
 
     Raises:
-        UserError: the cluster cannot be reached.
+        UserError: the cluster cannot be reached or started.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
     if address and address != "auto":
@@ -59,10 +61,15 @@ def cluster(address: str | None, tree: Path | None = None) -> Iterator[None]:
         how = {"runtime_env": {"working_dir": str(tree)}} if tree else {}
     else:  # workers started ahead lack the environment that Tune gives its own, and only hold up the start
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-    try:
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason(error)}") from error
+    for left in reversed(range(1 if address else _STARTS)):
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **how)
+            break
+        except Exception as error:  # nothing narrower where its own processes are late
+            ray.shutdown()
+            if not left:
+                raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason(error)}") from error
+            say(f"Ray did not start ({reason(error)}); trying again")
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """The command that runs a study: what is missing is trained, then all of it reported."""
 
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Iterator
@@ -37,10 +38,11 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     from orchestrator.lease import Lease
 
-    # Ray reads these when it is imported: whether SIGTERM is its own, and whether it listens on loopback alone.
+    # Ray reads these when it is imported: whether SIGTERM is its own, what it listens on, who may join it.
     os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
     if options.address is None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        _draw_token()
     # Whoever changes the environment in one thread while C code of another reads it, as Ray's does when it starts, ends
     # the process. Importing numpy would, to set this for a moment, and so would MLflow's telemetry.
     os.environ.setdefault("OPENBLAS_MAIN_FREE", "1")
@@ -49,6 +51,13 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     held = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
     with _terminable(), held.held() as lease:
         return _run_study(plan, trainer, options, lease)
+
+
+def _draw_token() -> None:
+    """A token for the cluster to be started. Ray's way is one in the home folder for all: two that start at the same
+    time where there is none yet write it both, and one of them goes on with what the other has replaced."""
+    if not os.environ.keys() & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
@@ -88,7 +97,7 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
         if missing:
             importing = aside.submit(imported)
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
-            with _tree(script, options) as tree, cluster(options.address, tree):
+            with _tree(script, options) as tree, cluster(options.address, console.print, tree):
                 _heed_sigterm()  # Ray has put its own in the place of ours
                 wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
                 resources, slots = allot(wanted)

@@ -2,7 +2,8 @@
 
 Run as a script by the fault harness. `FAULTS` in the environment names a folder; a file in it named
 `<arm>-<seed>-<step>` makes that trial do at that step what the file says, once (the file is taken away first) or, if
-the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`.
+the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`. `hold` writes its process
+id into a file `<arm>-<seed>-<step>.held` and goes on once that is taken away.
 """
 
 import hashlib
@@ -132,6 +133,12 @@ def _fault(arm: str, seed: int, step: int) -> bool:
             bytearray(1 << 36)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if what == "hold":
+        held, aside = where.with_name(f"{where.name}.held"), where.with_name(f"{where.name}.aside")
+        aside.write_text(str(os.getpid()))
+        aside.replace(held)
+        while held.exists():
+            time.sleep(0.02)
     if what == "hang":
         time.sleep(3600)
     if what == "die":

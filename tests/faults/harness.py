@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,10 +73,15 @@ def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
     """Reads until a line has the text; gives everything read."""
     assert process.stdout is not None
     read = ""
-    while text not in read:
-        line = process.stdout.readline()
-        assert line, f"it ended with status {process.wait()} before it said {text!r}:\n{read}"
-        read += line
+    patience = threading.Timer(TIMEOUT, kill_all, [process])
+    patience.start()
+    try:
+        while text not in read:
+            line = process.stdout.readline()
+            assert line, f"it ended with status {process.wait()} before it said {text!r}:\n{read}"
+            read += line
+    finally:
+        patience.cancel()
     return read
 
 
@@ -90,13 +96,34 @@ def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return found
 
 
-def a_worker(process: "subprocess.Popen[str]") -> psutil.Process | None:
-    """Waits for a worker with a trial; None if the study ends before there is one."""
-    while process.poll() is None:
-        if found := workers(process):
-            return found[0]
-        time.sleep(0.02)
-    return None
+def faults(folder: Path, wanted: Mapping[str, str]) -> dict[str, str]:
+    """The environment that makes trials do what is wanted, by `<arm>-<seed>-<step>`."""
+    folder.mkdir()
+    for where, what in wanted.items():
+        (folder / where).write_text(what)
+    return {"FAULTS": str(folder)}
+
+
+def wait_for_held(process: "subprocess.Popen[str]", folder: Path, *where: str) -> list[int]:
+    """Waits until trials are held where they should be, their checkpoints behind them; gives their processes' ids."""
+    held = [folder / f"{name}.held" for name in where]
+    wait_until(process, lambda: all(file.exists() for file in held))
+    return [int(file.read_text()) for file in held]
+
+
+def let_go(folder: Path) -> None:
+    """Those that are held go on, if they live."""
+    for held in folder.glob("*.held"):
+        held.unlink()
+
+
+def wait_until(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -> None:
+    """Waits for what can be seen from outside of a study that runs."""
+    ends = time.monotonic() + TIMEOUT
+    while not happened():
+        assert process.poll() is None, f"it ended before that, {ended(process)}"
+        assert time.monotonic() < ends, f"it did not happen in {TIMEOUT} s"
+        time.sleep(0.005)
 
 
 def kill_all(process: "subprocess.Popen[str]") -> None:
