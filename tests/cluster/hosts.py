@@ -1,4 +1,8 @@
-"""Several hosts on one machine: network namespaces on a bridge, a Ray node in each, one storage that all see."""
+"""Several hosts on one machine: network namespaces on a bridge, a Ray node in each, one storage that all see.
+
+The bridge is in a namespace of its own, too, so addresses and devices meet nobody else's; what the machine has one of,
+the namespaces' names, are drawn.
+"""
 
 import os
 import secrets
@@ -9,29 +13,38 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 _SUBNET = "10.211.47"
-_LOCK = Path(tempfile.gettempdir()) / "sortednet-studies-hosts.lock"  # of the subnet, whoever tests on this machine
 _RAY = str(Path(sys.executable).parent / "ray")
-_START_SECONDS = 120
+_START_SECONDS = 300
 
 
 def possible() -> bool:
     """Whether this machine lets us make them: root on Linux with iproute2, and nothing that forbids it."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:
         return False
-    probe = f"sn{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, check=False).returncode == 0
-    if made:
-        command = ["ip", "link", "add", probe, "type", "veth", "peer", "name", "eth0", "netns", probe]
-        made = subprocess.run(command, capture_output=True, check=False).returncode == 0
-        _ip("netns", "del", probe)
-        _ip("link", "del", probe, check=False)
-    return made
+    made = Hosts(1, Path())
+    try:
+        made.build()
+    except AssertionError:
+        return False
+    finally:
+        made.remove_network()
+    return True
+
+
+def alone() -> Sequence[str] | None:
+    """What a command is preceded by to run with a loopback of its own, where every port is free; None: impossible."""
+    command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    if os.geteuid() != 0:
+        command[1:1] = ["--user", "--map-root-user"]
+    try:
+        done = subprocess.run([*command, "true"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return None
+    return command if done.returncode == 0 else None
 
 
 def _ip(*arguments: str, check: bool = True) -> str:
@@ -41,17 +54,19 @@ def _ip(*arguments: str, check: bool = True) -> str:
 
 
 class Hosts:
-    """Hosts 1 (the head) to n, with one CPU each.
+    """Hosts 1 (the head) to n, with one CPU each, and host 0, which has the bridge and no Ray node.
 
     Attributes:
         env: with the token that the cluster asks for.
+        faults: the folder that tells trials what to do wrong; there once a test has made it.
     """
 
     def __init__(self, number: int, folder: Path) -> None:
-        self.mark = f"sn{os.getpid() % 10000}"
-        self.number, self._folder = number, folder
+        self.mark = f"sn{secrets.token_hex(4)}"
+        self.number, self._folder, self.faults = number, folder, folder / "faults"
         self.env = {
             **os.environ,
+            "FAULTS": str(self.faults),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -84,29 +99,30 @@ class Hosts:
 
     def build(self) -> None:
         """Bridge, namespaces and cables."""
-        bridge = f"{self.mark}br"
-        _ip("link", "add", bridge, "type", "bridge")
-        _ip("addr", "add", f"{_SUBNET}.254/24", "dev", bridge)
-        _ip("link", "set", bridge, "up")
-        for host in range(1, self.number + 1):
+        for host in range(self.number + 1):
             _ip("netns", "add", self.name(host))
-            _ip("link", "add", self._cable(host), "type", "veth", "peer", "name", "eth0", "netns", self.name(host))
-            _ip("link", "set", self._cable(host), "master", bridge, "up")
-            _ip("-n", self.name(host), "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
-            for device in ("lo", "eth0"):
-                _ip("-n", self.name(host), "link", "set", device, "up")
+            self._on(host, "link", "set", "lo", "up")
+        self._on(0, "link", "add", "bridge", "type", "bridge")
+        self._on(0, "addr", "add", f"{_SUBNET}.254/24", "dev", "bridge")
+        self._on(0, "link", "set", "bridge", "up")
+        for host in range(1, self.number + 1):
+            cable = self._cable(host)
+            self._on(0, "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", self.name(host))
+            self._on(0, "link", "set", cable, "master", "bridge", "up")
+            self._on(host, "addr", "add", f"{self.address(host)}/24", "dev", "eth0")
+            self._on(host, "link", "set", "eth0", "up")
 
     def start(self, host: int) -> None:
         """The Ray node of a host."""
-        own = Path(f"{self._folder}{host}")
-        for folder in (own, self._folder):
+        own, shared = self._folder / str(host), self._folder / "r"
+        for folder in (own, shared):
             folder.mkdir(exist_ok=True)
         command = [_RAY, "start", f"--node-ip-address={self.address(host)}", "--num-cpus=1"]
         if host == 1:
             command += ["--head", "--port=6379", f"--dashboard-host={self.address(1)}", "--dashboard-port=8265"]
-            command += [f"--temp-dir={self._folder}"]
+            command += [f"--temp-dir={shared}"]
         else:  # its own folder in the place of the head's, since each unpacks there what is sent to it
-            mount = ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", str(own), str(self._folder)]
+            mount = ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", str(own), str(shared)]
             command = [*mount, *command, f"--address={self.head}"]
         done = subprocess.run(
             [*self.inside(host), *command],
@@ -119,46 +135,45 @@ class Hosts:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _cable(self, host: int) -> str:
-        return f"{self.mark}v{host}"
+        return f"cable{host}"
+
+    def _on(self, host: int, *arguments: str) -> None:
+        _ip("-n", self.name(host), *arguments)
 
     def cut_off(self, host: int) -> None:
         """Its cable is pulled; what runs on it runs on."""
-        _ip("link", "set", self._cable(host), "down")
+        self._on(0, "link", "set", self._cable(host), "down")
 
     def plug_in(self, host: int) -> None:
         """Undoes `cut_off`."""
-        _ip("link", "set", self._cable(host), "up")
+        self._on(0, "link", "set", self._cable(host), "up")
 
     def kill(self, host: int) -> None:
         """Everything that runs on it, without grace."""
-        for pid in _ip("netns", "pids", self.name(host), check=False).split():
-            try:
-                os.kill(int(pid), signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        while pids := _ip("netns", "pids", self.name(host), check=False).split():  # some start others meanwhile
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.05)
 
-    def remove(self) -> None:
-        """All of it."""
-        for host in range(self.number, 0, -1):
-            self.kill(host)
-        time.sleep(0.5)
-        for host in range(1, self.number + 1):
-            _ip("netns", "del", self.name(host), check=False)
-            _ip("link", "del", self._cable(host), check=False)
-            shutil.rmtree(f"{self._folder}{host}", ignore_errors=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        _ip("link", "del", f"{self.mark}br", check=False)
+    def remove_network(self) -> None:
+        """What `build` made, or began to."""
+        for host in range(self.number + 1):
+            _ip("netns", "del", self.name(host), check=False)  # its devices and their peers go with it
 
 
 @contextmanager
-def hosts(number: int, folder: Path) -> Iterator[Hosts]:
-    """Hosts with Ray running on each; whoever else wants some waits."""
+def hosts(number: int) -> Iterator[Hosts]:
+    """Hosts with Ray running on each."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path may have 107 characters
     made = Hosts(number, folder)
-    with FileLock(_LOCK):
-        try:
-            made.build()
-            for host in range(1, number + 1):
-                made.start(host)
-            yield made
-        finally:
-            made.remove()
+    try:
+        made.build()
+        for host in range(1, number + 1):
+            made.start(host)
+        yield made
+    finally:
+        for host in range(number, -1, -1):
+            made.kill(host)
+        made.remove_network()
+        shutil.rmtree(folder, ignore_errors=True)
