@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 
 SCRIPT = Path(__file__).parent / "chain.py"
 TIMEOUT = 600
+_STARTED: list["subprocess.Popen[str]"] = []  # since `end_all`
 EVALUATED = ("test_acc/w050", "test_acc/w100", "ledger/updates", "test_acc_average")
 
 
@@ -33,7 +34,7 @@ def start(
     prefix: Sequence[str] = (),
 ) -> "subprocess.Popen[str]":
     """The study's command line in a process group of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*prefix, sys.executable, str(script), *arguments, "--storage", str(storage)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -42,6 +43,20 @@ def start(
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     )
+    _STARTED.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Ends what a test that failed midway left, which would disturb the next: it takes its processors and its pipes."""
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            kill_all(process)
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @dataclass(frozen=True)
