@@ -6,6 +6,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from orchestrator.recorder import Recorder
 from orchestrator.study import Layout
 from orchestrator.tracker import Tracker
 from tests.faults import harness
-from tests.faults.proxy import free_port, mlflow_server
+from tests.faults.proxy import mlflow_server
 
 _FOUND = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").is_file()]
 _ELSEWHERE = shutil.which("initdb")
@@ -34,26 +35,25 @@ _AT_ONCE = 300
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an empty database that asks for a password."""
+    """The URI of an empty database that asks for a password, on a socket in a folder of its own."""
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     if user is not None:
         try:
             pwd.getpwnam(user)
         except KeyError:
             user = "nobody"
-    folder = Path("/tmp") / f"pg-{os.getpid()}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path may have 107 characters
     if user is not None:
         shutil.chown(folder, user)
-    password, port = secrets.token_hex(8), free_port()
+    password = secrets.token_hex(8)
     (folder / "password").write_text(password)
     data, call = folder / "data", partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, user=user, cwd=folder)
     call([f"{_BIN}/initdb", "-D", data, "-U", "mlflow", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}"])
-    start = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    start = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
     log = folder / "log"
     call([f"{_BIN}/pg_ctl", "-D", data, "-w", "-l", log, "-o", start, "start"])
     try:
-        yield f"postgresql+psycopg://mlflow:{password}@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg://mlflow:{password}@/postgres?host={folder}"
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
             call([f"{_BIN}/pg_ctl", "-D", data, "-m", "immediate", "stop"])
@@ -73,7 +73,7 @@ def test_a_study_on_postgresql_is_as_on_sqlite_and_the_password_shows_nowhere(
     assert "All 6 trials are finished already" in harness.run(tmp_path / "s", "--tracking-uri", database).out
     password = database.partition("mlflow:")[2].partition("@")[0]
     assert password not in done.out
-    assert "postgresql+psycopg://mlflow:***@127.0.0.1" in done.out
+    assert "postgresql+psycopg://mlflow:***@/postgres?host=" in done.out
     assert not _holding(tmp_path / "s", password)
     wrong = harness.run(tmp_path / "w", "--tracking-uri", database.replace(password, f"{password}x"))
     assert wrong.status == 2

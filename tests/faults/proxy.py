@@ -2,6 +2,8 @@
 
 import contextlib
 import http.client
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +14,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-_START_SECONDS = 120
+import mlflow
+
+_START_SECONDS, _END_SECONDS = 300, 30
 
 
 class Proxy(ThreadingHTTPServer):
@@ -70,44 +74,57 @@ class _Forward(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def mlflow_server(store: str, artifacts: Path) -> Iterator[int]:
-    """`mlflow server` on loopback; gives its port."""
-    port = free_port()
-    command = [str(Path(sys.executable).parent / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts), "--workers", "1"]
+    """`mlflow server` on loopback; gives its port.
+
+    It is handed a socket that listens already, as its standard input: that is what MLflow passes on to uvicorn. So
+    nobody else can take the port, and whoever answers there is this server.
+    """
     log = artifacts.parent / "server.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-        try:
-            _until_healthy(server, port, log)
-            yield port
-        finally:
-            server.terminate()
-            server.wait(30)
+    with socket.socket() as listening, log.open("w") as out:
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does not, for a socket handed down
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = int(listening.getsockname()[1])
+        command = [str(Path(sys.executable).parent / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--backend-store-uri", store, "--artifacts-destination", str(artifacts), "--workers", "1"]
+        server = subprocess.Popen(
+            [*command, "--uvicorn-opts", "--fd 0"],
+            stdin=listening,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # no processes beside it
+            start_new_session=True,
+        )
+    try:
+        _until_it_answers(port, log)
+        yield port
+    finally:
+        _end(server)
 
 
-def _until_healthy(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    ends = time.monotonic() + _START_SECONDS
-    while time.monotonic() < ends:
-        assert server.poll() is None, log.read_text()
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            connection.request("GET", "/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            time.sleep(0.2)
-        finally:
-            connection.close()
-    raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+def _until_it_answers(port: int, log: Path) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS)
+    try:
+        connection.request("GET", "/version")  # heard once it is up; refused if it ended
+        answer = connection.getresponse()
+        said = (answer.status, answer.read().decode())
+    except (OSError, http.client.HTTPException) as error:
+        raise AssertionError(f"the server did not come up: {error!r}\n{log.read_text()}") from error
+    finally:
+        connection.close()
+    assert said == (200, mlflow.__version__), f"{said}\n{log.read_text()}"
+
+
+def _end(server: "subprocess.Popen[bytes]") -> None:
+    """With grace; whatever of its session is left after that, without."""
+    server.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        server.wait(_END_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
 
 
 @contextmanager

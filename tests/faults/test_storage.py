@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,11 +98,12 @@ def test_a_database_locked_by_another_process_is_waited_for(calm: Path, tmp_path
     harness.wait_for(process, "started")
     with sqlite3.connect(tmp_path / "mlflow.db", timeout=30, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
-        time.sleep(15)
+        harness.wait_for(process, "the tracking store does not take what is written")
         other.execute("ROLLBACK")
     other.close()
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done
+    assert "the tracking store answers again" in done.out
     harness.same(tmp_path, calm)
 
 
