@@ -16,13 +16,15 @@ from rich.console import Console
 
 from benchmarks.measuring import append
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.cluster import Resources, allot, cluster
+from orchestrator.cluster import cluster
 from orchestrator.execution import Execution
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
+from orchestrator.resources import Resources
 from orchestrator.study import Layout
 from orchestrator.tracker import Tracker
+from orchestrator.tune_executor import TuneExecutor
 
 
 @click.command()
@@ -35,10 +37,13 @@ def main(trials: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as made, cluster(None, print), Path(os.devnull).open("w") as nowhere:
         folder = Path(made)
         recorder = Recorder(Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"), plan, {})
-        resources, slots = allot(Resources())
+        executor = TuneExecutor(STUDY.name, folder / "ray")
+        resources, slots = executor.allot(Resources())
         progress = Progress(plan, Console(file=nowhere), slots)
         started = time.perf_counter()
-        execution = Execution(plan, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600)
+        execution = Execution(
+            executor, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600
+        )
         failed = execution.run(plan.trials, resources)
         wall = time.perf_counter() - started
     assert not failed

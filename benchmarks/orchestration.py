@@ -17,11 +17,13 @@ import click
 
 from benchmarks.measuring import append, in_a_process
 from benchmarks.noop import STUDY, NoopTrainer, report_once
-from orchestrator.cluster import Resources, allot, cluster
+from orchestrator.cluster import cluster
 from orchestrator.execution import Execution
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
+from orchestrator.resources import Resources
 from orchestrator.study import Layout
+from orchestrator.tune_executor import TuneExecutor
 
 
 def ours(trials: int, folder: Path) -> float:
@@ -35,10 +37,13 @@ def ours(trials: int, folder: Path) -> float:
     plan = make_plan(STUDY, NoopTrainer(), "none", {}, (0,), Layout(only=only))
     recorder = Recorder(Tracker(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"), plan, {})
     with cluster(None, print), Path(os.devnull).open("w") as nowhere:
-        resources, slots = allot(Resources())
+        executor = TuneExecutor(STUDY.name, folder / "ray")
+        resources, slots = executor.allot(Resources())
         progress = Progress(plan, Console(file=nowhere), slots)
         started = time.perf_counter()
-        execution = Execution(plan, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600)
+        execution = Execution(
+            executor, NoopTrainer(), recorder, progress, folder, None, threads=1, patience=60, stall=600
+        )
         failed = execution.run(plan.trials, resources)
         seconds = time.perf_counter() - started
     assert not failed

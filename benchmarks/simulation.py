@@ -30,13 +30,14 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
     """Runs them; gives the driver's memory in bytes by the number of finished trials."""
     import ray
 
-    from orchestrator.cluster import Resources, allot
     from orchestrator.execution import Execution
     from orchestrator.plan import make_plan
     from orchestrator.progress import Progress
     from orchestrator.recorder import Recorder
+    from orchestrator.resources import Resources
     from orchestrator.study import Layout
     from orchestrator.tracker import Tracker
+    from orchestrator.tune_executor import TuneExecutor
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its table
     marks = folder / "marks"
@@ -59,9 +60,12 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
     ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         with Path(os.devnull).open("w") as nowhere:
-            resources, slots = allot(Resources())
+            executor = TuneExecutor(STUDY.name, folder / "ray")
+            resources, slots = executor.allot(Resources())
             progress = Sampled(plan, Console(file=nowhere), slots)
-            execution = Execution(plan, trainer, recorder, progress, folder, None, threads=1, patience=60, stall=_STALL)
+            execution = Execution(
+                executor, trainer, recorder, progress, folder, None, threads=1, patience=60, stall=_STALL
+            )
             failed = execution.run(plan.trials, resources)
     finally:
         ray.shutdown()

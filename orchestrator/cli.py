@@ -95,6 +95,11 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
         "--address",
         help="A Ray cluster, auto or HOST:PORT (default: start one here); of submit: its job server, http://HEAD:8265.",
     )
+    @click.option(
+        "--debug",
+        is_flag=True,
+        help="Run trials one after the other in this process, without Ray: a breakpoint in a trial works.",
+    )
     @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once, at most.")
     @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
     @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
@@ -125,6 +130,8 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
         name = given.pop("command")
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
+        if given["debug"]:
+            _alone(name, given)
         options = _options(study, given)
         plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.layout)
         if name == "extract":
@@ -167,9 +174,25 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         gpus=given["gpus_per_trial"],
         pack=given["pack"],
         patience=given["patience"],
-        stall=given["stall"],
+        stall=None if given["debug"] else given["stall"],
+        debug=given["debug"],
         as_json=given["as_json"],
     )
+
+
+def _alone(command: str, given: Mapping[str, Any]) -> None:
+    """Refuses beside `--debug` what asks for another process."""
+    stall = click.get_current_context().get_parameter_source("stall") == ParameterSource.COMMANDLINE
+    others = {
+        "submit": command == "submit",
+        "--address": given["address"] is not None,
+        "--pack": given["pack"],
+        "--max-concurrent": (given["max_concurrent"] or 1) > 1,
+        "--stall (which ends the process of a trial that hangs)": stall,
+    }
+    for other, asked in others.items():
+        if asked:
+            raise UserError(f"--debug runs one trial after the other in this process: leave it out, or {other}")
 
 
 _OF_SUBMIT = frozenset({"command", "address", "no_wait", "pip", "as_json"})

@@ -6,13 +6,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from orchestrator.errors import UserError, reason
+from orchestrator.resources import Resources
 
 _REACH_SECONDS = 5
 _STARTS = 3  # Ray gives the processes it starts half a minute, and a busy machine may take longer
@@ -25,20 +26,6 @@ _QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Tune's own snapshots are never read
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a trial gets and how many run at once. `gpus` None: a whole one where there is any."""
-
-    cpus: float = 1
-    gpus: float | None = None
-    max_concurrent: int | None = None
-
-    @property
-    def text(self) -> str:
-        """`2 CPUs` or `0.5 GPUs`."""
-        return f"{self.gpus:g} GPUs" if self.gpus else f"{self.cpus:g} CPUs"
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Options:
     gpus: float | None
     pack: bool
     patience: float
-    stall: float
+    stall: float | None
+    debug: bool
     as_json: bool
 
 

@@ -1,29 +1,47 @@
-"""Runs the missing trials of a plan on Ray Tune, recording as they report. Tune schedules; it decides nothing else."""
+"""Runs the missing trials of a plan in passes, recording as they report: whatever failed may run again, differently."""
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from ray import tune
-
-from orchestrator.bridge import Bridge, Failure
-from orchestrator.cluster import Resources, doubled
+from orchestrator.attempts import Attempts, Failure
 from orchestrator.errors import Stopped
 from orchestrator.lease import Lease
 from orchestrator.outbox import Outbox
-from orchestrator.packing import gpu_request, spread_over_gpus
 from orchestrator.patience import Patience
-from orchestrator.plan import Plan, Trial
+from orchestrator.plan import Trial
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
+from orchestrator.resources import Resources
 from orchestrator.trainer import Place, Trainer
-from orchestrator.worker import OUT_OF_MEMORY, Task, run_trial
+from orchestrator.worker import OUT_OF_MEMORY, Task
 
-_LOST_RETRIES = 3  # of a trial whose worker or node is lost
 _INTERRUPT_SECONDS = 30
+
+
+class Executor(Protocol):
+    """Where trials run. What is recorded and what is done about failures are the same whichever it is."""
+
+    def allot(self, wanted: Resources) -> tuple[Resources, int]:
+        """The resources with GPUs decided, and how many trials run at once.
+
+        Raises:
+            UserError: there is nowhere what one trial asks for.
+        """
+
+    def doubled(self, share: Resources) -> Resources | None:
+        """Twice the share, as far as there is more; None if a trial has all of it."""
+
+    def run(self, trials: Sequence[Trial], share: Resources, task: Task, attempts: Attempts) -> None:
+        """Runs `worker.train` for each trial to its end, and tells `attempts` what becomes of it.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C.
+            Stopped: as `Attempts.check`, which is to be called often.
+        """
 
 
 @dataclass(frozen=True)
@@ -31,13 +49,14 @@ class Execution:
     """What every pass over a study's trials shares.
 
     Attributes:
+        executor: where trials run.
         threads: of each trial, whatever its share of the machine: results depend on it.
         patience: seconds that the tracking store may fail.
-        stall: seconds without a step after which a trial hangs.
+        stall: seconds without a step after which a trial hangs; None: it may take any time.
         lease: checked as the study runs.
     """
 
-    plan: Plan
+    executor: Executor
     trainer: Trainer
     recorder: Recorder
     progress: Progress
@@ -45,26 +64,25 @@ class Execution:
     data: Path | None
     threads: int
     patience: float
-    stall: float
+    stall: float | None
     lease: Lease | None = None
 
     def run(self, missing: Sequence[Trial], resources: Resources) -> list[Trial]:
-        """Trains the missing trials on the connected cluster; gives those that failed for good.
+        """Trains the missing trials; gives those that failed for good.
 
-        In passes: what ran out of memory runs again with twice the share, up to a whole node; what raised or was lost
-        runs once more, and again as long as each attempt starts from further on than the one before.
+        In passes: what ran out of memory runs again with twice the share, as far as there is more; what raised or was
+        lost runs once more, and again as long as each attempt starts from further on than the one before.
 
         Raises:
             KeyboardInterrupt: Ctrl-C; every open run is marked as resumable first.
             Stopped: the tracking store failed for too long, or another driver has taken over.
         """
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         failed: list[Trial] = []
         starts: dict[str, int] = {}
         waiting = [(resources, list(missing))]
         while waiting:
             share, trials = waiting.pop(0)
-            wider = doubled(share)
+            wider = self.executor.doubled(share)
             again: dict[Resources, list[Trial]] = {}
             for failure in self._pass(trials, share):
                 trial = failure.trial
@@ -82,40 +100,19 @@ class Execution:
         return failed
 
     def _pass(self, trials: Sequence[Trial], share: Resources) -> list[Failure]:
-        plan, recorder, folder = self.plan, self.recorder, self.storage / "trials"
+        recorder, folder = self.recorder, self.storage / "trials"
         outbox = Outbox(Patience(self.patience, self.progress.say), recorder.lanes)
-        bridge = Bridge(trials, recorder, outbox, self.lease, self.progress, folder)
+        attempts = Attempts(recorder, outbox, self.lease, self.progress, folder)
         place = Place(threads=self.threads, gpu=bool(share.gpus), data=self.data)
-        gpus = gpu_request(share.gpus or 0.0)
-        tasks = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
-        trainable = partial(run_trial, task=Task(self.trainer, place, folder, self.stall))
-        trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": share.cpus, "gpu": gpus}),
-            param_space={"trial": tune.grid_search(tasks)},
-            tune_config=tune.TuneConfig(
-                max_concurrent_trials=share.max_concurrent,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.config["trial"]["key"][:16],
-            ),
-            run_config=tune.RunConfig(
-                name=plan.study.name,
-                storage_path=str(self.storage / "ray"),
-                callbacks=[bridge],
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=_LOST_RETRIES),
-            ),
-        )
         try:
-            with spread_over_gpus(gpus) as bridge.started:
-                tuner.fit()
+            self.executor.run(trials, share, Task(self.trainer, place, folder, self.stall), attempts)
             outbox.drain()
         except KeyboardInterrupt:
-            outbox.post("", partial(recorder.interrupt, bridge.unfinished))
+            outbox.post("", partial(recorder.interrupt, attempts.unfinished))
             with suppress(Stopped):
                 outbox.drain(_INTERRUPT_SECONDS)
             raise
-        return bridge.failures
+        return attempts.failures
 
     def _close(self, failure: Failure) -> None:
         """Records a trial that is given up."""

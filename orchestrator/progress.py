@@ -39,9 +39,14 @@ class _Standing:
 
 
 class Progress:
-    """Follows the trials of a plan. `slots` trials run side by side; it spreads the time left over them."""
+    """Follows the trials of a plan.
 
-    def __init__(self, plan: Plan, console: Console, slots: int) -> None:
+    Args:
+        slots: trials that run side by side; the time left is spread over them.
+        live: whether a table may be redrawn in place; not where a trial has the terminal to itself.
+    """
+
+    def __init__(self, plan: Plan, console: Console, slots: int, live: bool = True) -> None:
         self._plan, self._console, self._slots = plan, console, max(1, slots)
         self._standing = {trial.key: _Standing() for trial in plan.trials}
         self._of_arm: dict[str, list[_Standing]] = {arm.label: [] for arm in plan.arms}
@@ -50,7 +55,7 @@ class Progress:
         self._started = time.monotonic()
         self._refreshed = 0.0
         self._largest, self._smallest = plan.costs[-1].label, plan.costs[0].label
-        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live and console.is_terminal else None
 
     def __enter__(self) -> "Progress":
         if self._live:

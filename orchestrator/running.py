@@ -5,11 +5,12 @@ import secrets
 import signal
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands import (
@@ -28,6 +29,7 @@ from orchestrator.progress import Progress
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
+    from orchestrator.execution import Executor
     from orchestrator.lease import Lease
     from orchestrator.recorder import Recorder
 
@@ -61,9 +63,8 @@ def _draw_token() -> None:
 
 
 def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -> int:
-    from orchestrator.cluster import Resources, allot, cluster
-    from orchestrator.packing import choose
     from orchestrator.provenance import diff, provenance
+    from orchestrator.resources import Resources
 
     console = plain_console()
     patience = Patience(options.patience, console.print)
@@ -85,40 +86,34 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
             lambda: Recorder(tracker or open_tracker(options, create=True), plan, origin, patch)
         )
 
-    def imported() -> None:
-        import_module("ray.tune")
-        loading.result()
-        import_module("orchestrator.execution")
-
     with ThreadPoolExecutor(4) as aside:  # a new database, the data and importing Tune take as long as Ray to start
         # MLflow by one thread alone: of modules that import one another, two threads each find half of them.
         loading = aside.submit(import_module, "orchestrator.recorder")
         opening = aside.submit(opened)
         if missing:
-            importing = aside.submit(imported)
             preparing = aside.submit(trainer.prepare, missing[0].config, place)
-            with _tree(script, options) as tree, cluster(options.address, console.print, tree):
-                _heed_sigterm()  # Ray has put its own in the place of ours
+            with _executor(plan, options, script, aside, loading) as executor:
                 wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
-                resources, slots = allot(wanted)
+                resources, slots = executor.allot(wanted)
                 preparing.result()
                 if options.pack:
+                    from orchestrator.packing import choose
+
                     console.print("Measuring how many trials at once do most work, half a minute for each number:")
                     best = choose(trainer, missing[0].config, place, options.cpus, console.print)
-                    resources, slots = allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
+                    resources, slots = executor.allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
                 recorder = opening.result()
                 console.print(
                     f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
                     f"{slots} at a time, {options.storage}"
                 )
-                with Progress(plan, console, slots) as progress:
+                with Progress(plan, console, slots, live=not options.debug) as progress:
                     left_over = {trial.key for trial in missing}
                     progress.already([trial for trial in plan.trials if trial.key not in left_over])
-                    importing.result()
                     from orchestrator.execution import Execution
 
                     execution = Execution(
-                        plan,
+                        executor,
                         trainer,
                         recorder,
                         progress,
@@ -155,6 +150,40 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
     for trial in failed:
         console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
     return 1 if failed else 0
+
+
+@contextmanager
+def _executor(
+    plan: Plan, options: Options, script: Path, aside: ThreadPoolExecutor, loading: "Future[ModuleType]"
+) -> "Iterator[Executor]":
+    """What runs the trials: this process under `--debug`, otherwise Ray, here or on the cluster at the address.
+
+    Args:
+        script: the study's file.
+        aside: imports Tune while Ray starts.
+        loading: ends once MLflow is imported.
+    """
+    if options.debug:
+        loading.result()
+        from orchestrator.in_process_executor import InProcessExecutor
+
+        yield InProcessExecutor()
+        return
+
+    def imported() -> None:
+        import_module("ray.tune")
+        loading.result()
+        import_module("orchestrator.tune_executor")
+
+    importing = aside.submit(imported)
+    from orchestrator.cluster import cluster
+
+    with _tree(script, options) as tree, cluster(options.address, plain_console().print, tree):
+        _heed_sigterm()  # Ray has put its own in the place of ours
+        importing.result()
+        from orchestrator.tune_executor import TuneExecutor
+
+        yield TuneExecutor(plan.study.name, options.storage / "ray")
 
 
 @contextmanager
@@ -200,6 +229,6 @@ def _heed_sigterm() -> Any:
 
 
 def _heed_no_more() -> None:
-    """All is recorded; only Ray is left to end."""
+    """All is recorded; only the executor is left to end."""
     for kind in (signal.SIGINT, signal.SIGTERM):
         signal.signal(kind, signal.SIG_IGN)

@@ -1,19 +1,19 @@
-"""What runs on a worker: one trial, from its newest checkpoint to its end, reporting to the driver.
+"""What runs where a trial runs: one trial, from its newest checkpoint to its end, saying how far it is.
 
+It knows nobody who listens: a worker of Ray's hands its reports to Tune, `--debug` reads them in the same process.
 An exception of the trial's own code is a result, reported with its traceback; only the loss of the process or the
-node reaches Tune as an error. A trial that hangs loses its process: it says where it hung and ends it.
+node is more than a report. A trial that hangs loses its process: it says where it hung and ends it.
 """
 
 import faulthandler
 import time
 import traceback
-from collections.abc import Iterator
+from bdb import BdbQuit
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from ray import tune
 
 from orchestrator.checkpoints import CheckpointFolder
 from orchestrator.trainer import Place, Snapshot, Trainer
@@ -29,20 +29,28 @@ class Task:
 
     Attributes:
         folder: the checkpoints, one folder per trial key.
-        stall: seconds without a step after which a trial hangs.
+        stall: seconds without a step after which a trial hangs and its process is ended; None: it may take any time.
     """
 
     trainer: Trainer
     place: Place
     folder: Path
-    stall: float
+    stall: float | None
 
 
-def run_trial(given: dict[str, Any], task: Task) -> None:
-    """Trains the trial described by `given["trial"]` (key, config, seed), keeping its state in its folder."""
-    trial = given["trial"]
+def train(task: Task, key: str, config: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+    """Trains a trial, keeping its state in the folder of its key, and yields what there is to report.
+
+    Yields:
+        `step`, `progress` (0 to 1), `seconds`, `device`, `passed_over` (unusable checkpoints), the new `points` (step,
+        time, metrics) and, of the last, `final` with `diverged`, or `failure` (kind, error, traceback). The first one
+        `starts`: its points are all that the checkpoint holds.
+
+    Raises:
+        BdbQuit: somebody has left the debugger.
+    """
     started = time.monotonic()
-    checkpoints = CheckpointFolder(task.folder / trial["key"])
+    checkpoints = CheckpointFolder(task.folder / key)
     report: dict[str, Any] = {"step": 0, "progress": 0.0, "seconds": 0.0, "passed_over": [], "device": ""}
     try:
         checkpoints.claim()
@@ -50,11 +58,11 @@ def run_trial(given: dict[str, Any], task: Task) -> None:
         history = checkpoint.history if checkpoint else []
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
         report |= {"device": task.trainer.device_name(task.place)}
-        tune.report({**report, "points": history, "starts": True})
+        yield {**report, "points": history, "starts": True}
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
         with _watched(checkpoints.folder / STALLED, task.stall) as alive:
-            for snapshot in task.trainer.fit(trial["config"], trial["seed"], task.place, resume_from):
+            for snapshot in task.trainer.fit(config, seed, task.place, resume_from):
                 alive()
                 now = time.monotonic()
                 points = _points(snapshot)
@@ -71,20 +79,25 @@ def run_trial(given: dict[str, Any], task: Task) -> None:
                         "final": snapshot.final,
                         "diverged": snapshot.diverged,
                     }
-                    tune.report({**report, "points": points})
+                    yield {**report, "points": points}
                     reported = time.monotonic()
+    except BdbQuit:
+        raise
     except Exception as error:  # reported by name, with its traceback; the other trials go on
         kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else RAISED
         failure = {"kind": kind, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        tune.report({**report, "points": [], "failure": failure})
+        yield {**report, "points": [], "failure": failure}
 
 
 @contextmanager
-def _watched(log: Path, seconds: float) -> Iterator[Any]:
+def _watched(log: Path, seconds: float | None) -> Iterator[Callable[[], None]]:
     """Ends this process if what is yielded is not called for so long; every thread's stack is in `log` then.
 
     By a timer that needs no lock of Python's, so that code which never returns to the interpreter is ended too.
     """
+    if seconds is None:
+        yield lambda: None
+        return
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as stacks:
         armed = 0.0

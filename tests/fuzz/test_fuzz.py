@@ -81,7 +81,8 @@ def test_settings(fuzz: int) -> None:
 OPTIONS = (
     "--preset", "--dataset", "--data", "--seeds", "--equalize", "--only", "--design", "--baseline", "--set",
     "--storage", "--tracking-uri", "--address", "--max-concurrent", "--cpus-per-trial", "--gpus-per-trial", "--pack",
-    "--json", "--patience", "--stall", "--no-wait", "--pip", "--sub-model", "--max-macs", "--to", "-h", "--nonsense",
+    "--json", "--patience", "--stall", "--no-wait", "--pip", "--debug", "--sub-model", "--max-macs", "--to", "-h",
+    "--nonsense",
 )  # fmt: skip
 USUAL = ("2", "a", "arm=a", "steps=3", "short", "method=NS", "norm=batch", "0,1", "updates", "http://127.0.0.1:1")
 

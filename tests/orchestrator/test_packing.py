@@ -9,15 +9,16 @@ import ray
 from rich.console import Console
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.cluster import Resources, allot
 from orchestrator.execution import Execution
 from orchestrator.packing import choose
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
+from orchestrator.resources import Resources
 from orchestrator.study import Layout
 from orchestrator.tracker import DEVICE, Tracker
 from orchestrator.trainer import Place, Probe
+from orchestrator.tune_executor import TuneExecutor
 
 PLACE = Place(threads=1, gpu=False, data=None)
 
@@ -81,10 +82,13 @@ def test_trials_with_half_a_gpu_take_one_each_before_two_share_one(four_gpus: No
     tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
     recorder = Recorder(tracker, plan, {})
     with (tmp_path / "log").open("w") as log:
-        resources, slots = allot(Resources(cpus=1, gpus=0.5))
+        executor = TuneExecutor(STUDY.name, tmp_path / "ray")
+        resources, slots = executor.allot(Resources(cpus=1, gpus=0.5))
         assert slots == 8
         progress = Progress(plan, Console(file=log), slots)
-        execution = Execution(plan, WhichGpu(), recorder, progress, tmp_path, None, threads=1, patience=60, stall=600)
+        execution = Execution(
+            executor, WhichGpu(), recorder, progress, tmp_path, None, threads=1, patience=60, stall=600
+        )
         failed = execution.run(plan.trials, resources)
     assert not failed
     devices = [trial.tags[DEVICE] for trial in tracker.trials(recorder.experiment, plan.base_key)]

@@ -77,6 +77,12 @@ BAD = {
     "report": (["report", "--preset", "smoke"], "run the study first"),
     "extract where": (["extract", "--preset", "smoke"], "--to DIR"),
     "extract which": (["extract", "--preset", "smoke", "--to", "/nowhere/x"], "choose one arm"),
+    "debug on a cluster": (["--debug", "--address", "auto"], "--address"),
+    "debug packed": (["--debug", "--pack"], "--pack"),
+    "debug side by side": (["--debug", "--max-concurrent", "2"], "--max-concurrent"),
+    "debug for a time": (["--debug", "--stall", "60"], "--stall"),
+    "debug submitted": (["submit", "--debug"], "submit"),
+    "debug gpus": (["--debug", "--preset", "smoke", "--gpus-per-trial", "64"], "64 GPUs"),
     "extract both": (["extract", "--to", "x", "--sub-model", "w050", "--max-macs", "9"], "not both"),
 }
 

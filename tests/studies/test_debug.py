@@ -1,0 +1,156 @@
+"""`--debug`: the same study in the driver's own process, without Ray, to the same bits."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import harness
+from tests.faults.test_kills import faults
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_RAY = """
+import sys
+from orchestrator.cli import run
+from tests.faults.chain import STUDY, ChainTrainer
+status = run(STUDY, ChainTrainer(), sys.argv[1:])
+print([name for name in sys.modules if name.partition(".")[0] == "ray"])
+sys.exit(status)
+"""
+
+
+def test_it_ends_as_under_ray_which_is_not_even_imported(calm: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_RAY, "--debug", "--storage", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "6 of 6 trials to run, 1 at a time" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+    harness.same(tmp_path, calm)
+
+
+@pytest.mark.parametrize("modes", [([], ["--debug"]), (["--debug"], [])], ids=["under Ray", "under --debug"])
+def test_a_study_killed_in_one_mode_goes_on_in_the_other(
+    modes: tuple[list[str], list[str]], calm: Path, tmp_path: Path
+) -> None:
+    before, after = modes
+    process = harness.start(tmp_path, *before)
+    harness.wait_for(process, "50%")
+    harness.kill_all(process)
+    process.communicate()
+    done = harness.run(tmp_path, *after)
+    assert (done.status, done.err) == (0, ""), done
+    assert re.search(r"resumed at update [23]0\n", done.out)
+    harness.same(tmp_path, calm)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_signals_end_it_resumably(kind: signal.Signals, calm: Path, tmp_path: Path) -> None:
+    process = harness.start(tmp_path, "--debug")
+    harness.wait_for(process, "25%")
+    process.send_signal(kind)
+    done = harness.ended(process)
+    assert (done.status, done.err) == (130, ""), done
+    assert "Interrupted: 0 of 6 trials are finished" in done.out
+    status = harness.run(tmp_path, "status", "--json")
+    assert status.out.count('"interrupted"') == 1
+    done = harness.run(tmp_path, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "a · seed 0: resumed at update" in done.out
+    harness.same(tmp_path, calm)
+
+
+def test_what_goes_wrong_is_recorded_as_under_ray_with_the_traceback_printed_whole(calm: Path, tmp_path: Path) -> None:
+    wanted = {"a-0-25": "raise", "a-1-25": "raise always", "b-1-5": "memory", "c-1-15": "nan always"}
+    done = harness.run(tmp_path / "s", "--debug", env=faults(tmp_path / "faults", wanted))
+    assert (done.status, done.err) == (1, ""), done
+    assert "a · seed 0: ZeroDivisionError: on purpose; again later" in done.out
+    assert "a · seed 0: done" in done.out
+    assert re.search(r"a · seed 1: failed in \d s: ZeroDivisionError: on purpose", done.out)
+    assert re.search(r"b · seed 1: failed in \d s: MemoryError", done.out)  # there is no larger share to try
+    assert "(diverged)" in done.out
+    traceback = re.search(r"Traceback \(most recent call last\):\n(.*?)ZeroDivisionError: on purpose\n", done.out, re.S)
+    assert traceback is not None
+    assert [line in traceback[1] for line in ("in train", "in fit", "in _fault")] == [True] * 3
+    assert done.out.count("Traceback") == 1 + 3 + 1  # of every attempt
+    page = (tmp_path / "s" / "reports" / "chain" / "short" / "index.html").read_text()
+    assert "ZeroDivisionError: on purpose" in page
+    assert "in _fault" in page
+    done = harness.run(tmp_path / "s", "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "2 of 6 trials to run" in done.out
+    ours, expected = (harness.table(storage) for storage in (tmp_path / "s", calm))
+    whole = (expected["arm"] != "c") | (expected["seed"] != 1)
+    harness.pd.testing.assert_frame_equal(ours[whole], expected[whole], check_exact=True)
+
+
+class Terminal:
+    """A study on a terminal of its own, to type at."""
+
+    def __init__(self, storage: Path, *arguments: str, env: dict[str, str]) -> None:
+        self._screen, keyboard = pty.openpty()
+        command = [sys.executable, str(harness.SCRIPT), "--debug", *arguments, "--storage", str(storage)]
+        environment = {**os.environ, "TERM": "xterm", **env}
+        self.process = subprocess.Popen(
+            command, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=environment, start_new_session=True
+        )
+        os.close(keyboard)
+        self.shown = ""
+
+    def wait_for(self, text: str) -> str:
+        """Everything shown since the last call, up to the text."""
+        while text not in self.shown:
+            self.shown += os.read(self._screen, 65536).decode()
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def type(self, line: str) -> None:
+        os.write(self._screen, f"{line}\n".encode())
+
+    def end(self) -> tuple[int, str]:
+        """The exit status, and everything shown since the last call."""
+        try:
+            while more := os.read(self._screen, 65536):
+                self.shown += more.decode()
+        except OSError:  # Linux's way to say that the other side is closed
+            pass
+        os.close(self._screen)
+        return self.process.wait(), self.shown
+
+
+def test_a_breakpoint_in_a_trial_has_the_terminal_for_as_long_as_it_likes(calm: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "s"
+    terminal = Terminal(storage, env=faults(tmp_path / "faults", {"b-1-25": "break"}))
+    before = terminal.wait_for("(Pdb) ")
+    assert "b · seed 1: started" in before
+    assert "\x1b[?25l" not in before  # no table is drawn, which hides the cursor
+    assert not list(storage.rglob("stalled.txt"))  # nor does anything wait to end the process
+    terminal.type("p f'{arm}-{seed}-{step} is where'")
+    assert "'b-1-25 is where'" in terminal.wait_for("(Pdb) ")
+    terminal.type("up")
+    terminal.wait_for("(Pdb) ")
+    terminal.type("p config['steps'], resume_from")
+    assert "(40, None)" in terminal.wait_for("(Pdb) ")
+    terminal.type("continue")
+    status, shown = terminal.end()
+    assert status == 0, shown
+    harness.same(storage, calm)
+
+
+def test_leaving_the_debugger_ends_the_study_resumably(calm: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "s"
+    terminal = Terminal(storage, env=faults(tmp_path / "faults", {"b-1-25": "break"}))
+    terminal.wait_for("(Pdb) ")
+    terminal.type("quit")
+    status, shown = terminal.end()
+    assert status == 130, shown
+    assert "Interrupted: 3 of 6 trials are finished" in shown
+    done = harness.run(storage, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "b · seed 1: resumed at update 20" in done.out
+    harness.same(storage, calm)
