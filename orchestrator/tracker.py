@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import sqlalchemy
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts, list_artifacts
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from orchestrator import new_database
 from orchestrator.database import Database
 from orchestrator.errors import UserError, reason
 from orchestrator.redaction import without_passwords
@@ -86,7 +86,8 @@ class Tracker:
                 f"the tracking store {without_passwords(uri)} cannot be reached: {reason(error)}"
             ) from error
         try:
-            _create_whole(uri)
+            if uri.startswith("sqlite:///"):
+                new_database.create(Path(uri.removeprefix("sqlite:///")))
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
             # Any JSON is an empty answer to MLflow's client; its server knows that nobody gave this name.
@@ -210,20 +211,6 @@ def _is_served(uri: str) -> bool:
 
 def _trials_of(base_key: str) -> str:
     return f"tags.`{BASE}` = '{base_key}' AND tags.`study.role` = 'trial'"
-
-
-def _create_whole(uri: str) -> None:
-    """A new SQLite database aside, then in place: one killed amid MLflow's migrations could not be opened again."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or path.exists():
-        return
-    aside = path.with_name(f".{path.name}.new")
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        if path.exists():  # somebody else was faster
-            return
-        aside.unlink(missing_ok=True)
-        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
-        aside.replace(path)
 
 
 def _reach(uri: str) -> None:
