@@ -12,6 +12,7 @@ from orchestrator.outbox import Outbox
 from orchestrator.plan import Trial
 from orchestrator.progress import Progress
 from orchestrator.recorder import Recorder
+from orchestrator.redaction import without_passwords
 from orchestrator.worker import STALLED
 
 LOST = "lost"
@@ -120,6 +121,7 @@ class Attempts:
 
     def _failed(self, trial: Trial, kind: str, error: str, traceback: str) -> None:
         self._open.pop(trial.key, None)
+        error, traceback = without_passwords(error), without_passwords(traceback)
         self.failures.append(Failure(trial, kind, error, traceback, self._starts.get(trial.key, 0)))
 
     def check(self) -> None:

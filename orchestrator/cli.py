@@ -3,18 +3,23 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
 
 from orchestrator.commands import Options, plain_console, show_plan, show_status, write_report
+from orchestrator.confidential import Included
 from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.extraction import Wanted, extract
 from orchestrator.patience import of_the_store
 from orchestrator.plan import make_plan
+from orchestrator.redaction import UNSHOWABLE, remember, shown_address, without_passwords
 from orchestrator.running import run_study
 from orchestrator.study import DESIGNS, Layout, Study
 from orchestrator.submission import Submission, submit
@@ -32,6 +37,7 @@ COMMANDS = {
 
 def main(study: Study, trainer: Trainer) -> NoReturn:
     """Runs a study file's command line and exits: 0 done, 1 a trial failed, 2 bad input, 130 interrupted."""
+    sys.excepthook = _show_fault
     sys.exit(run(study, trainer, sys.argv[1:]))
 
 
@@ -39,6 +45,7 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     """As `main`, for given arguments; gives the exit status."""
     try:
         for argument in arguments:
+            remember(argument)
             if not argument.isprintable():
                 raise UserError(f"{ascii(argument)[:80]}: an argument of characters that cannot be printed")
         result = _command(study, trainer).main(arguments, prog_name=f"{study.name}.py", standalone_mode=False)
@@ -48,13 +55,13 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     except click.Abort:
         return 130
     except click.ClickException as error:
-        print(f"error: {' '.join(error.format_message().split())}", file=sys.stderr)
+        print(f"error: {without_passwords(' '.join(error.format_message().split()))}", file=sys.stderr)
         return 2
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {without_passwords(str(error))}", file=sys.stderr)
         return 2
     except Stopped as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(f"stopped: {without_passwords(str(error))}", file=sys.stderr)
         return 1
     except Exception as error:  # MLflow's and SQLAlchemy's, which are not imported where nothing goes wrong
         if not of_the_store(error):
@@ -64,6 +71,12 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _show_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of ours as Python shows it, but for passwords: libraries quote the addresses that they were given."""
+    lines = traceback.format_exception(kind, error, trace)
+    sys.stderr.write(without_passwords("".join(lines)))
 
 
 def _command(study: Study, trainer: Trainer) -> click.Command:
@@ -120,6 +133,12 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     )
     @click.option("--no-wait", is_flag=True, help="submit: leave once the job is there.")
     @click.option("--pip", is_flag=True, help="submit: have the nodes install what the project depends on.")
+    @click.option(
+        "--include",
+        multiple=True,
+        metavar="NAME",
+        help="A file or pattern, from the top of the tree, to send though it looks secret; repeatable.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
@@ -132,6 +151,8 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
             raise unknown("command", name, COMMANDS)
         if given["debug"]:
             _alone(name, given)
+        if given["include"] and not (name == "submit" or (name == "run" and given["address"])):
+            raise UserError(f"--include: {name} sends nothing{' without --address' if name == 'run' else ''}")
         options = _options(study, given)
         plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.layout)
         if name == "extract":
@@ -154,6 +175,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
             overrides[option] = given[option]
     storage = _path("--storage", given["storage"])
     uri = given["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    _refuse_a_name_in(uri)
     remote = uri.startswith(("http://", "https://"))
     return Options(
         preset=preset,
@@ -173,6 +195,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         cpus=given["cpus_per_trial"],
         gpus=given["gpus_per_trial"],
         pack=given["pack"],
+        included=Included(given["include"]),
         patience=given["patience"],
         stall=None if given["debug"] else given["stall"],
         debug=given["debug"],
@@ -195,7 +218,20 @@ def _alone(command: str, given: Mapping[str, Any]) -> None:
             raise UserError(f"--debug runs one trial after the other in this process: leave it out, or {other}")
 
 
-_OF_SUBMIT = frozenset({"command", "address", "no_wait", "pip", "as_json"})
+def _refuse_a_name_in(uri: str) -> None:
+    """Of a tracking server: the first request takes all of `name:password@host` for a host and its port."""
+    remember(uri)
+    if not uri.startswith(("http://", "https://")):
+        return
+    shown = shown_address(uri)
+    if shown == UNSHOWABLE or "@" in urlsplit(uri).netloc:
+        raise UserError(
+            f"the tracking server's address {shown} is none to connect to: give http://HOST:PORT, and name and "
+            "password in the environment, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+
+
+_OF_SUBMIT = frozenset({"command", "address", "no_wait", "pip", "as_json", "include"})
 
 
 def _submission(given: Mapping[str, Any], options: Options) -> Submission:
@@ -225,6 +261,7 @@ def _submission(given: Mapping[str, Any], options: Options) -> Submission:
         tracking_uri=given["tracking_uri"] or "",
         wait=not given["no_wait"],
         pip=given["pip"],
+        included=Included(given["include"]),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from orchestrator.errors import UserError, reason
+from orchestrator.redaction import shown_address
 from orchestrator.resources import Resources
 
 _REACH_SECONDS = 5
@@ -55,7 +56,9 @@ def cluster(address: str | None, say: Callable[[str], None], tree: Path | None =
         except Exception as error:  # nothing narrower where its own processes are late
             ray.shutdown()
             if not left:
-                raise UserError(f"no Ray cluster at {address or 'this machine'}: {reason(error)}") from error
+                raise UserError(
+                    f"no Ray cluster at {shown_address(address or 'this machine')}: {reason(error)}"
+                ) from error
             say(f"Ray did not start ({reason(error)}); trying again")
     try:
         yield
@@ -66,11 +69,11 @@ def cluster(address: str | None, say: Callable[[str], None], tree: Path | None =
 def _reach(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise UserError(f"--address {address}: give auto or HOST:PORT")
+        raise UserError(f"--address {shown_address(address)}: give auto or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise UserError(f"no Ray cluster answers at {address}: {error}") from error
+        raise UserError(f"no Ray cluster answers at {shown_address(address)}: {reason(error)}") from error
 
 
 def allot(wanted: Resources) -> tuple[Resources, int]:

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.confidential import Included
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import duration
-from orchestrator.redaction import without_passwords
+from orchestrator.redaction import shown_address
 from orchestrator.study import Layout
 from orchestrator.trainer import Place, Trainer
 
@@ -44,6 +45,7 @@ class Options:
     cpus: float
     gpus: float | None
     pack: bool
+    included: Included
     patience: float
     stall: float | None
     debug: bool
@@ -227,7 +229,7 @@ def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
     experiment = _experiment(plan, tracker)
     if experiment is None:
         raise UserError(
-            f"nothing of {plan.study.name} is in {without_passwords(options.tracking_uri)}: run the study first"
+            f"nothing of {plan.study.name} is in {shown_address(options.tracking_uri)}: run the study first"
         )
     writable(options.storage, "--storage")
     print_report(plan, options, tracker, experiment)
@@ -288,7 +290,7 @@ def _for_terminal(found: "Accuracies") -> Table:
 
 def _interface(options: Options, experiment: str) -> str:
     """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
-    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", without_passwords(options.tracking_uri)
+    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", shown_address(options.tracking_uri)
     if options.artifacts is None:
         return f"{uri.rstrip('/')}/{page}"
     mlflow = Path(sys.executable).parent / "mlflow"

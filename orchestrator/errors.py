@@ -24,6 +24,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 def reason(error: BaseException) -> str:
     """What it says in one line, without passwords."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in without_passwords(str(error)).splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith("(raised as a result of")]  # SQLAlchemy's, before the reason
-    return without_passwords((told or [type(error).__name__])[0][:300])
+    return (told or [type(error).__name__])[0][:300]

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from orchestrator.plan import Plan, Trial
+from orchestrator.redaction import without_passwords
 
 _REFRESH_SECONDS = 0.5
 
@@ -106,7 +107,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line of its own, above the live table where there is one."""
-        self._console.print(f"[{duration(time.monotonic() - self._started)}] {text}", markup=False)
+        self._console.print(f"[{duration(time.monotonic() - self._started)}] {without_passwords(text)}", markup=False)
 
     def refresh(self) -> None:
         """Redraws the live table, at most twice a second."""

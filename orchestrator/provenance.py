@@ -3,13 +3,15 @@
 import hashlib
 import json
 import platform
-import subprocess
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from orchestrator.confidential import NOTHING, Included
+from orchestrator.uncommitted import patch, run_git
+
 ORIGIN = "study-origin.json"  # beside the packages in a copy that has no `.git`
 _PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "sortednet-studies")
-_DIFF_LIMIT = 1_000_000  # characters
 
 
 def provenance(directory: Path) -> dict[str, str]:
@@ -26,25 +28,21 @@ def provenance(directory: Path) -> dict[str, str]:
     return tags | (_carried(directory)[0] or commit(directory))
 
 
-def commit(directory: Path) -> dict[str, str]:
-    """The `git.…` tags alone."""
+def commit(directory: Path, included: Included = NOTHING, ignored: Sequence[str] = ()) -> dict[str, str]:
+    """The `git.…` tags alone; the digest is that of the patch as `diff` gives it, from which nothing can be guessed."""
     head = _git(directory, "rev-parse", "HEAD")
     if head is None:
         return {"git.commit": "none", "git.dirty": "unknown"}
     dirty = bool(_git(directory, "status", "--porcelain"))
     found = {"git.commit": head, "git.dirty": str(dirty).lower()}
-    if text := _diff(directory):
+    if text := patch(directory, included, ignored):
         found["git.diff"] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return found
 
 
-def diff(directory: Path) -> str:
-    """The uncommitted changes to what git follows, as a patch; empty without any."""
-    return _carried(directory)[1] or _diff(directory)
-
-
-def _diff(directory: Path) -> str:
-    return (_git(directory, "diff", "HEAD", "--no-color", "--no-ext-diff") or "")[:_DIFF_LIMIT]
+def diff(directory: Path, included: Included = NOTHING, ignored: Sequence[str] = ()) -> str:
+    """The uncommitted changes to what git follows, as a patch without secrets; empty without any."""
+    return _carried(directory)[1] or patch(directory, included, ignored)
 
 
 def _carried(directory: Path) -> tuple[dict[str, str], str]:
@@ -58,16 +56,5 @@ def _carried(directory: Path) -> tuple[dict[str, str], str]:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-            errors="replace",
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    found = run_git(directory, *arguments)
+    return None if found is None else found.decode(errors="replace").strip()

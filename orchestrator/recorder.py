@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
 from orchestrator.plan import Plan, Trial
+from orchestrator.redaction import without_passwords
 from orchestrator.tracker import (
     ARM,
     BASE,
@@ -196,8 +197,8 @@ class Recorder:
         if trial.key not in self._runs:  # lost before its first report
             self.start(trial, "")
         run_id = self._runs[trial.key]
-        self._client.log_text(run_id, traceback, "traceback.txt")
-        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", error[:5000])])
+        self._client.log_text(run_id, without_passwords(traceback), "traceback.txt")
+        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", without_passwords(error)[:5000])])
         self._client.set_terminated(run_id, "FAILED")
 
     def interrupt(self, trials: Sequence[Trial]) -> None:

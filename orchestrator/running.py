@@ -26,6 +26,7 @@ from orchestrator.errors import UserError
 from orchestrator.patience import Patience
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
+from orchestrator.redaction import without_passwords
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
         except UserError as error:
             if not failed:
                 raise
-            console.print(f"No report: {error}", markup=False)
+            console.print(f"No report: {without_passwords(str(error))}", markup=False)
     for trial in failed:
         console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
     return 1 if failed else 0
@@ -194,7 +195,7 @@ def _tree(script: Path, options: Options) -> Iterator[Path | None]:
     if options.address is None or _IN_A_JOB in os.environ:
         yield None
         return
-    tree = package(script, options.storage)
+    tree = package(script, options.storage, options.included)
     plain_console().print(f"Sending the working tree to the cluster's nodes: {tree.text}", markup=False)
     with tree.copied({}, "") as folder:
         yield folder

@@ -17,12 +17,13 @@ from urllib.parse import urlparse
 
 from rich.console import Console
 
+from orchestrator.confidential import Included
 from orchestrator.errors import UserError, reason
 from orchestrator.identity import fingerprint
-from orchestrator.package import package
+from orchestrator.package import ignored_by_ray, package
 from orchestrator.plan import Plan
 from orchestrator.provenance import commit, diff
-from orchestrator.redaction import has_password
+from orchestrator.redaction import has_password, secrets_of, shown_address, without_passwords
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -40,6 +41,7 @@ class Submission:
         arguments: of `run` on the cluster.
         wait: whether to stay and show the logs.
         pip: whether nodes install what the project depends on.
+        included: what travels though it looks secret.
     """
 
     address: str
@@ -49,6 +51,7 @@ class Submission:
     tracking_uri: str
     wait: bool
     pip: bool
+    included: Included
 
 
 def submit(plan: Plan, wanted: Submission, console: Console) -> int:
@@ -57,11 +60,17 @@ def submit(plan: Plan, wanted: Submission, console: Console) -> int:
     Raises:
         UserError: no job server there; a secret on the command line; a tree that is too large.
     """
-    if has_password(wanted.tracking_uri):
+    if has_password(wanted.tracking_uri) or secrets_of(wanted.tracking_uri):
         raise UserError(
             "submit: --tracking-uri holds a password, which the cluster would show; set MLFLOW_TRACKING_URI, or "
             "MLFLOW_TRACKING_USERNAME and _PASSWORD, in the environment of the cluster's head"
         )
+    for argument in wanted.arguments:
+        if has_password(argument):
+            raise UserError(
+                f"submit: {without_passwords(argument)} holds a secret, which the cluster would show; set it in the "
+                "environment of the cluster's head"
+            )
     client = _client(wanted.address)
     keys = [trial.key for trial in plan.trials]
     digest = fingerprint(trials=keys, storage=str(wanted.storage), tracker=wanted.tracking_uri)
@@ -95,13 +104,18 @@ def _is_attempt(identifier: str | None, name: str) -> bool:
 
 
 def _client(address: str) -> "JobSubmissionClient":
-    where = urlparse(address)
-    if where.scheme not in ("http", "https") or not where.hostname:
-        raise UserError(f"submit --address {address}: give the job server, http://HEAD:8265")
+    where, shown = urlparse(address), shown_address(address)
     try:
-        socket.create_connection((where.hostname, where.port or 8265), timeout=_REACH_SECONDS).close()
-    except OSError as error:
-        raise UserError(f"no job server answers at {address}: {error}") from error
+        host, port = where.hostname, where.port or 8265
+    except ValueError:
+        host = None  # its port is none
+    if where.scheme not in ("http", "https") or not host or where.username is not None:
+        hint = "; a token belongs in the environment, RAY_AUTH_TOKEN" if where.username is not None else ""
+        raise UserError(f"submit --address {shown}: give the job server, http://HEAD:8265{hint}")
+    try:
+        socket.create_connection((host, port), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no job server answers at {shown}: {reason(error)}") from error
     try:
         from ray.job_submission import JobSubmissionClient
 
@@ -116,14 +130,15 @@ def _client(address: str) -> "JobSubmissionClient":
         why = reason(error)
         if "authentication" in why.lower() and "RAY_AUTH_MODE" not in os.environ:
             why += "; set RAY_AUTH_MODE=token, with the token in RAY_AUTH_TOKEN or ~/.ray/auth_token"
-        raise UserError(f"the job server at {address} cannot be used: {why}") from error
+        raise UserError(f"the job server at {shown} cannot be used: {why}") from error
 
 
 def _send(client: "JobSubmissionClient", plan: Plan, wanted: Submission, identifier: str, console: Console) -> None:
-    tree = package(wanted.script, wanted.storage)
-    origin = commit(wanted.script.parent)
+    tree = package(wanted.script, wanted.storage, wanted.included)
+    ignored = ignored_by_ray(tree.root)
+    origin = commit(wanted.script.parent, wanted.included, ignored)
     console.print(f"Sending the working tree ({tree.text}) to {wanted.address}", markup=False)
-    with tree.copied(origin, diff(wanted.script.parent)) as folder:
+    with tree.copied(origin, diff(wanted.script.parent, wanted.included, ignored)) as folder:
         environment: dict[str, object] = {"working_dir": str(folder)}
         if wanted.pip:
             environment["pip"] = tree.requirements()
@@ -147,7 +162,7 @@ async def _show(client: "JobSubmissionClient", identifier: str) -> None:
                 fresh = text[max(0, shown - seen) :]
                 seen += len(text)
                 if fresh:
-                    sys.stdout.write(fresh)
+                    sys.stdout.write(without_passwords(fresh))
                     sys.stdout.flush()
                     shown += len(fresh)
         except (RuntimeError, OSError):
@@ -164,6 +179,6 @@ def _exit_status(client: "JobSubmissionClient", identifier: str, console: Consol
         console.print(f"{identifier} was stopped; submit it again to go on.")
         return 130
     if not info.driver_exit_code or info.driver_exit_code < 0:  # it never ran, or was killed
-        console.print(f"{identifier} failed: {info.message}", markup=False)
+        console.print(f"{identifier} failed: {without_passwords(info.message or '')}", markup=False)
         return 1
     return int(info.driver_exit_code)

@@ -25,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from orchestrator import new_database
 from orchestrator.database import Database
 from orchestrator.errors import UserError, reason
-from orchestrator.redaction import without_passwords
+from orchestrator.redaction import shown_address
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SAID = "study.preset", "study.settings"
@@ -82,9 +82,7 @@ class Tracker:
         try:
             _reach(uri)
         except Exception as error:  # SQLAlchemy and its drivers each raise their own
-            raise UserError(
-                f"the tracking store {without_passwords(uri)} cannot be reached: {reason(error)}"
-            ) from error
+            raise UserError(f"the tracking store {shown_address(uri)} cannot be reached: {reason(error)}") from error
         try:
             if uri.startswith("sqlite:///"):
                 new_database.create(Path(uri.removeprefix("sqlite:///")))
@@ -93,11 +91,9 @@ class Tracker:
             # Any JSON is an empty answer to MLflow's client; its server knows that nobody gave this name.
             stranger = _is_served(uri) and self.client.get_experiment_by_name(uuid.uuid4().hex) is not None
         except Exception as error:  # MLflow, too
-            raise UserError(f"the tracking store {without_passwords(uri)} cannot be opened: {reason(error)}") from error
+            raise UserError(f"the tracking store {shown_address(uri)} cannot be opened: {reason(error)}") from error
         if stranger:
-            raise UserError(
-                f"what answers at {without_passwords(uri)} is no MLflow server; look at its address and port"
-            )
+            raise UserError(f"what answers at {shown_address(uri)} is no MLflow server; look at its address and port")
 
     def experiment(self, name: str, create: bool) -> str | None:
         """The id of an experiment; None if there is none and none is to be created."""
@@ -105,7 +101,7 @@ class Tracker:
         if found is not None:
             if found.lifecycle_stage == "deleted":
                 raise UserError(
-                    f"the MLflow experiment {name!r} was deleted in {without_passwords(self.uri)}; restore it with "
+                    f"the MLflow experiment {name!r} was deleted in {shown_address(self.uri)}; restore it with "
                     f"`mlflow experiments restore -x {found.experiment_id}` or use another --storage"
                 )
             return str(found.experiment_id)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from orchestrator.errors import UserError
 from orchestrator.plan import Plan
+from orchestrator.redaction import without_passwords
 from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
 
 _UNITS = ("updates", "passes", "samples", "macs", "forwards")
@@ -113,8 +114,8 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     failures = tuple(
         Failure(
             _name(trial),
-            trial.tags.get("error", ""),
-            tracker.read_text(trial.artifacts, "traceback.txt") or "",
+            without_passwords(trial.tags.get("error", "")),  # what an earlier version recorded, too
+            without_passwords(tracker.read_text(trial.artifacts, "traceback.txt") or ""),
         )
         for trial in trials
         if trial.status == "FAILED"
