@@ -102,8 +102,8 @@ def package(script: Path, without: Path, included: Included = NOTHING) -> Packag
         included: what travels though it looks secret.
 
     Raises:
-        UserError: the study file itself looks secret or is ignored; a name to include that no file has; a file that
-            cannot be read or sent.
+        UserError: the study file itself looks secret; a name to include that no file has; a file that cannot be read
+            or sent.
     """
     root = root_of(script)
     ignored, top = ignored_by_ray(root), root.resolve()
@@ -133,8 +133,6 @@ def package(script: Path, without: Path, included: Included = NOTHING) -> Packag
         files.append(file)
         size += path.stat().st_size
     included.check(seen)
-    if script.is_relative_to(root) and script.relative_to(root) not in files:
-        raise UserError(f"{script}, the study, would not travel: .gitignore or .rayignore names it")
     return Package(root, tuple(files), size, tuple(secret))
 
 

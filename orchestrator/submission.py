@@ -135,14 +135,15 @@ def _client(address: str) -> "JobSubmissionClient":
 
 def _send(client: "JobSubmissionClient", plan: Plan, wanted: Submission, identifier: str, console: Console) -> None:
     tree = package(wanted.script, wanted.storage, wanted.included)
-    ignored = ignored_by_ray(tree.root)
+    script, ignored = wanted.script.relative_to(tree.root), ignored_by_ray(tree.root)
+    if script not in tree.files:
+        raise UserError(f"submit: {script}, the study, would not travel: .gitignore or .rayignore names it")
     origin = commit(wanted.script.parent, wanted.included, ignored)
     console.print(f"Sending the working tree ({tree.text}) to {wanted.address}", markup=False)
     with tree.copied(origin, diff(wanted.script.parent, wanted.included, ignored)) as folder:
         environment: dict[str, object] = {"working_dir": str(folder)}
         if wanted.pip:
             environment["pip"] = tree.requirements()
-        script = wanted.script.relative_to(tree.root)
         client.submit_job(
             entrypoint=shlex.join(["python", str(script), "run", *wanted.arguments, "--address", "auto"]),
             submission_id=identifier,

@@ -1,13 +1,18 @@
 """What a trial needs of the CUDA backend: settings, which a reused worker may have from another; streams; Triton."""
 
+import atexit
 import gc
 import os
 import shutil
+import tempfile
 import threading
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
+
+from trainers.private import NotPrivate, private_folder, say
 
 _STREAMS = 32  # that torch has per device
 _taken: set[int] = set()
@@ -23,8 +28,27 @@ def prepare_cuda(deterministic: bool) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.backends.cudnn.deterministic = deterministic
+    if has_triton() and torch.cuda.is_available():
+        keep_triton_private()
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # to say so imports torch's compiler: 2 s
         torch.use_deterministic_algorithms(deterministic)
+
+
+@cache
+def keep_triton_private() -> None:
+    """Has Triton keep what it compiles where nobody else writes: it loads and runs whatever lies there, unasked.
+
+    Its own place, ~/.triton, it takes as it finds it. Who sets TRITON_CACHE_DIR or TRITON_HOME has chosen another.
+    """
+    if {"TRITON_CACHE_DIR", "TRITON_HOME"} & os.environ.keys():
+        return
+    try:
+        folder = private_folder("triton")
+    except NotPrivate as error:
+        say(f"compiled Triton kernels cannot be kept and are compiled for this process alone: {error}")
+        folder = Path(tempfile.mkdtemp(prefix="triton-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["TRITON_CACHE_DIR"] = str(folder)
 
 
 @cache

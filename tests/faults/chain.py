@@ -2,8 +2,8 @@
 
 Run as a script by the fault harness. `FAULTS` in the environment names a folder; a file in it named
 `<arm>-<seed>-<step>` makes that trial do at that step what the file says, once (the file is taken away first) or, if
-the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`, `break` (into the debugger). `hold` writes
-its process id into a file `<arm>-<seed>-<step>.held` and goes on once that is taken away.
+the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`, `break` (into the debugger). `hold`
+writes its process id into a file `<arm>-<seed>-<step>.held` and goes on once that is taken away.
 """
 
 import hashlib

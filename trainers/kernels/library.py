@@ -1,7 +1,8 @@
 """Compiles `norm.cpp` for this processor and loads it; without a compiler everything works on torch's own kernels.
 
-A shared library is kept per source, flags and processor, so a home folder that several kinds of machine share is no
-trap. It links the OpenMP that torch has loaded, hence one pool of threads.
+A shared library is kept per source, flags, compiler, C library and processor, so a home folder that several kinds of
+machine share is no trap; its name holds its checksum, so that half a library is not loaded; and only in a folder that
+is the user's alone. It links the OpenMP that torch has loaded, hence one pool of threads.
 """
 
 import ctypes
@@ -16,7 +17,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
+
+from trainers.private import check_private, private_folder, say
 
 _SOURCE = Path(__file__).parent / "norm.cpp"
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared")
@@ -38,21 +40,65 @@ def library() -> ctypes.CDLL | None:
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None or sys.platform != "linux" or sys.byteorder != "little":
         return None
-    source = _SOURCE.read_bytes()
-    about = "\n".join((compiler, *_FLAGS, torch.__version__, _processor()))
-    path = (
-        user_cache_path("sortednet-studies") / "kernels" / f"{hashlib.sha256(source + about.encode()).hexdigest()}.so"
-    )
     try:
-        if not path.is_file():
-            _compile(compiler, path)
-        loaded = ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        loaded = _loaded(compiler)
+    except (OSError, subprocess.SubprocessError) as error:
+        say(f"the kernels for the CPU cannot be had, torch's own are slower: {_why(error)}")
         return None
     for name, types in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = types, None
     return loaded
+
+
+def _loaded(compiler: str) -> ctypes.CDLL:
+    """From where libraries are kept, or compiled for this process alone where nothing can be kept safely."""
+    try:
+        return ctypes.CDLL(str(_kept(compiler, private_folder("kernels"))))
+    except OSError as error:
+        say(f"compiled kernels cannot be kept and are compiled for this process alone: {error}")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        check_private(folder)
+        return ctypes.CDLL(str(_compile(compiler, folder)))
+
+
+def _kept(compiler: str, folder: Path) -> Path:
+    """The library for this machine in a folder, compiled if it is not there or not as it was written."""
+    key = _key(compiler)
+    for path in folder.glob(f"{key}-*.so"):
+        check_private(path)
+        if path.name == f"{key}-{_checksum(path)}.so":
+            return path
+        say(f"{path} is not as it was written: compiling it again")
+        path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        built = _compile(compiler, Path(scratch))
+        with built.open("rb") as whole:
+            os.fsync(whole.fileno())
+        kept = folder / f"{key}-{_checksum(built)}.so"
+        built.chmod(0o700)
+        built.replace(kept)  # whole or not there; several processes may compile at once
+        return kept
+
+
+def _key(compiler: str) -> str:
+    """Of all that a library depends on: compiled on another machine it may not load, or end the process."""
+    status = Path(compiler).resolve().stat()
+    about = (
+        compiler,
+        status.st_size,
+        status.st_mtime_ns,
+        *_FLAGS,
+        torch.__version__,
+        platform.libc_ver(),
+        _processor(),
+    )
+    return hashlib.sha256(_SOURCE.read_bytes() + "\n".join(map(str, about)).encode()).hexdigest()
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _processor() -> str:
@@ -65,10 +111,14 @@ def _processor() -> str:
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(wanted)})])
 
 
-def _compile(compiler: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        built = Path(scratch) / path.name
-        command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(built)]
-        subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS)
-        built.replace(path)  # whole or not there; several processes may compile at once
+def _compile(compiler: str, folder: Path) -> Path:
+    built = folder / "kernels.so"
+    command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(built)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+    return built
+
+
+def _why(error: Exception) -> str:
+    """In one line; of what a compiler says, the first."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+    return next((line.strip() for line in (said or str(error)).splitlines() if line.strip()), type(error).__name__)
