@@ -81,3 +81,19 @@ def test_without_a_cache_that_can_be_written_every_database_is_migrated(
         new_database.create(tmp_path / name)
     assert schema(tmp_path / "first") == schema(tmp_path / "second")
     assert len(migrated) == 2
+
+
+def test_a_kept_database_that_others_can_write_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_database.create(tmp_path / "first.db")
+    (kept,) = cache.rglob("*.db")
+    migrated = migrations(monkeypatch)
+    for opened, usual in ((kept, 0o600), (kept.parent, 0o700)):
+        with closing(sqlite3.connect(kept)) as database, database:
+            database.execute("CREATE TABLE planted (name TEXT)")
+        opened.chmod(0o777)
+        new_database.create(tmp_path / f"beside-{opened.name}")
+        opened.chmod(usual)
+        assert schema(tmp_path / f"beside-{opened.name}") == schema(tmp_path / "first.db")
+    assert len(migrated) == 2
