@@ -1,9 +1,14 @@
-"""Samplers of sub-models between the targets: any share of a dimension, any whole number of a counted one."""
+"""Samplers of sub-models between the targets: any share of a dimension, any whole number of a counted one.
+
+Depths 1, 4 and 10 as targets are the ends and one place of a range of ten: 2, 3, 5 … 9 are drawn as well, as widths
+between the targets are.
+"""
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from statistics import NormalDist
 
 import numpy as np
@@ -13,34 +18,52 @@ from trainers.lattice import Lattice
 from trainers.sampling.sampler import Moment, Weighted
 from trainers.submodel import SubModel
 
-_GRID, _COARSE = 32, 8  # midpoints per dimension at which an expectation is stated: of one dimension, of several
-
-Quantile = Callable[[float, float, float], float]
-"""(u, low, high) → the value of a dimension between low and high below which a share u of the draws lies."""
+_GRID, _COARSE = 32, 8  # values, at least, that stand for a dimension of shares: of a single one, of one of several
+_LEAST, _MOST = sys.float_info.min, math.nextafter(1.0, 0.0)  # probabilities of which a normal has a quantile
 
 
-def _uniform(u: float, low: float, high: float) -> float:
+@dataclass(frozen=True)
+class Marginal:
+    """How one dimension's values are distributed between two bounds.
+
+    Attributes:
+        quantile: (u, low, high) → the value below which a share u of the draws lies.
+        cumulative: (value, low, high) → the share of the draws that lies below the value; its inverse.
+    """
+
+    quantile: Callable[[float, float, float], float]
+    cumulative: Callable[[float, float, float], float]
+
+
+def _between(u: float, low: float, high: float) -> float:
     return low + u * (high - low)
 
 
-def _log_uniform(u: float, low: float, high: float) -> float:
-    return low * math.exp(u * math.log(high / low))
+def _place(value: float, low: float, high: float) -> float:
+    return (value - low) / (high - low)
+
+
+_UNIFORM = Marginal(_between, _place)
+_LOG_UNIFORM = Marginal(
+    lambda u, low, high: low * math.exp(u * math.log(high / low)),
+    lambda value, low, high: math.log(value / low) / math.log(high / low),
+)
 
 
 @dataclass(frozen=True)
 class Between:
     """One sub-model between the smallest and the largest target, every dimension drawn on its own."""
 
-    quantile: Quantile
+    marginal: Marginal
     draws: int = 1
     continuous: bool = True
     needs_gaps: bool = False
 
     def sample(self, rng: np.random.Generator, moment: Moment) -> tuple[SubModel, ...]:
-        return (_at(moment.lattice, self.quantile, rng.random(len(moment.lattice.smallest.dims))),)
+        return (_at(moment.lattice, self.marginal, rng.random(len(moment.lattice.smallest.dims))),)
 
     def expectation(self, moment: Moment) -> Weighted:
-        return _quadrature(moment.lattice, self.quantile)
+        return _stated(moment.lattice, self.marginal)
 
 
 @dataclass(frozen=True)
@@ -63,12 +86,13 @@ class Sandwich:
     def sample(self, rng: np.random.Generator, moment: Moment) -> tuple[SubModel, ...]:
         lattice = moment.lattice
         dimensions = len(lattice.smallest.dims)
-        between = (_at(lattice, _uniform, rng.random(dimensions)) for _ in range(self.count - 2))
+        between = (_at(lattice, _UNIFORM, rng.random(dimensions)) for _ in range(self.count - 2))
         return lattice.smallest, lattice.largest, *between
 
     def expectation(self, moment: Moment) -> Weighted:
-        inner = ((sub_model, share * (self.count - 2)) for sub_model, share in _quadrature(moment.lattice, _uniform))
-        return (moment.lattice.smallest, 1.0), (moment.lattice.largest, 1.0), *(inner if self.count > 2 else ())
+        lattice, count = moment.lattice, self.count - 2
+        inner = [(sub_model, share * count) for sub_model, share in _stated(lattice, _UNIFORM)] if count else []
+        return _merged([(lattice.smallest, 1.0), (lattice.largest, 1.0), *inner])
 
 
 def sandwich(count: int) -> Sandwich:
@@ -80,11 +104,14 @@ def sandwich(count: int) -> Sandwich:
 
 def log_uniform() -> Between:
     """The logarithm of each dimension uniform."""
-    return Between(_log_uniform)
+    return Between(_LOG_UNIFORM)
 
 
 def truncated_normal(mean: float, deviation: float) -> Between:
-    """Normal in each dimension's place between smallest (0) and largest (1), cut off at both."""
+    """Normal in each dimension's place between smallest (0) and largest (1), cut off at both.
+
+    Of a counted dimension 0 is the lower edge of the smallest number's cell and 1 the upper one of the largest's.
+    """
     if not deviation > 0:
         raise ConfigError(f"a standard deviation is above 0, not {deviation:g}")
     normal = NormalDist(mean, deviation)
@@ -93,26 +120,67 @@ def truncated_normal(mean: float, deviation: float) -> Between:
         raise ConfigError(f"a normal distribution at {mean:g} ± {deviation:g} has nothing between 0 and 1")
 
     def quantile(u: float, low: float, high: float) -> float:
-        share = min(max(below + u * inside, 1e-12), 1 - 1e-12)
-        return _uniform(min(1.0, max(0.0, normal.inv_cdf(share))), low, high)
+        share = min(max(below + u * inside, _LEAST), _MOST)
+        return _between(min(1.0, max(0.0, normal.inv_cdf(share))), low, high)
 
-    return Between(quantile)
+    def cumulative(value: float, low: float, high: float) -> float:
+        return (normal.cdf(_place(value, low, high)) - below) / inside
+
+    return Between(Marginal(quantile, cumulative))
 
 
-def _at(lattice: Lattice, quantile: Quantile, drawn: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> SubModel:
+def _at(lattice: Lattice, marginal: Marginal, drawn: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> SubModel:
     low, high = lattice.smallest, lattice.largest
     values: dict[str, float] = {}
     for name, u in zip(low.dimensions, drawn.tolist(), strict=True):
-        if isinstance(low[name], int):  # whole numbers: equal cells of the half-open range low − ½ .. high + ½
-            value = quantile(u, low[name] - 0.5, high[name] + 0.5)
-            values[name] = min(int(high[name]), max(int(low[name]), math.floor(value + 0.5)))
-        else:
-            values[name] = quantile(u, low[name], high[name])
+        value = marginal.quantile(u, *_range(lattice, name))
+        if isinstance(low[name], int):
+            value = math.floor(value + 0.5)
+        values[name] = min(high[name], max(low[name], value))
     return SubModel(**values)
 
 
-def _quadrature(lattice: Lattice, quantile: Quantile) -> Weighted:
-    dimensions = len(lattice.smallest.dims)
-    grid = _GRID if dimensions == 1 else _COARSE
-    nodes = [(node + 0.5) / grid for node in range(grid)]
-    return tuple((_at(lattice, quantile, np.array(at)), grid**-dimensions) for at in product(nodes, repeat=dimensions))
+def _range(lattice: Lattice, name: str) -> tuple[float, float]:
+    """Between which numbers a dimension is drawn: a whole number n stands for the cell n − ½ .. n + ½."""
+    low, high = lattice.smallest[name], lattice.largest[name]
+    return (low - 0.5, high + 0.5) if isinstance(low, int) else (low, high)
+
+
+def _stated(lattice: Lattice, marginal: Marginal) -> Weighted:
+    """What `_at` draws: every combination of the dimensions' values, which are drawn independently."""
+    names = lattice.smallest.dimensions
+    combined = product(*(_values(lattice, name, marginal, alone=len(names) == 1) for name in names))
+    return tuple(
+        (SubModel(**{name: value for name, (value, _) in zip(names, each, strict=True)}), math.prod(p for _, p in each))
+        for each in combined
+    )
+
+
+def _values(lattice: Lattice, name: str, marginal: Marginal, alone: bool) -> list[tuple[float, float]]:
+    """The values of a dimension and their probabilities.
+
+    A whole number has that of its cell. Of a share, each interval between neighbouring targets has its own exactly,
+    in equal parts on values that each stand for as many of its draws.
+    """
+    low, high = _range(lattice, name)
+    if low == high:
+        return [(low, 1.0)]
+    counted = isinstance(lattice.smallest[name], int)
+    cuts = np.arange(low, high + 1).tolist() if counted else sorted({target[name] for target in lattice})
+    below = [marginal.cumulative(cut, low, high) for cut in cuts]
+    parts = 1 if counted else -(-(_GRID if alone else _COARSE) // (len(cuts) - 1))
+    values: list[tuple[float, float]] = []
+    for cut, (start, end) in zip(cuts, pairwise(below), strict=False):
+        for part in range(parts if end > start else 0):
+            inside = start + (part + 0.5) / parts * (end - start)
+            value = round(cut + 0.5) if counted else marginal.quantile(inside, low, high)
+            values.append((value, (end - start) / parts))
+    return values
+
+
+def _merged(stated: Iterable[tuple[SubModel, float]]) -> Weighted:
+    """Each sub-model once."""
+    totals: dict[SubModel, float] = {}
+    for sub_model, share in stated:
+        totals[sub_model] = totals.get(sub_model, 0.0) + share
+    return tuple(totals.items())

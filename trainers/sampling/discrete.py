@@ -4,9 +4,9 @@ A draw inverts the cumulative distribution at one uniform number, smallest targe
 that differ only in their distribution see the same numbers, and differ in a draw only where the distributions do.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,18 +95,37 @@ def by_inverse_macs() -> OneTarget:
 
 
 def geometric(ratio: float) -> OneTarget:
-    """P(b) ∝ ratio^b, b counting the targets from the smallest (nested dropout, Rippel et al. 2014, truncated)."""
+    """P(b) ∝ Π_j ratio^b_j, b_j counting the values that the targets have in dimension j from the smallest.
+
+    Nested dropout (Rippel et al. 2014), truncated, on every dimension: of a product of supports each is drawn on its
+    own, and none before another.
+    """
     if not 0 < ratio < 1:
         raise ConfigError(f"the ratio of a geometric distribution lies between 0 and 1, not at {ratio:g}")
-    return OneTarget(lambda moment: np.array([ratio**place for place in range(len(moment.lattice))]))
+    return OneTarget(lambda moment: np.array([ratio**rank for rank in _ranks(moment.lattice)]))
 
 
 def truncated_normal(mean: float, deviation: float) -> OneTarget:
-    """The normal density at each target's place, the smallest at 0 and the largest at 1, normalised over them."""
+    """The normal density at each target's place, normalised over them.
+
+    Places go by size, the product of what is kept of each dimension, from the smallest target's, 0, to the largest's,
+    1. Targets may lie so far out that all densities are zero in floating point; their ratios are not.
+    """
     if not deviation > 0:
         raise ConfigError(f"a standard deviation is above 0, not {deviation:g}")
-    density = NormalDist(mean, deviation).pdf
-    return OneTarget(lambda moment: np.array([density(place) for place in _places(moment.lattice)]))
+
+    def weigh(moment: Moment) -> Weights:
+        distances = [abs(place - mean) for place in _places(moment.lattice).tolist()]
+        nearest = min(distances)
+        # Exponents less that of the nearest target, d² − d₀² = (d − d₀)(d + d₀), which then weighs 1.
+        return np.array(
+            [
+                math.exp(-(d - nearest) / deviation * ((d + nearest) / deviation) / 2) if d > nearest else 1.0
+                for d in distances
+            ]
+        )
+
+    return OneTarget(weigh)
 
 
 def log_uniform() -> OneTarget:
@@ -163,6 +182,14 @@ def adaptive(temperature: float) -> OneTarget:
 
 def _sizes(lattice: Lattice) -> Weights:
     return np.array([np.prod(target.values) for target in lattice], dtype=np.float64)
+
+
+def _ranks(lattice: Lattice) -> list[int]:
+    """Of each target how many smaller values its dimensions have among the targets, all dimensions together."""
+    supports = [sorted(set(values)) for values in zip(*(target.values for target in lattice), strict=True)]
+    return [
+        sum(support.index(value) for support, value in zip(supports, target.values, strict=True)) for target in lattice
+    ]
 
 
 def _macs(moment: Moment) -> Weights:

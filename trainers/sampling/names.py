@@ -1,5 +1,6 @@
 """Samplers by name. In a config a sampler is a short text, `uniform` or `sandwich(4)`, which is how MLflow shows it."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -21,7 +22,8 @@ def _plain(make: Callable[[], Sampler]) -> Callable[[Arguments], Sampler]:
 def _numbers(make: Callable[..., Sampler], *usual: float) -> Callable[[Arguments], Sampler]:
     def parse(arguments: Arguments) -> Sampler:
         _count(arguments, 0, len(usual))
-        return make(*(type(u)(a) for u, a in zip(usual, arguments, strict=False)), *usual[len(arguments) :])
+        given = (int(a) if isinstance(u, int) else _number(a) for u, a in zip(usual, arguments, strict=False))
+        return make(*given, *usual[len(arguments) :])
 
     return parse
 
@@ -41,12 +43,12 @@ def _categorical(arguments: Arguments) -> Sampler:
     if not arguments:
         raise ConfigError("give a probability per target, smallest first, or label:probability pairs")
     if not any(":" in argument for argument in arguments):
-        return discrete.categorical(tuple(float(argument) for argument in arguments))
+        return discrete.categorical(tuple(_number(argument) for argument in arguments))
     pairs = [argument.partition(":") for argument in arguments]
     labels = [label.strip() for label, _, _ in pairs]
     if len(set(labels)) < len(labels):
         raise ConfigError("a target is given twice")
-    return discrete.categorical({label: float(share) for label, (_, _, share) in zip(labels, pairs, strict=True)})
+    return discrete.categorical({label: _number(share) for label, (_, _, share) in zip(labels, pairs, strict=True)})
 
 
 def _fixed(arguments: Arguments) -> Sampler:
@@ -56,7 +58,14 @@ def _fixed(arguments: Arguments) -> Sampler:
 
 def _annealed(arguments: Arguments) -> Sampler:
     _count(arguments, 1, 2)
-    return discrete.annealed(arguments[0], float(arguments[1]) if len(arguments) > 1 else 0.5)
+    return discrete.annealed(arguments[0], _number(arguments[1]) if len(arguments) > 1 else 0.5)
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ConfigError(f"give a finite number instead of {text}")
+    return number
 
 
 def _count(arguments: Arguments, least: int, most: int) -> None:
@@ -65,7 +74,7 @@ def _count(arguments: Arguments, least: int, most: int) -> None:
         raise ConfigError(f"it takes {wanted} arguments, not {len(arguments)}")
 
 
-_SAMPLERS: dict[str, Callable[[Arguments], Sampler]] = {
+SAMPLERS: dict[str, Callable[[Arguments], Sampler]] = {
     "uniform": _plain(discrete.uniform),
     "categorical": _categorical,
     "linear": _plain(discrete.linear),
@@ -81,6 +90,7 @@ _SAMPLERS: dict[str, Callable[[Arguments], Sampler]] = {
     "all": _plain(discrete.All),
     "sandwich": _numbers(continuous.sandwich, 4),
 }
+"""What reads the arguments of each sampler, by its name."""
 
 
 def sampler(text: str) -> Sampler:
@@ -98,10 +108,10 @@ def sampler(text: str) -> Sampler:
     if match is None:
         raise ConfigError(f"sampler {text!r} is not of the form name or name(argument, …)")
     name, inside = match[1], match[2] or ""
-    if name not in _SAMPLERS:
-        raise unknown("sampler", name, _SAMPLERS)
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
     arguments = [argument.strip() for argument in inside.split(",")] if inside else []
     try:
-        return _SAMPLERS[name](arguments)
+        return SAMPLERS[name](arguments)
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"sampler {text!r}: {error}") from error

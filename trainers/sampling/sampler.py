@@ -50,7 +50,8 @@ class Sampler(Protocol):
         """The sub-models of one micro-batch, in the order in which they run."""
 
     def expectation(self, moment: Moment) -> Weighted:
-        """Each sub-model with the number of times that a draw holds it on average (a quadrature if continuous).
+        """Each sub-model, named once, with the number of times that a draw holds it on average.
 
-        For a sampler of one target these are its exact probabilities.
+        For a sampler of one target these are its exact probabilities, and so they are for whole numbers between
+        targets. Of shares between neighbouring targets, some stand for all, with the exact probability of the interval.
         """
