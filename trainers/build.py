@@ -10,9 +10,9 @@ from trainers.cost import Cost, MacCounter
 from trainers.data import dataset
 from trainers.lattice import Lattice
 from trainers.methods import Affine
-from trainers.nested.network import NestedNetwork, SeparateNetworks, nest
+from trainers.nested.network import NestedNetwork, SeparateNetworks, exchange, nest
 from trainers.nested.norms import NormPolicy
-from trainers.networks import NETWORKS
+from trainers.networks import NETWORKS, Architecture
 from trainers.randomness import stream
 
 
@@ -26,7 +26,20 @@ def build(network: str, data: str, lattice: Lattice, norm: NormPolicy, affine: A
     plain = architecture.build(source.shape, source.classes)
     initialise(plain, seed)
     optional = architecture.optional if "depth" in lattice.largest else ()
-    return nest(plain, lattice, norm, source.shape, architecture.heads, optional, affine)
+    _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
+    return exchange(plain, lattice, norm, source.shape, architecture.heads, optional, affine)
+
+
+@lru_cache(maxsize=64)
+def _refuse_unless_nested(
+    architecture: Architecture,
+    shape: tuple[int, int, int],
+    classes: int,
+    lattice: Lattice,
+    optional: tuple[str, ...],
+) -> None:
+    """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
+    nest(architecture.build(shape, classes), lattice, "instance", shape, architecture.heads, optional)
 
 
 def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:
@@ -40,9 +53,12 @@ def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:
 def initialise(network: nn.Module, seed: int) -> None:
     """Kaiming-normal weights for every parameter of two or more dimensions, each from a stream of its own name.
 
-    Biases of convolutions and linear layers become zero; torch has drawn them from its global generator.
+    Biases of convolutions and linear layers become zero; torch has drawn them from its global generator. Norms become
+    the identity, whatever the architecture starts them from.
     """
     for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
         if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
             module.bias.data.zero_()
     for name, parameter in network.named_parameters():

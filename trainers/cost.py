@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
+from trainers.nested.layers import reached
 from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
 
@@ -88,7 +89,7 @@ class _Counter(TorchDispatchMode):
         operation = func._overloadpacket
         if operation == torch.ops.aten.convolution and not args[6]:  # transposed
             x, weight, _, *how = args
-            out = x.new_zeros(len(x), len(weight), *map(_reached, x.shape[2:], weight.shape[2:], *how[:3]))
+            out = x.new_zeros(len(x), len(weight), *map(reached, x.shape[2:], weight.shape[2:], *how[:3]))
             self.flops += conv_flop_count(x.shape, weight.shape, out.shape)
             return out
         out = func(*args, **(kwargs or {}))
@@ -97,8 +98,3 @@ class _Counter(TorchDispatchMode):
         elif operation in flop_registry:
             self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
         return out
-
-
-def _reached(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """A convolution's outputs along a side."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1

@@ -28,7 +28,7 @@ def suits(x: Tensor) -> bool:
     return x.device.type == "cpu" and _laid_out(x) and available(x.device, None)
 
 
-def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor | None:
+def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool, eps: float = EPS) -> Tensor | None:
     """Statistics per image over `group` channels at a time, the last group smaller if they do not divide.
 
     Args:
@@ -39,13 +39,13 @@ def image_norm(x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) 
         None where there is no kernel for `x`.
     """
     if suits(x):
-        out: Tensor = _ImageNorm.apply(x, weight, bias, group, relu)
+        out: Tensor = _ImageNorm.apply(x, weight, bias, group, relu, eps)
         return out
     if x.device.type == "cuda" and _laid_out(x) and available(x.device, group):
         from trainers.kernels import triton_norm  # where there is CUDA there is Triton
 
         if x.shape[2] * x.shape[3] <= triton_norm.MOST_PIXELS:
-            normed: Tensor = triton_norm.InstanceNorm.apply(x, weight, bias, EPS, relu)
+            normed: Tensor = triton_norm.InstanceNorm.apply(x, weight, bias, eps, relu)
             return normed
     return None
 
@@ -55,7 +55,14 @@ def _laid_out(x: Tensor) -> bool:
 
 
 def batch_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float, relu: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    relu: bool,
+    eps: float = EPS,
 ) -> Tensor:
     """Statistics over the batch, which also move the running ones in place.
 
@@ -63,15 +70,21 @@ def batch_norm(
         x: (N, C, H, W), as `suits`, of more than one pixel in all.
         weight, bias, running_mean, running_var: (C,) fp32.
     """
-    out: Tensor = _BatchNorm.apply(x, weight, bias, running_mean, running_var, momentum, relu)
+    out: Tensor = _BatchNorm.apply(x, weight, bias, running_mean, running_var, momentum, relu, eps)
     return out
 
 
 def known_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, running_mean: Tensor, running_var: Tensor, relu: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    relu: bool,
+    eps: float = EPS,
 ) -> Tensor:
     """Normalised by the running statistics; not differentiable. Arguments as of `batch_norm`."""
-    scale = weight.detach() * torch.rsqrt(running_var + EPS)
+    scale = weight.detach() * torch.rsqrt(running_var + eps)
     shift = bias.detach() - running_mean * scale
     out = torch.empty_like(x)
     _call("known_norm_forward", x, out, scale, shift, *_shape(x), int(relu), torch.get_num_threads())
@@ -80,12 +93,12 @@ def known_norm(
 
 class _ImageNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, group: int, relu: bool, eps: float) -> Tensor:
         out = torch.empty_like(x)
         mean, rstd = torch.empty(2, *x.shape[:2]).unbind()
         _call(
             "image_norm_forward", x, out, weight, bias, mean, rstd,
-            *_shape(x), group, int(relu), EPS, torch.get_num_threads(),
+            *_shape(x), group, int(relu), eps, torch.get_num_threads(),
         )  # fmt: skip
         ctx.save_for_backward(x, weight, bias, mean, rstd)
         ctx.group, ctx.relu = group, relu
@@ -93,7 +106,8 @@ class _ImageNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return *_backward("image_norm_backward", gradients[0], ctx.saved_tensors, ctx.group, int(ctx.relu)), None, None
+        found = _backward("image_norm_backward", gradients[0], ctx.saved_tensors, ctx.group, int(ctx.relu))
+        return *found, None, None, None
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -107,12 +121,13 @@ class _BatchNorm(torch.autograd.Function):
         running_var: Tensor,
         momentum: float,
         relu: bool,
+        eps: float,
     ) -> Tensor:
         out = torch.empty_like(x)
         mean, rstd = torch.empty(2, x.shape[1]).unbind()
         _call(
             "batch_norm_forward", x, out, weight, bias, mean, rstd, running_mean, running_var, momentum,
-            *_shape(x), int(relu), EPS, torch.get_num_threads(),
+            *_shape(x), int(relu), eps, torch.get_num_threads(),
         )  # fmt: skip
         ctx.save_for_backward(x, weight, bias, mean, rstd)
         ctx.relu = relu
@@ -121,7 +136,7 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         found = _backward("batch_norm_backward", gradients[0], ctx.saved_tensors, int(ctx.relu))
-        return *found, None, None, None, None
+        return *found, None, None, None, None, None
 
 
 def _backward(kernel: str, gradient: Tensor, saved: tuple[Tensor, ...], *how: int) -> tuple[Tensor, Tensor, Tensor]:

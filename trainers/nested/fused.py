@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.cuda import has_triton, own_stream
+from trainers.kernels.norm import EPS
 from trainers.nested.layers import NestedConv2d
 from trainers.nested.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
@@ -32,12 +33,13 @@ def fuse(network: nn.Module) -> "FusedNetwork | None":
         return None
     norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
     plain = all(isinstance(block, Bottleneck) for block in network.blocks)
-    return FusedNetwork(network) if plain and all(map(_supported, norms)) else None
+    learnt = all(parameter.requires_grad for parameter in network.parameters())
+    return FusedNetwork(network) if plain and learnt and all(map(_supported, norms)) else None
 
 
 def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
     per_channel = isinstance(norm, NestedBatchNorm) or norm.group_size == 1
-    return per_channel and norm.relu and isinstance(norm.affine, SharedAffine)
+    return per_channel and norm.relu and norm.eps == EPS and isinstance(norm.affine, SharedAffine)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ class NestedConv2d(nn.Module):
             raise ValueError("a convolution in several groups has no single prefix: use groups=1, or one per channel")
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise ValueError("only explicit zero padding is supported")
-        self.weight = nn.Parameter(conv.weight.data)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.data)
+        self.weight = _taken_over(conv.weight)
+        self.bias = None if conv.bias is None else _taken_over(conv.bias)
         self.kernel_size, self.stride = _pair(conv.kernel_size), _pair(conv.stride)
         self.padding, self.dilation = _pair(conv.padding), _pair(conv.dilation)
         self.elastic = elastic
@@ -109,8 +109,8 @@ class NestedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, elastic: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(linear.weight.data)
-        self.bias = None if linear.bias is None else nn.Parameter(linear.bias.data)
+        self.weight = _taken_over(linear.weight)
+        self.bias = None if linear.bias is None else _taken_over(linear.bias)
         self.elastic = elastic
         self.outputs = linear.out_features
         self._weights, self._biases = LeafViews(), LeafViews()
@@ -131,11 +131,22 @@ class NestedLinear(nn.Module):
         return linear
 
 
+def reached(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """A convolution's outputs along a side."""
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
 def _pair(of: tuple[int, ...]) -> tuple[int, int]:
     height, width = of
     return height, width
 
 
+def _taken_over(parameter: Tensor) -> nn.Parameter:
+    """Another parameter of the same values in the same storage, learnt or frozen alike."""
+    return nn.Parameter(parameter.data, parameter.requires_grad)
+
+
 def _copied(parameter: nn.Parameter, *prefix: int) -> nn.Parameter:
     """A prefix as a parameter of its own. Layers are made on the meta device for it: nothing is drawn and lost."""
-    return nn.Parameter(parameter.detach()[tuple(map(slice, prefix))].clone(memory_format=torch.contiguous_format))
+    values = parameter.detach()[tuple(map(slice, prefix))].clone(memory_format=torch.contiguous_format)
+    return nn.Parameter(values, parameter.requires_grad)

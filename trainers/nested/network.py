@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.methods import Affine
+from trainers.nested.contract import check_prefixes
+from trainers.nested.forms import nested_forms
 from trainers.nested.fused import FusedNetwork, fuse
 from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
 from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
@@ -43,6 +45,7 @@ class NestedNetwork(nn.Module):
         }
         self._optional = {path: module for path, module in modules if isinstance(module, OptionalBlock)}
         self._fused = fuse(network)
+        self.training = network.training
         self.activate(lattice.largest)
 
     def activate(self, sub_model: SubModel) -> None:
@@ -147,11 +150,17 @@ def nest(
     optional: tuple[str, ...] = (),
     affine: Affine = "shared",
 ) -> NestedNetwork:
-    """Makes a plain network nested in its width, and in its depth if it has optional blocks, keeping its weights.
+    """Makes a plain network nested in its width, and in its depth if it has optional blocks, keeping all that it knows.
 
     Every convolution and linear layer keeps its first `max(1, round(outputs · width))` outputs; its inputs follow
     the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and with it the ReLU if a Sequential
     holds just the two. A sub-model of depth d keeps the first d optional blocks.
+
+    Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
+    are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
+    training. Switchable norms start from the prefixes of its own. Policies whose statistics are per image have no place
+    for running ones. A sub-model is the whole network with everything outside of the prefixes zero; networks of which
+    that would not hold, because they concatenate or reorder channels, are refused.
 
     Args:
         network: taken over and changed in place.
@@ -163,47 +172,34 @@ def nest(
         affine: of the norm layers.
 
     Raises:
-        ValueError: a path that is not in the network, or a layer that has no nested form, with its path and the mend.
+        ValueError: a path that is not in the network; a layer that has no nested form, or that other channels reach
+            than a sub-model's prefixes, with its path and the mend. The network is then as it was.
     """
-    make_norm = norm_layer(norm, lattice, affine)
-    modules = dict(network.named_modules())
-    if missing := sorted({*heads, *optional} - modules.keys()):
+    modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
+    if missing := sorted({*heads, *optional} - modules):
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
-    replaced: set[str] = set()
-    for path, module in modules.items():
-        if path.rpartition(".")[0] in replaced:
-            continue
-        try:
-            replacement = _nested_form(module, make_norm, elastic=path not in heads)
-        except ValueError as error:
-            raise ValueError(f"cannot nest layer {path!r} of {type(network).__name__}: {error}") from error
-        if replacement is not None:
-            network.set_submodule(path, replacement)
-            replaced.add(path)
+    check_prefixes(
+        network, nested_forms(network, norm_layer(norm, lattice, affine), heads), lattice, input_shape, optional
+    )
+    return exchange(network, lattice, norm, input_shape, heads, optional, affine)
+
+
+def exchange(
+    network: nn.Module,
+    lattice: Lattice,
+    norm: NormPolicy,
+    input_shape: tuple[int, ...],
+    heads: frozenset[str],
+    optional: tuple[str, ...],
+    affine: Affine,
+) -> NestedNetwork:
+    """As `nest`, which has not refused the same architecture: whether sub-models are prefixes isn't asked again."""
+    modules = dict(network.named_modules())
+    for path, form in nested_forms(network, norm_layer(norm, lattice, affine), heads).items():
+        network.set_submodule(path, form.train(modules[path].training))
     for rank, path in enumerate(optional, start=1):
         network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
     return NestedNetwork(network, lattice, input_shape)
-
-
-def _nested_form(module: nn.Module, make_norm: Callable[[int, bool], nn.Module], elastic: bool) -> nn.Module | None:
-    """What stands for a layer; None for one that works on any number of channels as it is."""
-    if isinstance(module, nn.Conv2d):
-        return NestedConv2d(module, elastic)
-    if isinstance(module, nn.Linear):
-        return NestedLinear(module, elastic)
-    if isinstance(module, nn.BatchNorm2d):
-        return make_norm(module.num_features, False)
-    if isinstance(module, nn.Sequential) and len(module) == 2:
-        norm, activation = module
-        if isinstance(norm, nn.BatchNorm2d) and isinstance(activation, nn.ReLU):
-            return make_norm(norm.num_features, True)
-    if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
-        raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
-    if not list(module.children()) and list(module.parameters()):
-        raise ValueError(
-            f"{type(module).__name__} has parameters but no nested form: replace it by Conv2d, Linear or BatchNorm2d"
-        )
-    return None
 
 
 @contextmanager

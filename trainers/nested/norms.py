@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.kernels import norm as kernels
-from trainers.kernels.norm import EPS
 from trainers.lattice import Lattice
 from trainers.methods import Affine
 from trainers.nested.layers import kept
@@ -24,12 +23,13 @@ NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrate
 NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
 _GROUPS = {"instance": 1, "group": GROUP_SIZE}  # channels; of `layer` all of the active sub-model
-_MOMENTUM = 0.1
 _LINE_END = 0.5  # γ of a line's second endpoint before training, as LCS's `cpreresnet.py` fills `weight1`
 
 
-def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[int, bool], nn.Module]:
-    """The constructor (channels, whether a ReLU follows → nested layer) of a policy.
+def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable[[nn.BatchNorm2d, bool], nn.Module]:
+    """The constructor (plain norm, whether a ReLU follows → nested layer) of a policy.
+
+    γ, β and eps are the plain norm's; running statistics and their momentum too, where the policy has any.
 
     `batch` and `batch-recalibrated` train alike; the latter's statistics are recomputed before each evaluation.
 
@@ -37,17 +37,20 @@ def norm_layer(policy: NormPolicy, lattice: Lattice, affine: Affine) -> Callable
         ValueError: switchable norms with a line of affine parameters.
     """
 
-    def parameters(channels: int) -> SharedAffine | LineAffine:
-        return SharedAffine(channels) if affine == "shared" else LineAffine(channels, lattice)
+    def parameters(norm: nn.BatchNorm2d) -> SharedAffine | LineAffine:
+        channels = norm.num_features
+        fresh = SharedAffine(channels) if affine == "shared" else LineAffine(channels, lattice)
+        fresh.start_from(norm)
+        return fresh
 
     if policy == "batch-switchable":
         if affine != "shared":
             raise ValueError("switchable BatchNorm has affine parameters per target, so they cannot form a line")
-        return lambda channels, relu: SwitchableBatchNorm(channels, lattice, relu)
+        return lambda norm, relu: SwitchableBatchNorm(norm, lattice, relu)
     if policy.startswith("batch"):
-        return lambda channels, relu: NestedBatchNorm(channels, parameters(channels), relu)
+        return lambda norm, relu: NestedBatchNorm(norm, norm.num_features, parameters(norm), relu)
     group_size = _GROUPS.get(policy)
-    return lambda channels, relu: NestedGroupNorm(parameters(channels), group_size, relu)
+    return lambda norm, relu: NestedGroupNorm(parameters(norm), group_size, relu, norm.eps)
 
 
 def prefers_channels_last(policy: NormPolicy, precision: Precision, device: torch.device) -> bool:
@@ -67,6 +70,13 @@ class SharedAffine(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self._weights, self._biases = LeafViews(), LeafViews()
+
+    def start_from(self, norm: nn.BatchNorm2d) -> None:
+        """Begins, as it has begun so far from a fresh norm (γ=1, β=0), from `norm`: its γ's and β's prefix."""
+        channels = len(self.weight)
+        weight, bias = norm.weight.detach()[:channels], norm.bias.detach()[:channels]
+        self.weight = nn.Parameter(self.weight.detach().to(weight) * weight, norm.weight.requires_grad)
+        self.bias = nn.Parameter(self.bias.detach().to(bias) + bias, norm.bias.requires_grad)
 
     def activate(self, sub_model: SubModel) -> None:
         """Nothing to do: the incoming tensor tells the width."""
@@ -89,6 +99,11 @@ class LineAffine(nn.Module):
         nn.init.constant_(self.end.weight, _LINE_END)
         self._smallest, self._largest = lattice.smallest["width"], lattice.largest["width"]
         self._place = 1.0
+
+    def start_from(self, norm: nn.BatchNorm2d) -> None:
+        """Begins with both endpoints, as they have begun so far from a fresh norm (γ=1, β=0), from `norm`."""
+        self.start.start_from(norm)
+        self.end.start_from(norm)
 
     def activate(self, sub_model: SubModel) -> None:
         spread = self._largest - self._smallest
@@ -114,25 +129,25 @@ def line_cosine_squared(network: nn.Module) -> Tensor:
 class PrefixGroupNorm(nn.Module):
     """GroupNorm with groups of a fixed size; channels left over form one smaller group. `x: (N, c, ...)`."""
 
-    def __init__(self, channels: int, group_size: int) -> None:
+    def __init__(self, channels: int, group_size: int, eps: float) -> None:
         super().__init__()
-        self.group_size = group_size
+        self.group_size, self.eps = group_size, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _group_norm(x, self.weight, self.bias, self.group_size)
+        return _group_norm(x, self.weight, self.bias, self.group_size, self.eps)
 
 
-def _group_norm(x: Tensor, weight: Tensor, bias: Tensor, group_size: int) -> Tensor:
+def _group_norm(x: Tensor, weight: Tensor, bias: Tensor, group_size: int, eps: float) -> Tensor:
     channels = x.shape[1]
     whole = channels - channels % group_size
     if whole == channels:
-        return F.group_norm(x, channels // group_size, weight, bias, EPS)
-    rest = F.group_norm(x[:, whole:], 1, weight[whole:], bias[whole:], EPS)
+        return F.group_norm(x, channels // group_size, weight, bias, eps)
+    rest = F.group_norm(x[:, whole:], 1, weight[whole:], bias[whole:], eps)
     if whole == 0:
         return rest
-    return torch.cat([F.group_norm(x[:, :whole], whole // group_size, weight[:whole], bias[:whole], EPS), rest], 1)
+    return torch.cat([F.group_norm(x[:, :whole], whole // group_size, weight[:whole], bias[:whole], eps), rest], 1)
 
 
 class NestedGroupNorm(nn.Module):
@@ -142,9 +157,9 @@ class NestedGroupNorm(nn.Module):
     channels alone. With `relu` the activation that follows it is part of it.
     """
 
-    def __init__(self, affine: SharedAffine | LineAffine, group_size: int | None, relu: bool) -> None:
+    def __init__(self, affine: SharedAffine | LineAffine, group_size: int | None, relu: bool, eps: float) -> None:
         super().__init__()
-        self.affine, self.group_size, self.relu = affine, group_size, relu
+        self.affine, self.group_size, self.relu, self.eps = affine, group_size, relu, eps
 
     def activate(self, sub_model: SubModel) -> None:
         self.affine.activate(sub_model)
@@ -153,15 +168,18 @@ class NestedGroupNorm(nn.Module):
         channels = x.shape[1]
         weight, bias = self.affine.prefix(channels)
         group_size = self.group_size or channels
-        fused = kernels.image_norm(x, weight, bias, group_size, self.relu)
+        fused = kernels.image_norm(x, weight, bias, group_size, self.relu, self.eps)
         if fused is not None:
             return fused
-        return _activated(_group_norm(x, weight, bias, group_size), self.relu)
+        return _activated(_group_norm(x, weight, bias, group_size, self.eps), self.relu)
 
     def plain(self, channels: int) -> nn.Module:
         size = self.group_size or channels
         norm: nn.GroupNorm | PrefixGroupNorm
-        norm = PrefixGroupNorm(channels, size) if channels % size else nn.GroupNorm(channels // size, channels, EPS)
+        if channels % size:
+            norm = PrefixGroupNorm(channels, size, self.eps)
+        else:
+            norm = nn.GroupNorm(channels // size, channels, self.eps)
         _copy_affine(norm, self.affine, channels)
         return _with_relu(norm, self.relu)
 
@@ -169,19 +187,26 @@ class NestedGroupNorm(nn.Module):
 class NestedBatchNorm(nn.Module):
     """BatchNorm with one affine and one set of running statistics for all widths: every width moves its prefix.
 
-    With `relu` the activation that follows it is part of it.
+    Args:
+        norm: the plain layer; eps and momentum are its own, the statistics start from its first `channels`.
+        channels: at the largest width.
+        affine: its γ and β.
+        relu: whether the activation that follows it is part of it.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, affine: SharedAffine | LineAffine, relu: bool) -> None:
+    def __init__(self, norm: nn.BatchNorm2d, channels: int, affine: SharedAffine | LineAffine, relu: bool) -> None:
         super().__init__()
-        self.affine, self.relu = affine, relu
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.default_momentum = _MOMENTUM
-        self.momentum = _MOMENTUM
+        assert norm.momentum is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        self.affine, self.relu, self.eps = affine, relu, norm.eps
+        self.register_buffer("running_mean", norm.running_mean[:channels].clone())
+        self.register_buffer("running_var", norm.running_var[:channels].clone())
+        self.default_momentum = norm.momentum
+        self.momentum = norm.momentum
 
     def activate(self, sub_model: SubModel) -> None:
         self.affine.activate(sub_model)
@@ -192,13 +217,13 @@ class NestedBatchNorm(nn.Module):
         mean, var = self.running_mean[:c], self.running_var[:c]
         if kernels.suits(x):
             if self.training:
-                return kernels.batch_norm(x, weight, bias, mean, var, self.momentum, self.relu)
+                return kernels.batch_norm(x, weight, bias, mean, var, self.momentum, self.relu, self.eps)
             if not torch.is_grad_enabled():
-                return kernels.known_norm(x, weight, bias, mean, var, self.relu)
-        return _activated(F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, EPS), self.relu)
+                return kernels.known_norm(x, weight, bias, mean, var, self.relu, self.eps)
+        return _activated(F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps), self.relu)
 
     def plain(self, channels: int) -> nn.Module:
-        norm = nn.BatchNorm2d(channels, EPS, _MOMENTUM)
+        norm = nn.BatchNorm2d(channels, self.eps, self.default_momentum)
         _copy_affine(norm, self.affine, channels)
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -218,23 +243,28 @@ def _with_relu(norm: nn.Module, relu: bool) -> nn.Module:
 def _copy_affine(
     norm: nn.GroupNorm | nn.BatchNorm2d | PrefixGroupNorm, affine: SharedAffine | LineAffine, channels: int
 ) -> None:
-    with torch.no_grad():
+    with torch.enable_grad():  # tells which of them is learnt
         weight, bias = affine.prefix(channels)
-        norm.to(weight.device)
-        norm.weight.copy_(weight)
-        norm.bias.copy_(bias)
+    norm.to(weight)
+    norm.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
+    norm.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)
 
 
 class SwitchableBatchNorm(nn.Module):
-    """One BatchNorm per target width, affine and statistics its own (slimmable networks, Yu et al. 2019)."""
+    """One BatchNorm per target width, affine and statistics its own (slimmable networks, Yu et al. 2019).
 
-    def __init__(self, channels: int, lattice: Lattice, relu: bool) -> None:
+    Each starts from the plain norm's first channels.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, lattice: Lattice, relu: bool) -> None:
         super().__init__()
         widths = sorted({target["width"] for target in lattice})
         self.norms = nn.ModuleDict()
         for width in widths:
-            own = kept(channels, width)
-            self.norms[_width_name(width)] = NestedBatchNorm(own, SharedAffine(own), relu)
+            channels = kept(norm.num_features, width)
+            affine = SharedAffine(channels)
+            affine.start_from(norm)
+            self.norms[_width_name(width)] = NestedBatchNorm(norm, channels, affine, relu)
         self._active = _width_name(widths[-1])
 
     def activate(self, sub_model: SubModel) -> None:

@@ -1,0 +1,178 @@
+"""What `nest` promises of any network: the largest sub-model is it, all others are masks of it; or it is refused."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from trainers.lattice import Lattice
+from trainers.nested.layers import NestedLayer, NestedLinear
+from trainers.nested.network import NestedNetwork, nest
+from trainers.nested.norms import NormPolicy
+from trainers.submodel import SubModel
+
+HALF = Lattice.product(width=(0.3, 0.5, 1.0))
+SIZE = 64  # pixels a side
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """The network with random weights, affine parameters and statistics, of a scale that neither dies nor explodes."""
+    generator = torch.Generator().manual_seed(0)
+    network.to_empty(device="cpu")
+    for name, value in network.state_dict().items():
+        if value.ndim > 1:
+            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+        elif name.endswith(("weight", "running_var")):
+            value.uniform_(0.5, 1.5, generator=generator)
+        else:
+            value.zero_() if name.endswith("tracked") else value.normal_(0, 0.3, generator=generator)
+    return network
+
+
+def vgg() -> nn.Module:
+    network = models.vgg11_bn(dropout=0)
+    network.classifier = nn.Sequential(nn.Linear(512 * 49, 32), nn.ReLU(), nn.Linear(32, 10))  # 120M parameters fewer
+    return network
+
+
+def alexnet() -> nn.Module:
+    network = models.alexnet(dropout=0)
+    network.classifier = nn.Sequential(nn.Linear(256 * 36, 32), nn.ReLU(), nn.Linear(32, 10))
+    return network
+
+
+def regnet() -> nn.Module:
+    with torch.device("cpu"):  # it computes its widths by tensors
+        return models.regnet_x_400mf()
+
+
+ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "AlexNet": (alexnet, "classifier.2"),
+    "EfficientNet": (lambda: models.efficientnet_b0(dropout=0, stochastic_depth_prob=0), "classifier.1"),
+    "MNASNet": (lambda: models.mnasnet0_5(dropout=0), "classifier.1"),
+    "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
+    "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
+    "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
+    "VGG": (vgg, "classifier.2"),
+    "Wide ResNet": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=128), "fc"),
+}
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
+    "ConvNeXt": (models.convnext_tiny, "classifier.2", r"'features\.0\.1' of ConvNeXt: LayerNorm2d has parameters"),
+    "DenseNet": (
+        models.densenet121,
+        "classifier",
+        r"'features\.denseblock1\.denselayer2\.norm1' of DenseNet: what reaches it .* first \d+ of 96 channels",
+    ),
+    "GoogLeNet": (
+        lambda: models.googlenet(init_weights=False, aux_logits=False, dropout=0),
+        "fc",
+        r"'inception3b\.branch1\.conv' of GoogLeNet: what reaches it .* first \d+ of 256 channels",
+    ),
+    "Inception v3": (
+        lambda: models.inception_v3(init_weights=False, aux_logits=False, dropout=0),
+        "fc",
+        r"'Mixed_5c\.branch1x1\.conv' of Inception3: what reaches it .* first \d+ of 256 channels",
+    ),
+    "MaxViT": (models.maxvit_t, "classifier.5", r"of MaxVit: .* has parameters .* but no nested form"),
+    "RegNet": (regnet, "fc", r"of RegNet: a convolution in several groups"),
+    "ResNeXt": (models.resnext50_32x4d, "fc", r"'layer1\.0\.conv2' of ResNet: a convolution in several groups"),
+    "ShuffleNet v2": (
+        models.shufflenet_v2_x0_5,
+        "fc",
+        r"'stage2\.1\.branch2\.0' of ShuffleNetV2: ",
+    ),
+    "SqueezeNet": (
+        lambda: models.squeezenet1_1(dropout=0),
+        "classifier.1",
+        r"'features\.4\.squeeze' of SqueezeNet: what reaches it .* first \d+ of 128 channels",
+    ),
+    "Swin": (models.swin_t, "head", r"of SwinTransformer: LayerNorm has parameters"),
+    "ViT": (models.vit_b_32, "heads.head", r"VisionTransformer: VisionTransformer has parameters \('class_token'\)"),
+}
+
+
+def published(family: str) -> tuple[nn.Module, frozenset[str]]:
+    make, head = ACCEPTED[family]
+    with torch.device("meta"):
+        network = make()
+    return randomised(network), frozenset({head})
+
+
+def images(count: int = 4, channels: int = 3, size: int = SIZE) -> Tensor:
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def as_mask(net: NestedNetwork, sub_model: SubModel, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The output of a sub-model, and of the whole network with zeros after each layer outside of its prefix."""
+    widths: dict[str, int] = {}
+    layers = {path: layer for path, layer in net.network.named_modules() if isinstance(layer, NestedLayer)}
+    layers = {path: layer for path, layer in layers.items() if "affine" not in path}
+
+    def hooked(hook: Callable[[str, nn.Module, Tensor], None]) -> Tensor:
+        handles = [
+            layer.register_forward_hook(lambda layer, _, out, path=path: hook(path, layer, out))
+            for path, layer in layers.items()
+        ]
+        with torch.no_grad():
+            out: Tensor = net(x)
+        for handle in handles:
+            handle.remove()
+        return out
+
+    def remember(path: str, layer: nn.Module, out: Tensor) -> None:
+        widths[path] = out.shape[dimension(layer)]
+
+    def mask(path: str, layer: nn.Module, out: Tensor) -> None:
+        out.narrow(dimension(layer), widths[path], out.shape[dimension(layer)] - widths[path]).zero_()
+
+    net.activate(sub_model)
+    sliced = hooked(remember)
+    net.activate(net.lattice.largest)
+    return sliced, hooked(mask)
+
+
+def dimension(layer: nn.Module) -> int:
+    return -1 if isinstance(layer, NestedLinear) else 1
+
+
+@pytest.mark.parametrize("family", ACCEPTED)
+def test_a_sub_model_is_the_whole_network_with_a_mask(family: str) -> None:
+    network, head = published(family)
+    net = nest(network.double(), HALF, "batch", (3, SIZE, SIZE), head)
+    for sub_model in (HALF.smallest, SubModel(width=0.77)):
+        # In training, where BatchNorm keeps narrow sub-models, too, from dying out.
+        sliced, masked = as_mask(net, sub_model, images().double())
+        assert sliced.std(0).min() > 1e-3
+        torch.testing.assert_close(sliced, masked, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", REFUSED)
+def test_a_network_without_such_sub_models_is_refused_by_path(family: str) -> None:
+    make, head, reason = REFUSED[family]
+    with torch.device("meta"):
+        network = make()
+    before = [type(module) for module in network.modules()]
+    with pytest.raises(ValueError, match=r"^cannot nest .*" + reason) as caught:
+        nest(network, HALF, "batch", (3, 224, 224), frozenset({head}))
+    assert "\n" not in str(caught.value)
+    assert [type(module) for module in network.modules()] == before
+
+
+@pytest.mark.parametrize("norm", ["batch", "batch-switchable"])
+@pytest.mark.parametrize("family", ACCEPTED)
+def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, norm: NormPolicy) -> None:
+    plain, head = published(family)
+    net = nest(copy.deepcopy(plain), HALF, norm, (3, SIZE, SIZE), head)
+    x = images()
+    with torch.no_grad():
+        assert torch.equal(net.eval()(x), plain.eval()(x))
+        assert torch.equal(net.train()(x), plain.train()(x))
+        assert torch.equal(net.eval()(x), plain.eval()(x))  # by the statistics that training has moved
+        alone = net.extract(HALF.largest)
+        assert torch.equal(alone(x), plain(x))
+        assert torch.equal(alone.train()(x), plain.train()(x))
+        assert torch.equal(alone.eval()(x), plain.eval()(x))
