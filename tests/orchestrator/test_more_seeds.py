@@ -120,6 +120,7 @@ def test_many_arms_are_a_few_lines_and_the_farthest_is_among_them() -> None:
     numbers = [each.seeds for each in found if each.seeds is not None]
     assert len(found) > 8
     assert numbers == sorted(numbers)
+    assert all(each.trials == 12 * (each.seeds or 0) for each in found)  # each at the price of its own number
     lines = in_words(found, many)
     assert len(lines) <= 1 + 5 + 1 + 2
     assert any(f"≈ {numbers[-1]:,} seeds" in line for line in lines)
