@@ -1,7 +1,7 @@
 """Which files of a working tree may not leave this machine: secret by name, or by what is in them.
 
-Names are of the kinds that gitrob's signatures (filesignatures.json) and GitHub's .gitignore templates list, and of
-what the tools themselves write. Whatever is left out is said, with the reason, and `--include` overrules.
+Names are of the kinds that gitrob's signatures (filesignatures.json) list, and of what tools themselves write. Whatever
+is left out is said, with the reason, and `--include` overrules.
 """
 
 import codecs

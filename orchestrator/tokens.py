@@ -1,8 +1,8 @@
 """What a secret looks like in a text: private keys, tokens that begin as their issuer says, passwords in addresses.
 
-Kinds and prefixes are facts that the issuers publish and that gitleaks (config/gitleaks.toml) and GitHub's secret
-scanning list. A random-looking text alone is no sign: checksums look like that. detect-secrets is no dependency, since
-its last release (1.5.0, 2024) knows neither fine-grained GitHub tokens nor those of Hugging Face, Docker and Google.
+Kinds and prefixes are facts that the issuers publish; most stand in gitleaks' rules (config/gitleaks.toml), too. A
+random-looking text alone is no sign: checksums look like that. detect-secrets is no dependency, since its last release
+(1.5.0, 2024) knows neither fine-grained GitHub tokens nor those of Hugging Face, Docker and Google.
 """
 
 import re
