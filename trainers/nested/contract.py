@@ -179,7 +179,9 @@ class _Walk:
         if x.ndim != 4 and not isinstance(layer.form, NestedLinear):
             raise self._refusal(layer.path, f"it meets a tensor of {x.ndim} dimensions rather than (N, C, H, W)")
         channels, whole = x.shape[layer.dimension], self._place is not None or self._keep is _all
-        if channels > layer.inputs or (whole and channels != layer.inputs):
+        if not whole and not 0 < channels <= layer.inputs:
+            raise RuntimeError(f"{channels} channels reach a layer that reads up to {layer.inputs}")
+        if channels != layer.inputs and whole:
             shape = f"from an input of shape {self._input_shape}"
             raise self._refusal(layer.path, f"it reads {layer.inputs} channels, but {channels} reach it {shape}")
         return self._in_sub_model(layer, x) if self._place is None else self._in_whole(layer, x)
