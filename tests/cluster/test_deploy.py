@@ -42,6 +42,7 @@ def test_the_slurm_script_runs_a_study_on_the_nodes_it_is_given(calm: Path, tmp_
         "PATH": f"{tmp_path}:{RAY}:{os.environ['PATH']}",
         "SLURM_JOB_NODELIST": "only",
         "SLURM_CPUS_PER_TASK": "2",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # all on loopback
         "STORAGE": str(tmp_path / "s"),
         "SRUN_LOG": str(tmp_path / "log"),
     }
