@@ -1,4 +1,7 @@
+import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,9 +27,49 @@ def test_canonical_form_survives_json_and_forgets_order(content: dict[str, objec
     assert canonical(there_and_back) == canonical(content)
 
 
-@given(json_values, json_values)
-def test_different_content_has_a_different_fingerprint(a: object, b: object) -> None:
-    assert (fingerprint(x=a) == fingerprint(x=b)) == (canonical(a) == canonical(b))
+def same(a: object, b: object) -> bool:
+    """Whether two JSON values say the same: numbers by value, true and false apart from 1 and 0, keys in any order."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(same(one, other) for one, other in zip(a, b, strict=True))
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def changed(value: object, how: st.DataObject) -> object:
+    """The value with one thing in it exchanged for another, at any depth."""
+    inner = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    if not inner or how.draw(st.booleans()):
+        return how.draw(json_values)
+    place = how.draw(st.sampled_from(inner))
+    copied = dict(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+    copied[place] = changed(copied[place], how)  # type: ignore[index]
+    return copied
+
+
+@given(json_values, st.data())
+def test_two_contents_have_one_fingerprint_only_if_they_say_the_same(a: object, how: st.DataObject) -> None:
+    b = changed(a, how)
+    assert (fingerprint(x=a) == fingerprint(x=b)) == same(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (1, True), (0, False), (0, None), (1, "1"), (None, "null"), ([], {}), ([], None), ("", None), ([1], 1),
+        ([1, [2]], [[1], 2]), ([1, 2], [2, 1]), ({"a": 1, "b": 2}, {"a": 2, "b": 1}), ({"a": None}, {}),
+        (0.1, 0.1 + 2**-56), (2**53, 2**53 + 1), ("ä", "a\u0308"), ('a","b', "a"), (["a,b"], ["a", "b"]),
+    ],
+)  # fmt: skip
+def test_what_is_easily_mistaken_for_another_has_a_fingerprint_of_its_own(a: object, b: object) -> None:
+    assert fingerprint(x=a) != fingerprint(x=b)
+    assert fingerprint(x=a) != fingerprint(y=a)
+
+
+def test_a_fingerprint_is_the_whole_sha_256_of_sorted_json() -> None:
+    text = '{"config":{"lr":0.1,"widths":[0.25,1]},"seed":3,"trainer":"größer"}'
+    expected = hashlib.sha256(text.encode()).hexdigest()
+    assert fingerprint(trainer="größer", seed=3.0, config={"widths": (0.25, 1.0), "lr": 0.1}) == expected
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {"a": {3}}, object(), b"x"])
@@ -37,6 +80,27 @@ def test_what_has_no_canonical_form_is_refused_with_its_path(value: object) -> N
 
 def plan(*, seeds: tuple[int, ...] = (0,), only: tuple[tuple[str, str], ...] = (), **overrides: object) -> Plan:
     return make_plan(STUDY, ImageTrainer(), "smoke", overrides, seeds, Layout(only=only))
+
+
+class Elsewhere(ImageTrainer):
+    """Another trainer, or other data behind the same name."""
+
+    def __init__(self, name: str = ImageTrainer.name, checksum: str | None = None) -> None:
+        self.name = name
+        self._checksum = checksum
+
+    def data_checksum(self, config: Mapping[str, Any]) -> str:
+        return self._checksum or super().data_checksum(config)
+
+
+@pytest.mark.parametrize("trainer", [Elsewhere(name="another trainer"), Elsewhere(checksum="other pixels")])
+def test_other_data_or_another_trainer_change_every_key(trainer: ImageTrainer) -> None:
+    before, after = plan(seeds=(0, 1)), make_plan(STUDY, trainer, "smoke", {}, (0, 1))
+    keys = {trial.key for trial in (*before.trials, *after.trials)}
+    assert len(keys) == len(before.trials) + len(after.trials) == 24
+    assert after.base_key != before.base_key
+    same_again = make_plan(STUDY, Elsewhere(), "smoke", {}, (0, 1))
+    assert [trial.key for trial in same_again.trials] == [trial.key for trial in before.trials]
 
 
 def test_a_plan_holds_every_arm_with_every_seed_and_whole_sets_first() -> None:
