@@ -1,12 +1,10 @@
-"""The Table 1 study with a trainer that raises in one arm and diverges in another; run as a script by a test."""
+"""A trainer that raises in one arm of the Table 1 study and diverges in another."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cli import main
 from orchestrator.trainer import Place, Snapshot
-from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
 
@@ -17,7 +15,3 @@ class Faulty(ImageTrainer):
         if config["sampler"] == "uniform":
             config = {**config, "learning_rate": 1e9}
         return super().fit(config, seed, place, resume_from)
-
-
-if __name__ == "__main__":
-    main(STUDY, Faulty())

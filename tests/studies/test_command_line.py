@@ -1,4 +1,4 @@
-"""The study as a user runs it: real Ray, a real MLflow database, real processes."""
+"""The study as a user runs it: a real MLflow database; real Ray and processes where a test is about them."""
 
 import json
 import os
@@ -15,6 +15,7 @@ import pytest
 from orchestrator.cli import run
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
+from tests.studies.failing_study import Faulty
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
 SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
@@ -82,7 +83,6 @@ BAD = {
     "debug side by side": (["--debug", "--max-concurrent", "2"], "--max-concurrent"),
     "debug for a time": (["--debug", "--stall", "60"], "--stall"),
     "debug submitted": (["submit", "--debug"], "submit"),
-    "debug gpus": (["--debug", "--preset", "smoke", "--gpus-per-trial", "64"], "64 GPUs"),
     "extract both": (["extract", "--to", "x", "--sub-model", "w050", "--max-macs", "9"], "not both"),
 }
 
@@ -125,29 +125,32 @@ def test_plan_shows_the_budget_in_three_units_and_touches_nothing(
     assert not (tmp_path / "s").exists()
 
 
-def test_a_killed_study_run_again_ends_as_one_left_alone_and_then_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_study_killed_under_ray_ends_as_one_left_alone_without_it_which_then_has_nothing_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    status, out, err = finish(start(calm))
-    assert (status, err) == (0, "")
-    assert "index.html" in out
-    assert "mlflow ui --backend-store-uri sqlite:///" in out
-    assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in out
+    here = [*SMALL, "--storage", str(calm)]
+    assert run(STUDY, ImageTrainer(), [*here, "--debug"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "index.html" in shown.out
+    assert "mlflow ui --backend-store-uri sqlite:///" in shown.out
+    assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in shown.out
     kills = random.Random(1)
     for _ in range(2):
         process = start(rough)
         time.sleep(kills.uniform(9, 16))
         os.killpg(process.pid, signal.SIGKILL)  # driver, Ray and workers alike
         process.communicate()
-    status, out, err = finish(start(rough))
+    status, _, err = finish(start(rough))
     assert (status, err) == (0, "")
     pd.testing.assert_frame_equal(results(rough), results(calm), check_exact=True)
 
-    status, out, _ = finish(start(calm))
-    assert status == 0
-    assert "All 3 trials are finished already" in out
+    assert run(STUDY, ImageTrainer(), here) == 0
+    assert "All 3 trials are finished already" in capsys.readouterr().out
 
     wanted = ["--only", "method=SortedNet", "--max-macs", "5e6", "--to", str(tmp_path / "sub")]
-    assert finish(start(calm, *wanted, command="extract"))[0] == 0
+    assert run(STUDY, ImageTrainer(), ["extract", *here, *wanted]) == 0
     assert json.loads((tmp_path / "sub" / "config.json").read_text())["label"] == "w075"
 
 
@@ -167,26 +170,27 @@ def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path)
     assert "interrupted" in {trial["state"] for trial in shown["trials"]}
 
 
-def test_a_trial_that_raises_is_reported_by_name_and_the_others_go_on(tmp_path: Path) -> None:
-    script = Path(__file__).parent / "failing_study.py"
-    command = [sys.executable, str(script), *SMALL, "--set", "updates=60", "--storage", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "LCS-p · instance · seed 0: failed" in done.stdout
-    assert "ZeroDivisionError: on purpose" in done.stdout
-    assert "(diverged)" in done.stdout
+def test_a_trial_that_raises_is_reported_by_name_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*SMALL, "--set", "updates=60", "--storage", str(tmp_path), "--debug"]
+    assert run(STUDY, Faulty(), arguments) == 1
+    shown = capsys.readouterr().out
+    assert "LCS-p · instance · seed 0: failed" in shown
+    assert "ZeroDivisionError: on purpose" in shown
+    assert "(diverged)" in shown
     page = (tmp_path / "reports" / "cifar_norm_ablation" / "smoke" / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page
     assert "failing_study.py" in page  # the traceback
     assert set(results(tmp_path)["outcome"]) == {"finished", "diverged"}
 
-    healed = finish(start(tmp_path, "--set", "updates=60"))  # failures are tried again, results are kept
-    assert healed[0] == 0
-    assert "1 of 3 trials to run" in healed[1]
+    assert run(STUDY, ImageTrainer(), arguments) == 0  # failures are tried again, results are kept
+    assert "1 of 3 trials to run" in capsys.readouterr().out
 
 
-def test_more_gpus_than_any_node_has_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
-    status, _, err = finish(start(tmp_path, "--gpus-per-trial", "64"))
+@pytest.mark.parametrize("mode", [[], ["--debug"]], ids=["under Ray", "under --debug"])
+def test_more_gpus_than_any_node_has_is_refused_before_anything_is_recorded(mode: list[str], tmp_path: Path) -> None:
+    status, _, err = finish(start(tmp_path, *mode, "--gpus-per-trial", "64"))
     assert status == 2
     assert err.count("\n") == 1
     assert "64 GPUs" in err

@@ -149,7 +149,7 @@ def test_leaving_the_debugger_ends_the_study_resumably(calm: Path, tmp_path: Pat
     terminal.type("quit")
     status, shown = terminal.end()
     assert status == 130, shown
-    assert "Interrupted: 3 of 6 trials are finished" in shown
+    assert "Interrupted: 4 of 6 trials are finished" in shown
     done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "b · seed 1: resumed at update 20" in done.out
