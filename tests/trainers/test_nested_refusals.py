@@ -1,12 +1,16 @@
 """Small networks of each kind: what breaks prefixes, or does more than a nested layer would, is refused by its path."""
 
+import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torchvision.models import efficientnet_b0
+from torchvision.ops import stochastic_depth
 
 from tests.trainers.test_nested_contract import HALF, as_mask, images
 from trainers.kernels.norm import EPS
@@ -221,3 +225,29 @@ def test_passes_are_not_fused_for_another_eps(monkeypatch: pytest.MonkeyPatch) -
         plain.get_submodule("norm.0").eps = eps
         net = nest(plain, HALF, "batch", (3, 32, 32), frozenset({"classifier"}))
         assert (fuse(net.network) is not None) == fused
+
+
+DRAWN: dict[str, Callable[[Between, Tensor], Tensor]] = {
+    "dropout": lambda net, x: F.dropout(x, 0.01, net.training),
+    "stochastic depth": lambda net, x: stochastic_depth(x, 0.01, "row", net.training),
+    "noise": lambda net, x: x + torch.randn_like(x) if net.training else x,
+    "a layer left out": lambda net, x: x if net.training and torch.rand(()) < 0.01 else net.again(x),
+    "left out by Python": lambda net, x: x if net.training and random.random() < 0.01 else net.again(x),
+    "left out by NumPy": lambda net, x: x if net.training and np.random.random() < 0.01 else net.again(x),  # noqa: NPY002
+    "noise in evaluation": lambda net, x: x if net.training else x + torch.rand(1),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_what_a_global_generator_decides_is_refused_since_a_resumed_trial_has_lost_it(kind: str) -> None:
+    network = Between(DRAWN[kind])
+    network.again = nn.Conv2d(8, 8, 1)
+    with pytest.raises(ValueError, match="cannot nest Between: it draws random numbers"):
+        nest(network, HALF, "batch", SHAPE, frozenset({"classifier"}))
+
+
+def test_stochastic_depth_of_torchvision_is_refused_by_its_path_and_accepted_without() -> None:
+    head = frozenset({"classifier.1"})
+    with pytest.raises(ValueError, match=r"layer 'features\.2\.1\.stochastic_depth' .*it draws random numbers"):
+        nest(efficientnet_b0(dropout=0), HALF, "batch", (3, 64, 64), head)
+    nest(efficientnet_b0(dropout=0, stochastic_depth_prob=0), HALF, "batch", (3, 64, 64), head)

@@ -4,15 +4,18 @@ Layers keep it by reading prefixes. What lies between them may break it: behind 
 the first channels are no longer the first channels of the layers before it, and a sub-model that reads them is another
 network, whose weights were made for something else. Such operations have no end, so none is listed here. Instead the
 network is run with stand-ins for its layers, whose outputs are noise, once with as many channels as a sub-model has
-and once with all of them, zero outside of the prefixes. Each layer must meet the same both times.
+and once with all of them, zero outside of the prefixes. Each layer must meet the same both times. And nothing may be
+drawn from the generators of the process: a resumed trial has lost them.
 """
 
 import copy
 import math
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -121,6 +124,7 @@ class _Walk:
         self._device = _device(network)
         self._noise = torch.Generator().manual_seed(0)
         self._inside: list[str] = []  # paths of the modules that are running
+        self._before = _generators()  # as a run starts
         self._keep: Outputs = _all
         self._calls: list[_Call] = []  # of the layers in the sub-model, in the order in which they ran
         self._place: int | None = None  # in the calls, when the whole network goes through them again
@@ -130,7 +134,7 @@ class _Walk:
             stand_ins[id(layer)] = _StandIn(path, form, _inputs(layer), self._meet)
         self.network = copy.deepcopy(network, stand_ins).eval()
         for path, module in self.network.named_modules():
-            module.register_forward_pre_hook(lambda *_, path=path: self._inside.append(path))
+            module.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
             module.register_forward_hook(lambda *_: self._leave())
 
     def leave_out(self, blocks: tuple[str, ...]) -> None:
@@ -155,7 +159,7 @@ class _Walk:
         devices = [self._device] if self._device.type == "cuda" else []
         try:
             with torch.no_grad(), torch.random.fork_rng(devices):
-                torch.manual_seed(0)  # stochastic depth leaves out the same branches both times
+                self._before = _generators()
                 out = self.network(images.clone())
         except _Refused:
             raise
@@ -212,11 +216,31 @@ class _Walk:
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self._noise).to(self._device)
 
+    def _enter(self, path: str) -> None:
+        if self._inside:
+            self._check_generators()
+        self._inside.append(path)
+
     def _leave(self) -> None:
+        self._check_generators()
         self._inside.pop()
+
+    def _check_generators(self) -> None:
+        if _generators() != self._before:
+            raise self._refusal(
+                self._inside[-1],
+                "it draws random numbers from a generator that a resumed trial would have lost: build it without "
+                "dropout and stochastic depth (p=0)",
+            )
 
     def _refusal(self, path: str, reason: str) -> _Refused:
         return _Refused(f"cannot nest {place(self._name, path)}: {reason}")
+
+
+def _generators() -> tuple[bytes, object, str]:
+    """The states of torch's, Python's and NumPy's global ones."""
+    numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # whoever draws from it shall be found out
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), f"{numpys['pos']} {numpys['key'].tobytes()!r}"
 
 
 _CONDITIONAL = "whether it runs depends on how many channels there are: let every layer run at every width"
