@@ -1,12 +1,9 @@
 """The study as a user runs it: a real MLflow database; real Ray and processes where a test is about them."""
 
 import json
-import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -15,15 +12,11 @@ import pytest
 from orchestrator.cli import run
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
+from tests.faults import harness
 from tests.studies.failing_study import Faulty
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
 SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
-
-
-def _heed_ctrl_c() -> None:
-    """Tests started in the background ignore Ctrl-C, and every process of theirs would inherit it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
@@ -34,13 +27,13 @@ def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.P
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_heed_ctrl_c,
+        preexec_fn=harness.heed_ctrl_c,
     )
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    done = harness.ended(process)
+    return done.status, done.out, done.err
 
 
 def results(storage: Path) -> pd.DataFrame:
@@ -136,14 +129,14 @@ def test_a_study_killed_under_ray_ends_as_one_left_alone_without_it_which_then_h
     assert "index.html" in shown.out
     assert "mlflow ui --backend-store-uri sqlite:///" in shown.out
     assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in shown.out
-    kills = random.Random(1)
-    for _ in range(2):
+    for moment in ("25%", "resumed at update"):  # at a checkpoint, then as the next run has gone on from it
         process = start(rough)
-        time.sleep(kills.uniform(9, 16))
-        os.killpg(process.pid, signal.SIGKILL)  # driver, Ray and workers alike
+        harness.wait_for(process, moment)
+        harness.kill_all(process)
         process.communicate()
-    status, _, err = finish(start(rough))
+    status, out, err = finish(start(rough))
     assert (status, err) == (0, "")
+    assert "resumed at update" in out
     pd.testing.assert_frame_equal(results(rough), results(calm), check_exact=True)
 
     assert run(STUDY, ImageTrainer(), here) == 0
@@ -156,13 +149,10 @@ def test_a_study_killed_under_ray_ends_as_one_left_alone_without_it_which_then_h
 
 def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path) -> None:
     process = start(tmp_path)
-    assert process.stdout is not None
-    while "started" not in process.stdout.readline():
-        assert process.poll() is None
-    time.sleep(1)
+    harness.wait_for(process, "started")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    status, out, err = finish(process)
+    assert status == 130, err
     assert "Interrupted" in out
     command = [sys.executable, str(SCRIPT), "status", *SMALL, "--json", "--storage", str(tmp_path)]
     shown = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
