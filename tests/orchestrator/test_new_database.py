@@ -64,7 +64,8 @@ def test_a_kept_database_that_is_not_as_it_was_is_made_anew(
     (kept,) = cache.rglob("*.db")
     whole = kept.read_bytes()
     migrated = migrations(monkeypatch)
-    for number, damaged in enumerate((b"", b"no database", whole[: len(whole) // 2])):
+    last_page = whole[:-4096] + b"\xff" * 4096  # which only a check of all of it finds
+    for number, damaged in enumerate((b"", b"no database", whole[: len(whole) // 2], last_page)):
         kept.write_bytes(damaged)
         new_database.create(tmp_path / f"{number}.db")
         assert schema(tmp_path / f"{number}.db") == schema(tmp_path / "first.db")
