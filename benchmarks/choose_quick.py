@@ -10,11 +10,11 @@ import time
 
 import torch
 
-from orchestrator.cli import setting
+from orchestrator.commands.command_line import setting
 from studies.presets import QUICK
-from trainers.config import resolve
-from trainers.data import dataset
-from trainers.loop import fit
+from trainers.config.trial import resolve
+from trainers.data.datasets import dataset
+from trainers.training.loop import fit
 
 _HELD_OUT = 2_000
 

@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import ARMS, append
 from trainers.build import build, mac_counter
-from trainers.config import TrialConfig, resolve
-from trainers.cuda import own_stream
-from trainers.data import dataset
-from trainers.data.images import ImageArrays
+from trainers.config.trial import TrialConfig, resolve
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
+from trainers.devices.cuda import own_stream
 from trainers.lattice import Lattice
-from trainers.loop import fit
+from trainers.measuring.timing import expected_trial
 from trainers.submodel import SubModel
-from trainers.timing import expected_trial
+from trainers.training.loop import fit
 
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
 _MOST_AT_ONCE = 3  # at nine streams each, of 32

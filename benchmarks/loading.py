@@ -14,8 +14,8 @@ import click
 import torch
 
 from benchmarks.measuring import append, in_a_process
-from trainers.data import dataset
-from trainers.tasks import ImageClassification
+from trainers.data.datasets import dataset
+from trainers.tasks.images import ImageClassification
 
 
 def first_batch() -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.study import Factor, Preset, Study
+from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
 
 STUDY = Study(

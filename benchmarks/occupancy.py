@@ -16,15 +16,15 @@ from rich.console import Console
 
 from benchmarks.measuring import append
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.cluster import cluster
-from orchestrator.execution import Execution
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress
-from orchestrator.recorder import Recorder
-from orchestrator.resources import Resources
-from orchestrator.study import Layout
-from orchestrator.tracker import Tracker
-from orchestrator.tune_executor import TuneExecutor
+from orchestrator.run.cluster import cluster
+from orchestrator.run.execution import Execution
+from orchestrator.run.progress import Progress
+from orchestrator.run.resources import Resources
+from orchestrator.run.tune_executor import TuneExecutor
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
 
 
 @click.command()

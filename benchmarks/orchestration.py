@@ -17,21 +17,21 @@ import click
 
 from benchmarks.measuring import append, in_a_process
 from benchmarks.noop import STUDY, NoopTrainer, report_once
-from orchestrator.cluster import cluster
-from orchestrator.execution import Execution
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress
-from orchestrator.resources import Resources
-from orchestrator.study import Layout
-from orchestrator.tune_executor import TuneExecutor
+from orchestrator.run.cluster import cluster
+from orchestrator.run.execution import Execution
+from orchestrator.run.progress import Progress
+from orchestrator.run.resources import Resources
+from orchestrator.run.tune_executor import TuneExecutor
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
 
 
 def ours(trials: int, folder: Path) -> float:
     """Seconds for the study."""
     from rich.console import Console
 
-    from orchestrator.recorder import Recorder
-    from orchestrator.tracker import Tracker
+    from orchestrator.track.recorder import Recorder
+    from orchestrator.track.tracker import Tracker
 
     only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:trials])
     plan = make_plan(STUDY, NoopTrainer(), "none", {}, (0,), Layout(only=only))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from trainers.data.images import ImageArrays
+from trainers.data.images.arrays import ImageArrays
 from trainers.networks.cpreresnet import CPreResNet20
 
 TARGETS = (1.0, 0.75, 0.5, 0.25)

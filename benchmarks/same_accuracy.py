@@ -18,11 +18,11 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.measuring import append
-from trainers.config import TrialConfig, resolve
-from trainers.data import dataset
-from trainers.data.images import ImageArrays
-from trainers.loop import fit
-from trainers.schedule import learning_rate
+from trainers.config.trial import TrialConfig, resolve
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
+from trainers.training.loop import fit
+from trainers.training.schedule import learning_rate
 
 _THREADS = 2
 

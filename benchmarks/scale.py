@@ -24,12 +24,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from benchmarks.measuring import RESULTS, append, in_a_process
-from orchestrator.plan import Plan, Trial, make_plan
-from orchestrator.recorder import Recorder
 from orchestrator.report.results import Results, read_results
 from orchestrator.report.writer import write_report
-from orchestrator.study import Factor, Layout, Preset, Study
-from orchestrator.tracker import ARM, FACTOR, KEY, SEED, Tracker
+from orchestrator.study.plan import Plan, Trial, make_plan
+from orchestrator.study.study import Factor, Layout, Preset, Study
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import ARM, FACTOR, KEY, SEED, Tracker
 from studies.image_trainer import ImageTrainer
 
 _POINTS = 200

@@ -30,14 +30,14 @@ def simulate(trials: int, cpus: int, folder: Path) -> list[tuple[int, int]]:
     """Runs them; gives the driver's memory in bytes by the number of finished trials."""
     import ray
 
-    from orchestrator.execution import Execution
-    from orchestrator.plan import make_plan
-    from orchestrator.progress import Progress
-    from orchestrator.recorder import Recorder
-    from orchestrator.resources import Resources
-    from orchestrator.study import Layout
-    from orchestrator.tracker import Tracker
-    from orchestrator.tune_executor import TuneExecutor
+    from orchestrator.run.execution import Execution
+    from orchestrator.run.progress import Progress
+    from orchestrator.run.resources import Resources
+    from orchestrator.run.tune_executor import TuneExecutor
+    from orchestrator.study.plan import make_plan
+    from orchestrator.study.study import Layout
+    from orchestrator.track.recorder import Recorder
+    from orchestrator.track.tracker import Tracker
 
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its table
     marks = folder / "marks"

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import append
-from orchestrator.cli import main as study_main
+from orchestrator.commands.command_line import main as study_main
 from orchestrator.trainer import Place, Snapshot
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
-from trainers.data import dataset
+from trainers.data.datasets import dataset
 
 _MARK = "FIRST_STEP_MARK"
 _PATIENCE = 120.0

@@ -17,9 +17,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measuring import ARMS, append, warm_up_steps
-from trainers.config import resolve
-from trainers.data import dataset
-from trainers.loop import Snapshot, fit
+from trainers.config.trial import resolve
+from trainers.data.datasets import dataset
+from trainers.training.loop import Snapshot, fit
 
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from orchestrator.redaction import without_passwords
+from orchestrator.secrecy.redaction import without_passwords
 
 
 class UserError(Exception):

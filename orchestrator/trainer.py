@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Snapshot(Protocol):
-    """Where a trial stands; see `trainers.loop.Snapshot`."""
+    """Where a trial stands; see `trainers.training.loop.Snapshot`."""
 
     @property
     def step(self) -> int: ...

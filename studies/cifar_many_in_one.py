@@ -3,8 +3,8 @@
 python studies/cifar_many_in_one.py
 """
 
-from orchestrator.cli import main
-from orchestrator.study import Factor, Study
+from orchestrator.commands.command_line import main
+from orchestrator.study.study import Factor, Study
 from studies.image_trainer import ImageTrainer
 from studies.presets import scaled
 

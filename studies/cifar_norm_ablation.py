@@ -7,11 +7,11 @@ python studies/cifar_norm_ablation.py
 
 from pathlib import Path
 
-from orchestrator.cli import main
-from orchestrator.study import Factor, Study
+from orchestrator.commands.command_line import main
+from orchestrator.study.study import Factor, Study
 from studies.image_trainer import ImageTrainer
 from studies.presets import PRESETS
-from trainers.methods import METHODS
+from trainers.config.methods import METHODS
 
 _TABLE_1 = ("NS", "LCS-p", "SortedNet")
 

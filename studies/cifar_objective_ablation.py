@@ -7,8 +7,8 @@ In-place distillation (the largest sub-model teaches) is a third factor, off unl
 `--design leave-one-out --baseline "objective=sum over all,accumulation=×2,distillation=in-place"`.
 """
 
-from orchestrator.cli import main
-from orchestrator.study import Factor, Study
+from orchestrator.commands.command_line import main
+from orchestrator.study.study import Factor, Study
 from studies.image_trainer import ImageTrainer
 from studies.presets import scaled
 

@@ -6,8 +6,8 @@ MatFormer's five, uniform and four skews, are
 `--only sampler=uniform,sampler=skew-small,sampler=lean-small,sampler=lean-large,sampler=skew-large`.
 """
 
-from orchestrator.cli import main
-from orchestrator.study import Factor, Study
+from orchestrator.commands.command_line import main
+from orchestrator.study.study import Factor, Study
 from studies.image_trainer import ImageTrainer
 from studies.presets import scaled
 

@@ -11,13 +11,13 @@ import torch
 from orchestrator.errors import UserError
 from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost
 from trainers.build import target_costs
-from trainers.config import TrialConfig, resolve
-from trainers.data import dataset
-from trainers.data.images import ImageArrays
+from trainers.config.trial import TrialConfig, resolve
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, DataError
-from trainers.export import export
-from trainers.loop import fit
-from trainers.timing import expected_trial, latency, throughput, trial_seconds
+from trainers.extraction.export import export
+from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
+from trainers.training.loop import fit
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}

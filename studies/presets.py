@@ -10,7 +10,7 @@ momentum and weight decay stay the published ones.
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.study import Preset
+from orchestrator.study.study import Preset
 
 QUICK = Preset(
     {

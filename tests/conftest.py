@@ -11,9 +11,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trainers.config import TrialConfig, resolve
-from trainers.data import dataset
-from trainers.data.images import ImageArrays
+from trainers.config.trial import TrialConfig, resolve
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
 
 for _name in [name for name in os.environ if name.startswith(("RAY_", "MLFLOW_", "_MLFLOW_", "TUNE_"))]:

@@ -6,13 +6,13 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from trainers.cost import Cost, MacCounter
-from trainers.data import dataset
+from trainers.config.methods import Affine
+from trainers.data.datasets import dataset
 from trainers.lattice import Lattice
-from trainers.methods import Affine
+from trainers.measuring.cost import Cost, MacCounter
+from trainers.nested.layers.norms import NormPolicy
 from trainers.nested.network import NestedNetwork, SeparateNetworks, exchange, nest
-from trainers.nested.norms import NormPolicy
-from trainers.networks import NETWORKS, Architecture
+from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.randomness import stream
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from orchestrator.plan import Plan
-from orchestrator.progress import duration
 from orchestrator.report.power import MOST_SEEDS, POWER
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, make_table
+from orchestrator.run.progress import duration
+from orchestrator.study.plan import Plan
 
 _MOST_LINES = 5
 _UNKNOWN, _TOO_MANY = "no spread is known or the means print alike", f"more than {MOST_SEEDS:,} seeds"

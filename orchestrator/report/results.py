@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.errors import UserError
-from orchestrator.plan import Plan
-from orchestrator.redaction import without_passwords
-from orchestrator.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
+from orchestrator.secrecy.redaction import without_passwords
+from orchestrator.study.plan import Plan
+from orchestrator.track.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
 
 _UNITS = ("updates", "passes", "samples", "macs", "forwards")
 

@@ -9,12 +9,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from orchestrator.plan import Plan
 from orchestrator.report import figures
 from orchestrator.report.rendering import BEHIND_CAPTION, accuracies, as_latex, as_markdown, behind, differences, ledger
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
 from orchestrator.report.tables import Table, make_table, read_published
+from orchestrator.study.plan import Plan
 
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
 

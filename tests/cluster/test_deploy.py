@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.cli import run
+from orchestrator.commands.command_line import run
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.cluster.hosts import alone

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.outbox import Outbox
-from orchestrator.patience import Patience
-from orchestrator.plan import make_plan
-from orchestrator.recorder import Recorder
-from orchestrator.study import Layout
-from orchestrator.tracker import Tracker
+from orchestrator.run.outbox import Outbox
+from orchestrator.run.patience import Patience
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
 from tests.faults import harness
 from tests.faults.proxy import mlflow_server
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import orchestrator
-from orchestrator.cli import main
+from orchestrator.commands.command_line import main
 from orchestrator.errors import UserError
-from orchestrator.study import Factor, Preset, Study
+from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
 
 LABELS = ("w050", "w100")

@@ -25,7 +25,7 @@ def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Pa
 def test_of_two_studies_that_share_trials_one_trains_them(calm: Path, tmp_path: Path) -> None:
     script, root = tmp_path / "other.py", Path(__file__).parents[2]
     script.write_text(
-        "from dataclasses import replace\nfrom orchestrator.cli import main\n"
+        "from dataclasses import replace\nfrom orchestrator.commands.command_line import main\n"
         "from tests.faults.chain import STUDY, ChainTrainer\n"
         "if __name__ == '__main__':\n    main(replace(STUDY, name='other'), ChainTrainer())\n"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow.exceptions import MlflowException
 
-from orchestrator.tracker import Tracker
+from orchestrator.track.tracker import Tracker
 from tests.faults import harness
 from tests.faults.proxy import Proxy, failing, mlflow_server
 

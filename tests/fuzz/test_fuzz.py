@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.checkpoints import CheckpointFolder
-from orchestrator.cli import COMMANDS, run
+from orchestrator.commands.command_line import COMMANDS, run
 from orchestrator.errors import UserError
-from orchestrator.plan import make_plan
-from orchestrator.recorder import Recorder
 from orchestrator.report.rendering import as_latex, as_markdown
 from orchestrator.report.results import read_results
 from orchestrator.report.tables import make_table
-from orchestrator.study import Factor, Preset, Study
-from orchestrator.tracker import Tracker
+from orchestrator.run.checkpoints import CheckpointFolder
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Factor, Preset, Study
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
 from orchestrator.trainer import Place
 from studies.cifar_norm_ablation import STUDY as TABLE_1
 from studies.image_trainer import ImageTrainer
@@ -30,11 +30,11 @@ from tests.faults.chain import STUDY as CHAIN
 from tests.faults.chain import ChainTrainer
 from tests.fuzz import mutate
 from trainers.build import build
-from trainers.config import resolve
+from trainers.config.trial import resolve
 from trainers.errors import ConfigError
-from trainers.ledger import UpdateLedger
-from trainers.optimizer import Sgd
-from trainers.state import TrainingState
+from trainers.optimizers.sgd import Sgd
+from trainers.training.ledger import UpdateLedger
+from trainers.training.state import TrainingState
 
 FIELDS = (
     *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.checkpoints import CheckpointFolder
+from orchestrator.run.checkpoints import CheckpointFolder
 
 
 def save(folder: CheckpointFolder, step: int) -> None:

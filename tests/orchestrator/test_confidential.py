@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.confidential import NOTHING, Included, kind_in_content, left_out, left_out_by_name
 from orchestrator.errors import UserError
-from orchestrator.package import package
-from orchestrator.provenance import commit, diff
+from orchestrator.secrecy.confidential import NOTHING, Included, kind_in_content, left_out, left_out_by_name
+from orchestrator.submit.package import package
+from orchestrator.track.provenance import commit, diff
 from tests.orchestrator.test_package import git
 
 HEX, LETTERS = "0123456789abcdef" * 8, "aB3dE6gH9jK2mN5pQ8rS1tU4vW7xY0z" * 4
@@ -59,7 +59,7 @@ SECRET_NAMES = (
 )  # fmt: skip
 PLAIN_NAMES = (
     "id_rsa.pub", ".env.example", ".env.template", ".env.sample", "tokenizer.json", "keyboard.py", "monkey.py",
-    "my_credentials_study.py", "tests/test_secrets.py", "orchestrator/tokens.py", "secretary.txt", ".gitignore",
+    "my_credentials_study.py", "tests/test_secrets.py", "orchestrator/secrecy/tokens.py", "secretary.txt", ".gitignore",
     "special_tokens_map.json", "environment.py", "docs/passwords.md", "secrets/__init__.py", "key.csv",
 )  # fmt: skip
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.study import Factor, Layout, Preset, Study
+from orchestrator.study.study import Factor, Layout, Preset, Study
 from studies import cifar_objective_ablation as objectives
 
 STUDY = Study(

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UserError
-from orchestrator.identity import canonical, fingerprint
-from orchestrator.plan import Plan, make_plan
-from orchestrator.study import Layout
+from orchestrator.study.identity import canonical, fingerprint
+from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.study import Layout
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 

@@ -13,11 +13,11 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from orchestrator import lease as leases
 from orchestrator.errors import Stopped, UserError
-from orchestrator.lease import Holder, Lease
-from orchestrator.outbox import Outbox
-from orchestrator.patience import Patience
+from orchestrator.run import lease as leases
+from orchestrator.run.lease import Holder, Lease
+from orchestrator.run.outbox import Outbox
+from orchestrator.run.patience import Patience
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
@@ -162,7 +162,7 @@ def test_of_many_that_start_at_once_one_holds(tmp_path: Path, monkeypatch: pytes
 
 
 def test_writes_keep_their_order_and_a_failing_store_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.patience._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("orchestrator.run.patience._FIRST_PAUSE", 0.01)
     said: list[str] = []
     written: list[int] = []
     failures = iter([ConnectionError("postgresql://me:secret@host/db is away")] * 3)
@@ -183,7 +183,7 @@ def test_writes_keep_their_order_and_a_failing_store_is_said_once(monkeypatch: p
 
 
 def test_a_store_that_fails_for_too_long_or_refuses_stops_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.patience._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("orchestrator.run.patience._FIRST_PAUSE", 0.01)
 
     def fail() -> None:
         raise OSError("no space left")

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from orchestrator.cli import run
-from orchestrator.plan import Plan, make_plan
-from orchestrator.recorder import Recorder
+from orchestrator.commands.command_line import run
 from orchestrator.report.more_seeds import MoreSeeds, in_words, more_seeds
 from orchestrator.report.results import Results, read_results
 from orchestrator.report.tables import AVERAGE, make_table
-from orchestrator.study import Factor, Preset, Study
-from orchestrator.tracker import Tracker
+from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.study import Factor, Preset, Study
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
 from studies.image_trainer import ImageTrainer
 from tests.orchestrator.test_recording_and_report import finish
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator import new_database
-from orchestrator.tracker import Tracker
+from orchestrator.track import new_database
+from orchestrator.track.tracker import Tracker
 
 
 @pytest.fixture

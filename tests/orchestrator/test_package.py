@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import package as packages
 from orchestrator.errors import UserError
-from orchestrator.package import package
-from orchestrator.provenance import ORIGIN, commit, diff, provenance
+from orchestrator.submit import package as packages
+from orchestrator.submit.package import package
+from orchestrator.track.provenance import ORIGIN, commit, diff, provenance
 
 FILES = {
     "pyproject.toml": '[project]\nname = "x"\ndependencies = ["ray[tune]>=2", "torch>=2"]\n',

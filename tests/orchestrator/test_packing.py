@@ -9,16 +9,16 @@ import ray
 from rich.console import Console
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator.execution import Execution
-from orchestrator.packing import choose
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress
-from orchestrator.recorder import Recorder
-from orchestrator.resources import Resources
-from orchestrator.study import Layout
-from orchestrator.tracker import DEVICE, Tracker
+from orchestrator.run.execution import Execution
+from orchestrator.run.packing import choose
+from orchestrator.run.progress import Progress
+from orchestrator.run.resources import Resources
+from orchestrator.run.tune_executor import TuneExecutor
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import DEVICE, Tracker
 from orchestrator.trainer import Place, Probe
-from orchestrator.tune_executor import TuneExecutor
 
 PLACE = Place(threads=1, gpu=False, data=None)
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.plan import Plan, Trial, make_plan
-from orchestrator.recorder import Recorder
 from orchestrator.report.rendering import as_latex, as_markdown
 from orchestrator.report.results import read_results
 from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
-from orchestrator.study import Factor, Preset, Study
-from orchestrator.tracker import BASE, Standing, Tracker
+from orchestrator.study.plan import Plan, Trial, make_plan
+from orchestrator.study.study import Factor, Preset, Study
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import BASE, Standing, Tracker
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 

@@ -11,13 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.noop import STUDY, NoopTrainer
-from orchestrator import cli, redaction
+from orchestrator.commands import command_line as cli
 from orchestrator.errors import UserError, reason
-from orchestrator.plan import make_plan
-from orchestrator.recorder import Recorder
-from orchestrator.redaction import UNSHOWABLE, has_password, remember, secrets_of, shown_address, without_passwords
-from orchestrator.study import Layout
-from orchestrator.tracker import Tracker
+from orchestrator.secrecy import redaction
+from orchestrator.secrecy.redaction import (
+    UNSHOWABLE,
+    has_password,
+    remember,
+    secrets_of,
+    shown_address,
+    without_passwords,
+)
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
 
 WORD = "hunter" + "22"
 SHOWN = {
@@ -184,7 +192,7 @@ def test_what_a_trial_failed_of_is_recorded_without_passwords(tmp_path: Path) ->
 
 
 def test_a_dependency_with_a_password_is_not_sent(tmp_path: Path) -> None:
-    from orchestrator.package import package
+    from orchestrator.submit.package import package
 
     study = tmp_path / "study.py"
     study.write_text("")

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from orchestrator.errors import UserError
-from orchestrator.tracker import Tracker
+from orchestrator.track.tracker import Tracker
 
 STRANGERS = {
     "an exporter of metrics": (405, b"use OPTIONS or GET"),

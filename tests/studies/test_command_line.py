@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from orchestrator.cli import run
+from orchestrator.commands.command_line import run
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.faults import harness

@@ -16,7 +16,7 @@ from tests.faults.test_kills import faults
 ROOT = Path(__file__).parents[2]
 WITHOUT_RAY = """
 import sys
-from orchestrator.cli import run
+from orchestrator.commands.command_line import run
 from tests.faults.chain import STUDY, ChainTrainer
 status = run(STUDY, ChainTrainer(), sys.argv[1:])
 print([name for name in sys.modules if name.partition(".")[0] == "ray"])

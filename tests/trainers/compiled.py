@@ -13,9 +13,9 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from tests.conftest import FOUR
-from trainers.kernels.triton_classification import CrossEntropy, cropped
-from trainers.kernels.triton_sgd import Steps
-from trainers.nested.fused import fuse
+from trainers.accelerated.cpreresnet import fuse
+from trainers.accelerated.triton_classification import CrossEntropy, cropped
+from trainers.accelerated.triton_sgd import Steps
 from trainers.nested.network import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel

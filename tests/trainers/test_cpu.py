@@ -5,7 +5,7 @@ import sys
 CODE = """
 import resource, sys, torch
 if sys.argv[1] == "prepared":
-    from trainers.cpu import prepare_cpu
+    from trainers.devices.cpu import prepare_cpu
     prepare_cpu()
 for _ in range(20):
     torch.ones(1 << 23).sum()

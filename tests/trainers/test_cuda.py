@@ -12,18 +12,18 @@ from torch import Tensor
 
 from tests.conftest import FOUR
 from trainers.build import build
-from trainers.config import TrialConfig, resolve
-from trainers.cuda import own_stream
-from trainers.data import cifar10
-from trainers.data.images import ImageArrays
-from trainers.graphs import Graphs
-from trainers.loop import Snapshot, fit
+from trainers.config.trial import TrialConfig, resolve
+from trainers.data.images import cifar10
+from trainers.data.images.arrays import ImageArrays
+from trainers.devices.cuda import own_stream
+from trainers.nested.layers.norms import NormPolicy
 from trainers.nested.network import NestedNetwork
-from trainers.nested.norms import NormPolicy
-from trainers.optimizer import Sgd
-from trainers.state import WEIGHTS
+from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
-from trainers.tasks import ImageClassification
+from trainers.tasks.images import ImageClassification
+from trainers.training.graphs import Graphs
+from trainers.training.loop import Snapshot, fit
+from trainers.training.state import WEIGHTS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = torch.device("cuda")

@@ -16,10 +16,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from trainers.data import cifar10, digits
-from trainers.data.images import ImageArrays
+from trainers.data.images import cifar10, digits
+from trainers.data.images.arrays import ImageArrays
 from trainers.errors import DataError
-from trainers.tasks import ImageClassification
+from trainers.tasks.images import ImageClassification
 
 
 @pytest.fixture

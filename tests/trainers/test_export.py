@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from tests.conftest import tiny
-from trainers.anytime import Anytime
 from trainers.build import target_costs
-from trainers.config import TrialConfig
-from trainers.data.images import ImageArrays
+from trainers.config.trial import TrialConfig
+from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
-from trainers.export import export, load, trained
-from trainers.loop import fit
+from trainers.extraction.anytime import Anytime
+from trainers.extraction.export import export, load, trained
 from trainers.nested.network import NestedNetwork
+from trainers.training.loop import fit
 
 ALONE = """
 import sys, torch

@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.conftest import tiny
-from trainers.data.images import ImageArrays
-from trainers.graphs import Graphs
-from trainers.loop import Snapshot, fit
+from trainers.data.images.arrays import ImageArrays
 from trainers.submodel import SubModel
+from trainers.training.graphs import Graphs
+from trainers.training.loop import Snapshot, fit
 
 CPU = torch.device("cpu")
 Result = TypeVar("Result")
@@ -84,7 +84,7 @@ _LIVE: list[Tensor] = []
 @pytest.fixture(autouse=True)
 def _watch_state(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the weights, gradients, momentum and buffers of the trial at hand in view of `Tape`."""
-    from trainers import loop
+    from trainers.training import loop
 
     class Watched(loop.Step):
         def update(self, rate: float) -> None:
@@ -129,7 +129,7 @@ def evaluated(settings: dict[str, Any], data: ImageArrays, graphs: Graphs | None
 def test_a_captured_trial_is_bit_for_bit_the_one_that_is_not(
     settings: dict[str, Any], digits: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainers.kernels.norm.library", lambda: None)  # a tape sees torch's operations only
+    monkeypatch.setattr("trainers.accelerated.norm.library", lambda: None)  # a tape sees torch's operations only
     tape = Tape()
     graphs = Graphs(tape)
     plain, _ = evaluated(settings, digits, None)
@@ -205,7 +205,7 @@ def test_side_by_side_all_are_started_at_first_and_each_is_waited_for_when_its_r
 
 
 def test_beyond_the_limit_functions_are_called_and_counted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.graphs._MOST", 1)
+    monkeypatch.setattr("trainers.training.graphs._MOST", 1)
     tape = Tape()
     graphs = Graphs(tape)
     _LIVE[:] = []

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.conftest import FOUR
-from trainers.cuda import has_triton
-from trainers.kernels import library, norm
-from trainers.kernels.norm import EPS
-from trainers.nested.fused import fuse
+from trainers.accelerated import library, norm
+from trainers.accelerated.cpreresnet import fuse
+from trainers.accelerated.norm import EPS
+from trainers.devices.cuda import has_triton
+from trainers.nested.layers.norms import NormPolicy, prefers_channels_last
 from trainers.nested.network import nest
-from trainers.nested.norms import NormPolicy, prefers_channels_last
 from trainers.networks.cpreresnet import CPreResNet20
 
 LAST = torch.channels_last
@@ -144,7 +144,7 @@ def test_a_network_with_them_is_the_same_network_within_the_rounding_of_bf16(
         net.activate(target)
         exact, fast = gradients(False), gradients(True)
         with monkeypatch.context() as without:
-            without.setattr("trainers.kernels.norm.library", lambda: None)
+            without.setattr("trainers.accelerated.norm.library", lambda: None)
             usual = gradients(True)
         assert not torch.equal(fast, usual)
         assert (fast - exact).norm() <= 1.25 * (usual - exact).norm() < exact.norm()

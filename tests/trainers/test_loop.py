@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from tests.conftest import FOUR, tiny
 from trainers.build import mac_counter
-from trainers.config import TrialConfig
-from trainers.data.images import ImageArrays
-from trainers.loop import Snapshot, fit
+from trainers.config.trial import TrialConfig
+from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream
 from trainers.sampling.names import sampler
 from trainers.sampling.sampler import Moment
-from trainers.tasks import ImageClassification
+from trainers.tasks.images import ImageClassification
+from trainers.training.loop import Snapshot, fit
 
 CPU = torch.device("cpu")
 

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FOUR, tiny
-from trainers.ledger import Budget, UpdateLedger
-from trainers.methods import METHODS
+from trainers.config.methods import METHODS
+from trainers.measuring.timing import expected_step
 from trainers.objectives import OBJECTIVES
-from trainers.schedule import learning_rate
 from trainers.submodel import SubModel
-from trainers.timing import expected_step
+from trainers.training.ledger import Budget, UpdateLedger
+from trainers.training.schedule import learning_rate
 
 
 def test_objectives_train_what_the_paper_sums_over() -> None:

@@ -13,10 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FOUR
 from trainers.build import build, initialise, target_costs
-from trainers.cost import MacCounter, measure
 from trainers.lattice import Lattice
+from trainers.measuring.cost import MacCounter, measure
+from trainers.nested.layers.norms import NORM_POLICIES, LineAffine, NestedGroupNorm, NormPolicy, line_cosine_squared
 from trainers.nested.network import NestedNetwork, nest, recalibrated
-from trainers.nested.norms import NORM_POLICIES, LineAffine, NestedGroupNorm, NormPolicy, line_cosine_squared
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
 from trainers.submodel import SubModel
@@ -80,7 +80,7 @@ def test_extracted_equals_nested_bit_for_bit(norm: NormPolicy) -> None:
     for sub_model in [*FOUR, *extra]:
         net.activate(sub_model)
         plain = net.extract(sub_model)
-        assert not any(type(module).__module__.startswith("trainers.nested.layers") for module in plain.modules())
+        assert not any(type(module).__module__.startswith("trainers.nested") for module in plain.modules())
         with torch.no_grad():
             assert torch.equal(net(images()), plain(images()))
         assert measure(plain, (3, 32, 32)).macs == MacCounter(net)(sub_model)
@@ -221,7 +221,7 @@ def test_torchvision_s_mobilenet_is_nested_in_width_and_depth_unedited(norm: Nor
     for target in GRID:
         net.activate(target)
         plain = net.extract(target)
-        assert not any(type(module).__module__ == "trainers.nested.layers" for module in plain.modules())
+        assert not any(type(module).__module__.startswith("trainers.nested") for module in plain.modules())
         with torch.no_grad():
             assert torch.equal(net(images()), plain(images()))
         blocks = [path for path in mobilenet_v2_blocks() if not isinstance(plain.get_submodule(path), nn.Identity)]

@@ -10,9 +10,9 @@ from torchvision import models
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from trainers.lattice import Lattice
-from trainers.nested.layers import NestedLayer, NestedLinear
+from trainers.nested.layers.convolution import NestedLayer, NestedLinear
+from trainers.nested.layers.norms import NormPolicy
 from trainers.nested.network import NestedNetwork, nest
-from trainers.nested.norms import NormPolicy
 from trainers.submodel import SubModel
 
 HALF = Lattice.product(width=(0.3, 0.5, 1.0))

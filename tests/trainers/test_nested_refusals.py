@@ -13,10 +13,10 @@ from torchvision.models import efficientnet_b0
 from torchvision.ops import stochastic_depth
 
 from tests.trainers.test_nested_contract import HALF, as_mask, images
-from trainers.kernels.norm import EPS
-from trainers.nested.fused import fuse
+from trainers.accelerated.cpreresnet import fuse
+from trainers.accelerated.norm import EPS
+from trainers.nested.layers.norms import NORM_POLICIES, NormPolicy
 from trainers.nested.network import nest
-from trainers.nested.norms import NORM_POLICIES, NormPolicy
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
@@ -219,7 +219,7 @@ def test_our_kernels_take_the_layer_s_eps(norm: NormPolicy, training: bool) -> N
 
 
 def test_passes_are_not_fused_for_another_eps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.nested.fused.has_triton", lambda: True)
+    monkeypatch.setattr("trainers.accelerated.cpreresnet.has_triton", lambda: True)
     for eps, fused in ((EPS, True), (1e-3, False)):
         plain = CPreResNet20()
         plain.get_submodule("norm.0").eps = eps

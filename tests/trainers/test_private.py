@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from trainers import cuda
-from trainers.data import cifar10
+from trainers.accelerated import library
+from trainers.data.images import cifar10
+from trainers.devices import cuda
+from trainers.devices.private import NotPrivate, check_private, private_folder
 from trainers.errors import DataError
-from trainers.kernels import library
-from trainers.private import NotPrivate, check_private, private_folder
 
 STRANGER = 12345
 needs_a_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -189,7 +189,7 @@ def test_in_a_home_that_cannot_be_written_kernels_are_compiled_for_the_process(
 def test_a_user_without_name_and_home_has_no_folder_and_is_told(tmp_path: Path) -> None:
     code = f"""
 import os
-from trainers.private import NotPrivate, private_folder
+from trainers.devices.private import NotPrivate, private_folder
 os.setuid({STRANGER})
 try:
     private_folder("kernels")
@@ -219,7 +219,7 @@ def test_a_compiler_that_fails_is_told_in_one_line(
 
 @needs_a_compiler
 def test_two_processes_that_compile_at_once_both_have_them(cache: Path) -> None:
-    code = "from trainers.kernels.library import library; assert library() is not None"
+    code = "from trainers.accelerated.library import library; assert library() is not None"
     both = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(2)]
     assert [process.communicate()[1] for process in both] == [b"", b""]
     assert [path.suffix for path in cache.iterdir()] == [".so"]

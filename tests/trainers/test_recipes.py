@@ -11,18 +11,18 @@ from torch import Tensor
 
 from tests.conftest import FOUR, tiny
 from trainers.build import build
-from trainers.config import TrialConfig
-from trainers.data.images import ImageArrays
+from trainers.config.methods import METHODS
+from trainers.config.trial import TrialConfig
+from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
-from trainers.loop import fit
-from trainers.methods import METHODS
+from trainers.measuring.timing import expected_trial
+from trainers.nested.layers.norms import LineAffine, line_cosine_squared, prefers_channels_last
 from trainers.nested.network import NestedNetwork
-from trainers.nested.norms import LineAffine, line_cosine_squared, prefers_channels_last
-from trainers.optimizer import Sgd
+from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
-from trainers.tasks import ImageClassification
-from trainers.timing import expected_trial
+from trainers.tasks.images import ImageClassification
+from trainers.training.loop import fit
 
 CPU = torch.device("cpu")
 

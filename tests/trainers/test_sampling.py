@@ -15,11 +15,11 @@ from scipy.stats import chisquare, kstest, norm, truncnorm
 from tests.conftest import FOUR, tiny
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
+from trainers.measuring.timing import expected_step, expected_trial
 from trainers.randomness import stream
 from trainers.sampling.names import SAMPLERS, sampler
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
-from trainers.timing import expected_step, expected_trial
 
 MACS = {0.25: 2.0, 0.5: 8.0, 0.75: 19.0, 1.0: 34.0}
 

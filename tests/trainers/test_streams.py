@@ -5,7 +5,7 @@ from itertools import cycle
 import pytest
 import torch
 
-from trainers.cuda import own_stream
+from trainers.devices.cuda import own_stream
 
 CUDA = torch.device("cuda")
 

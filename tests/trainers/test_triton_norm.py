@@ -11,7 +11,7 @@ CODE = """
 import sys
 import torch
 import torch.nn.functional as F
-from trainers.kernels.triton_norm import InstanceNorm
+from trainers.accelerated.triton_norm import InstanceNorm
 
 images, channels, height, width = map(int, sys.argv[1:5])
 relu = sys.argv[5] == "True"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.nested.forms import place
-from trainers.nested.layers import NestedConv2d, NestedLinear, kept, reached
+from trainers.nested.layers.convolution import NestedConv2d, NestedLinear, kept, reached
 
 _EXAMPLES = 2  # what differs between them came from a layer; what does not is a constant, like sigmoid(0)
 _CLOSE = 1e-4  # of the largest number: operations round differently on another number of channels

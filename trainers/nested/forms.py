@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from trainers.nested.layers import NestedConv2d, NestedLinear
+from trainers.nested.layers.convolution import NestedConv2d, NestedLinear
 
 _HOOKS = (
     "_forward_hooks",

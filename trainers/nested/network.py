@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trainers.accelerated.cpreresnet import FusedNetwork, fuse
+from trainers.config.methods import Affine
 from trainers.lattice import Lattice
-from trainers.methods import Affine
 from trainers.nested.contract import check_prefixes
 from trainers.nested.forms import nested_forms
-from trainers.nested.fused import FusedNetwork, fuse
-from trainers.nested.layers import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
-from trainers.nested.norms import NestedBatchNorm, NormPolicy, norm_layer
+from trainers.nested.layers.convolution import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
+from trainers.nested.layers.norms import NestedBatchNorm, NormPolicy, norm_layer
 from trainers.submodel import SubModel
 
 if TYPE_CHECKING:
-    from trainers.kernels.additions import Additions
+    from trainers.accelerated.additions import Additions
 
 
 class NestedNetwork(nn.Module):

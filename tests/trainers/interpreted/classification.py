@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-from trainers.data.images import ImageArrays
-from trainers.kernels.triton_classification import CrossEntropy
-from trainers.tasks import Batch, ImageClassification
+from trainers.accelerated.triton_classification import CrossEntropy
+from trainers.data.images.arrays import ImageArrays
+from trainers.tasks.images import Batch, ImageClassification
 
 CPU = torch.device("cpu")
 

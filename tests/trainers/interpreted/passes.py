@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.conftest import FOUR
+from trainers.accelerated import additions, convolution
+from trainers.accelerated.cpreresnet import fuse
 from trainers.build import initialise
-from trainers.kernels import additions, convolution
-from trainers.nested.fused import fuse
 from trainers.nested.network import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel

@@ -2,8 +2,8 @@
 
 import torch
 
-from trainers.kernels import triton_sgd
-from trainers.optimizer import Sgd
+from trainers.accelerated import triton_sgd
+from trainers.optimizers.sgd import Sgd
 
 
 def main() -> None:

@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from tests.conftest import tiny
+from trainers.accelerated import additions
+from trainers.accelerated.cpreresnet import FusedNetwork
 from trainers.build import initialise
-from trainers.data.images import ImageArrays
-from trainers.graphs import Graphs
-from trainers.kernels import additions
+from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
-from trainers.ledger import UpdateLedger
-from trainers.nested.fused import FusedNetwork
 from trainers.nested.network import NestedNetwork, nest
 from trainers.networks.cpreresnet import CPreResNet20
-from trainers.optimizer import Sgd
-from trainers.state import TrainingState
-from trainers.step import Step
-from trainers.tasks import Batch, ImageClassification
+from trainers.optimizers.sgd import Sgd
+from trainers.tasks.images import Batch, ImageClassification
+from trainers.training.graphs import Graphs
+from trainers.training.ledger import UpdateLedger
+from trainers.training.state import TrainingState
+from trainers.training.step import Step
 
 CPU = torch.device("cpu")
 THIN = Lattice.product(width=(1 / 16, 1 / 8))

@@ -1,0 +1,136 @@
+"""One pass over some trials: what they report goes to the recorder and the progress view, what failed is kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from orchestrator.run.checkpoints import CheckpointFolder
+from orchestrator.run.lease import Lease
+from orchestrator.run.outbox import Outbox
+from orchestrator.run.progress import Progress
+from orchestrator.run.worker import STALLED
+from orchestrator.secrecy.redaction import without_passwords
+from orchestrator.study.plan import Trial
+from orchestrator.track.recorder import Recorder
+
+LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not get to its end, in one attempt.
+
+    Attributes:
+        kind: `out of memory`, `raised`, or `lost` with its process or node.
+        started_at: the step of the checkpoint that the attempt went on from.
+    """
+
+    trial: Trial
+    kind: str
+    error: str
+    traceback: str
+    started_at: int
+
+    @property
+    def line(self) -> str:
+        """The error's first line."""
+        return (self.error.splitlines() or [self.kind])[0]
+
+
+class Attempts:
+    """What an executor tells of the trials it runs. Recording goes through the outbox, off the caller's thread.
+
+    Attributes:
+        failures: of this pass; filled further by the outbox until it is drained.
+    """
+
+    def __init__(
+        self, recorder: Recorder, outbox: Outbox, lease: Lease | None, progress: Progress, folder: Path
+    ) -> None:
+        self._recorder, self._outbox, self._lease = recorder, outbox, lease
+        self._progress, self._folder = progress, folder
+        self._starts: dict[str, int] = {}
+        self._last: dict[str, Mapping[str, Any]] = {}
+        self._open: dict[str, Trial] = {}
+        self.failures: list[Failure] = []
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """Trials whose runs are open."""
+        return list(self._open.values())
+
+    @property
+    def begun(self) -> int:
+        """How many trials have started."""
+        return len(self._starts)
+
+    def reported(self, trial: Trial, report: Mapping[str, Any]) -> None:
+        """A report, as `worker.train` yields it."""
+        if trial.key not in self._open or "starts" in report:
+            self._outbox.post(trial.key, partial(self._recorder.start, trial, report["device"]))
+            self._open[trial.key] = trial
+            self._starts[trial.key] = report["step"]
+            for passed_over in report["passed_over"]:
+                self._progress.say(f"{trial.label}: a checkpoint cannot be used, {passed_over}")
+            self._progress.started(trial, report["step"])
+        self._last[trial.key] = report
+        if not report.get("final") and report["points"]:  # the last point is written together with the trial's end
+            self._outbox.post(trial.key, partial(self._recorder.record, trial, report["points"]))
+        self._progress.update(trial, report)
+
+    def ended(self, trial: Trial) -> None:
+        """It reports no more: by its last report it is finished, or has failed."""
+        last = self._last[trial.key]
+        if "failure" in last:
+            failure = last["failure"]
+            self._failed(trial, failure["kind"], failure["error"], failure["traceback"])
+        elif not last.get("final"):
+            self._failed(trial, LOST, "it ended before its budget did", "")
+        else:
+            self._open.pop(trial.key, None)
+            self._outbox.post(trial.key, partial(self._finish, trial, last))
+            self._progress.ended(trial, "done", " (diverged)" if last["diverged"] else "")
+
+    def _finish(self, trial: Trial, last: Mapping[str, Any]) -> None:
+        """Runs in the outbox: reading and verifying the checkpoint is not the scheduler's work."""
+        checkpoint = CheckpointFolder(self._folder / trial.key).latest()
+        if checkpoint is None or checkpoint.step != last["step"]:
+            self._failed(trial, LOST, "its last checkpoint cannot be read on the driver: is --storage shared?", "")
+            return
+        outcome = "diverged" if last["diverged"] else "finished"
+        self._recorder.finish(trial, outcome, last["seconds"], checkpoint.history, checkpoint.directory)
+
+    def goes_on(self, trial: Trial) -> None:
+        """Its process or node is lost; it is started again."""
+        what = "it hung" if self._where_it_hung(trial) else "its worker was lost"
+        self._progress.say(f"{trial.label}: {what}; going on from its checkpoint")
+
+    def lost(self, trial: Trial, reason: str) -> None:
+        """Its process or node is lost once too often."""
+        where = self._where_it_hung(trial)
+        error = "it hung (no step for longer than --stall)" if where else f"its worker was lost: {reason}"
+        self._failed(trial, LOST, error, where or reason)
+
+    def _where_it_hung(self, trial: Trial) -> str:
+        try:
+            return (self._folder / trial.key / STALLED).read_text()
+        except OSError:
+            return ""
+
+    def _failed(self, trial: Trial, kind: str, error: str, traceback: str) -> None:
+        self._open.pop(trial.key, None)
+        error, traceback = without_passwords(error), without_passwords(traceback)
+        self.failures.append(Failure(trial, kind, error, traceback, self._starts.get(trial.key, 0)))
+
+    def check(self) -> None:
+        """To be called often, as trials run.
+
+        Raises:
+            Stopped: the tracking store failed for too long, or another driver has taken over.
+        """
+        self._outbox.check()
+        if self._lease is not None:
+            self._lease.check()
+        self._progress.refresh()

@@ -1,0 +1,172 @@
+"""The working tree as it travels to a cluster: what git would commit, its size told, nothing that looks secret.
+
+Nodes import the packages from it, installed there or not. Provenance travels along, since a copy has no `.git`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UserError
+from orchestrator.secrecy.confidential import NOTHING, Included, LeftOut, has_part, left_out, shown
+from orchestrator.secrecy.redaction import has_password
+from orchestrator.track.provenance import ORIGIN
+from orchestrator.track.uncommitted import renamed_secrets
+
+LIMIT = 100 << 20  # bytes that Ray takes
+_NEVER = ("__pycache__", "node_modules", "*.egg-info")
+_MOST_SAID = 20  # of what is left out, by name
+
+
+@dataclass(frozen=True)
+class Package:
+    """Files below a root, relative to it, to be copied out.
+
+    Attributes:
+        size: bytes of all of them.
+        left_out: what looks secret.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    size: int
+    left_out: tuple[LeftOut, ...]
+
+    @contextmanager
+    def copied(self, origin: dict[str, str], diff: str) -> Iterator[Path]:
+        """A folder with the files and their provenance.
+
+        Raises:
+            UserError: they are more than Ray takes; names the largest.
+        """
+        if self.size > LIMIT:
+            by_size = sorted(((self.root / file).stat().st_size, file) for file in self.files)
+            largest = ", ".join(f"{shown(file)} ({_megabytes(size)})" for size, file in by_size[:-4:-1])
+            raise UserError(
+                f"the working tree is {_megabytes(self.size)}, a cluster takes {_megabytes(LIMIT)}: name what it does "
+                f"not need in .gitignore or .rayignore. The largest: {largest}"
+            )
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "tree"
+            for file in self.files:
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.root / file, folder / file)
+            (folder / ORIGIN).write_text(json.dumps({"tags": origin, "diff": diff}))
+            yield folder
+
+    @property
+    def text(self) -> str:
+        """`153 files, 0.9 MB`, and what was left out and why."""
+        told = f"{len(self.files)} files, {_megabytes(self.size)}"
+        if not self.left_out:
+            return told
+        said = [
+            f"{text}, {files} files" if files > 1 else text  # what is in one folder is one line
+            for text, files in Counter(each.text for each in self.left_out).items()
+        ]
+        more = f" and {len(said) - _MOST_SAID} more" if len(said) > _MOST_SAID else ""
+        listed = f"{', '.join(said[:_MOST_SAID])}{more}"
+        return f"{told}; left out, since it may be secret: {listed} (--include NAME sends it)"
+
+    def requirements(self) -> list[str]:
+        """What the project says that it depends on, but for Ray, which the nodes have."""
+        try:
+            project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
+            wanted = [str(requirement) for requirement in project["dependencies"]]
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(f"--pip: {self.root / 'pyproject.toml'} names no dependencies: {error}") from error
+        if any(map(has_password, wanted)):
+            raise UserError("--pip: a dependency in pyproject.toml holds a password, which the cluster would show")
+        return [requirement for requirement in wanted if not requirement.replace(" ", "").startswith(("ray[", "ray>"))]
+
+
+def root_of(script: Path) -> Path:
+    """The folder that travels with a study file: up to `pyproject.toml` or `.git`, else the file's own."""
+    return next((p for p in script.parents if (p / "pyproject.toml").exists() or (p / ".git").exists()), script.parent)
+
+
+def package(script: Path, without: Path, included: Included = NOTHING) -> Package:
+    """The tree that holds a study file.
+
+    Args:
+        script: the study file.
+        without: the storage, which never travels.
+        included: what travels though it looks secret.
+
+    Raises:
+        UserError: the study file itself looks secret; a name to include that no file has; a file that cannot be read
+            or sent.
+    """
+    root = root_of(script)
+    ignored, top = ignored_by_ray(root), root.resolve()
+    renamed = renamed_secrets(root)
+    seen, files, secret, size = [], [], [], 0
+    for file in _listed(root):
+        path = root / file
+        if path.is_relative_to(without) or not path.is_file():
+            continue
+        if path.resolve() != top / file:  # a link, or behind one: who knows where to
+            continue
+        if has_part(file, (*_NEVER, *ignored)):
+            continue
+        _refuse_a_name_that_ray_cannot_carry(file)
+        seen.append(file)
+        found = None if included.holds(file) else left_out(root, file)
+        if top / file in renamed and not included.holds(file):
+            found = found or LeftOut(file, "renamed from a name that tells of a secret")
+        if found is not None and path == script:
+            raise UserError(
+                f"{shown(file)}, the study, may be secret and stays here ({found.reason}): take that out of it, or "
+                f"send it all the same with --include {shown(file)}"
+            )
+        if found is not None:
+            secret.append(found)
+            continue
+        files.append(file)
+        size += path.stat().st_size
+    included.check(seen)
+    return Package(root, tuple(files), size, tuple(secret))
+
+
+def _refuse_a_name_that_ray_cannot_carry(file: Path) -> None:
+    try:
+        file.as_posix().encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{shown(file)}: a name that is not UTF-8, which Ray cannot send: rename it, or name it in .gitignore"
+        ) from error
+
+
+def _listed(root: Path) -> list[Path]:
+    """What git would commit here; without git, all that is not hidden."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, check=True, timeout=60)
+        return sorted(Path(os.fsdecode(name)) for name in done.stdout.split(b"\0") if name)
+    except (OSError, subprocess.SubprocessError):
+        found = []
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".") and name not in ("venv", *_NEVER)]
+            found += [(Path(folder) / name).relative_to(root) for name in names if not name.startswith(".")]
+        return sorted(found)
+
+
+def ignored_by_ray(root: Path) -> list[str]:
+    """Names and patterns of `.rayignore`; Ray itself heeds the whole of its syntax in what is copied."""
+    try:
+        lines = (root / ".rayignore").read_text().splitlines()
+    except OSError:
+        return []
+    return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

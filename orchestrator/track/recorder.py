@@ -1,0 +1,228 @@
+"""The recorder: the driver's hand that writes a study into MLflow. The only writer, and idempotent.
+
+Per trial and step a point is written once, however often it is handed over: a replay adds nothing, and at the end
+the checkpoint's history fills whatever gap a crash left. Every method may be called again after it failed midway.
+"""
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking.client import MlflowClient
+
+from orchestrator.secrecy.redaction import without_passwords
+from orchestrator.study.plan import Plan, Trial
+from orchestrator.track.tracker import (
+    ARM,
+    BASE,
+    DEVICE,
+    FACTOR,
+    KEY,
+    LATENCY,
+    OUTCOME,
+    PRESET,
+    SAID,
+    SEED,
+    Standing,
+    Tracker,
+)
+
+_SENTINEL = "ledger/updates"  # in every point, and the last of it to be written
+_LANES = 8  # writers at once, for a store that takes several
+_METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
+WEIGHTS = "weights.safetensors"
+
+
+class Recorder:
+    """Writes one plan into its experiment. Runs are found again by key, so a restart continues them."""
+
+    def __init__(self, tracker: Tracker, plan: Plan, provenance: Mapping[str, str], diff: str = "") -> None:
+        self._client: MlflowClient = tracker.client
+        self.tracker = tracker
+        self.lanes = 1 if tracker.uri.startswith("sqlite:") else _LANES
+        self._plan, self._provenance = plan, dict(provenance)
+        experiment = tracker.experiment(plan.study.name, create=True)
+        assert experiment is not None
+        self.experiment = experiment
+        parent = tracker.parent(experiment, plan.base_key)
+        standings: Mapping[str, Standing] = {}
+        if parent is None:
+            self.parent_id, written = self._create_parent(), set[str]()
+        else:
+            self.parent_id, written = parent.info.run_id, set(parent.data.params)
+            self._client.update_run(self.parent_id, status="RUNNING")
+            standings = tracker.standings(experiment, plan.base_key)
+        params = _params(plan.base)
+        if not written.issuperset(param.key for param in params):  # it is new, or what made it came no further
+            self._client.log_batch(self.parent_id, params=params)
+        if diff:
+            self._client.log_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
+        self._runs = {key: standing.run_id for key, standing in standings.items()}
+        self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
+        self._steps: dict[str, set[int]] = {}
+        self._unwritten: dict[str, list[Param]] = {}  # parameters of runs that nothing has been written into yet
+        self._devices: dict[str, str] = {}
+        self._doubtful: set[str] = set()  # trials whose run may have been created though no answer came
+
+    def _create_parent(self) -> str:
+        plan = self._plan
+        tags = {
+            "study.role": "base",
+            BASE: plan.base_key,
+            PRESET: plan.preset,
+            SAID: json.dumps(dict(plan.base), sort_keys=True),
+            "data.checksum": plan.data_checksum,
+            "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
+        }
+        run = self._client.create_run(self.experiment, tags=tags | self._provenance)
+        return str(run.info.run_id)
+
+    def start(self, trial: Trial, device: str) -> None:
+        """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
+        self._unwritten[trial.key] = _params({**trial.config, "seed": trial.seed})  # the same again changes nothing
+        self._devices[trial.key] = device
+        if trial.key in self._doubtful:
+            standings = self.tracker.standings(self.experiment, self._plan.base_key)
+            if trial.key in standings:
+                self._runs[trial.key] = standings[trial.key].run_id
+            self._doubtful.discard(trial.key)
+        if trial.key in self._runs:
+            run_id = self._runs[trial.key]
+            recorded = self._client.get_metric_history(run_id, _SENTINEL)
+            self._steps[trial.key] = {metric.step for metric in recorded}
+            self._client.update_run(run_id, status="RUNNING")
+            if device:
+                self._client.set_tag(run_id, DEVICE, device)
+            return
+        factors = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
+        tags = {
+            "study.role": "trial",
+            "mlflow.parentRunId": self.parent_id,
+            "mlflow.runName": trial.label,
+            KEY: trial.key,
+            BASE: self._plan.base_key,
+            ARM: trial.arm.label,
+            SEED: str(trial.seed),
+            "data.checksum": self._plan.data_checksum,
+            DEVICE: device or "unknown",
+        }
+        self._doubtful.add(trial.key)
+        run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
+        self._doubtful.discard(trial.key)
+        self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
+
+    def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
+        """Writes the points that are not there yet, parameters with the first thing written, tags with the last.
+
+        Into a new run if somebody has deleted the one there was; its curve is whole once the trial ends.
+        """
+        try:
+            self._record(trial, points, tags)
+        except MlflowException:
+            if not self._deleted(trial):
+                raise
+            del self._runs[trial.key]
+            self.start(trial, self._devices.get(trial.key, ""))
+            self._record(trial, points, tags)
+
+    def _deleted(self, trial: Trial) -> bool:
+        try:
+            return bool(self._client.get_run(self._runs[trial.key]).info.lifecycle_stage == "deleted")
+        except MlflowException as error:
+            return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
+
+    def _record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag]) -> None:
+        run_id, steps = self._runs[trial.key], self._steps[trial.key]
+        batches: list[tuple[list[Metric], int | None]] = []  # the step that is whole once a batch is written
+        for point in points:
+            if point["step"] in steps or any(step == point["step"] for _, step in batches):
+                continue
+            metrics = [
+                Metric(name, float(value), int(point["time"]), int(point["step"]))
+                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == _SENTINEL)
+            ]
+            starts = range(0, len(metrics), _METRICS_AT_ONCE)
+            batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
+            batches.append((metrics[starts[-1] :], point["step"]))
+        if (trial.key in self._unwritten or tags) and not batches:
+            batches = [([], None)]
+        for index, (batch, step) in enumerate(batches):
+            last = index == len(batches) - 1
+            params = self._unwritten.get(trial.key, [])
+            self._client.log_batch(run_id, batch, params=params, tags=tags if last else ())
+            self._unwritten.pop(trial.key, None)
+            if step is not None:
+                steps.add(step)
+
+    def finish(
+        self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
+    ) -> None:
+        """Fills gaps from the history, attaches the artifacts and closes the run."""
+        run_id = self._runs[trial.key]
+        self.record(trial, history, [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")])
+        with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
+            folder = Path(scratch)
+            (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
+            (folder / "history.json").write_text(json.dumps({"points": list(history)}))
+            (folder / "sub_models.csv").write_text(self._sub_model_table(history))
+            if (checkpoint / WEIGHTS).is_file():
+                shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)
+            self._client.log_artifacts(run_id, scratch)
+        self._client.set_terminated(run_id, "FINISHED")
+        self.finished.add(trial.key)
+
+    def _sub_model_table(self, history: Sequence[Mapping[str, Any]]) -> str:
+        """The targets with their cost and the metrics of the last evaluation."""
+        last: Mapping[str, float] = history[-1]["metrics"] if history else {}
+        groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
+        out = io.StringIO()
+        table = csv.writer(out, lineterminator="\n")
+        dimensions = sorted(self._plan.costs[0].dimensions)
+        table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
+        for cost in self._plan.costs:
+            values = [last.get(f"{group}/{cost.label}", "") for group in groups]
+            place = [cost.dimensions[name] for name in dimensions]
+            table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
+        return out.getvalue()
+
+    def fail(self, trial: Trial, error: str, traceback: str) -> None:
+        """Closes the run as failed, with its own traceback."""
+        if trial.key not in self._runs:  # lost before its first report
+            self.start(trial, "")
+        run_id = self._runs[trial.key]
+        self._client.log_text(run_id, without_passwords(traceback), "traceback.txt")
+        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", without_passwords(error)[:5000])])
+        self._client.set_terminated(run_id, "FAILED")
+
+    def interrupt(self, trials: Sequence[Trial]) -> None:
+        """Marks runs that were cut off; they go on from their checkpoints when the study is run again."""
+        for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
+            self._client.set_terminated(run_id, "KILLED")
+
+    def note_latency(self, device: str, milliseconds: Mapping[str, float]) -> None:
+        """Keeps the latency of every target with the base config."""
+        self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
+
+    def attach_report(self, folder: Path) -> None:
+        """Copies the report into the parent run and closes it."""
+        self._client.log_artifacts(self.parent_id, str(folder), "report")
+        complete = all(trial.key in self.finished for trial in self._plan.trials)
+        self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
+
+
+def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:
+    params: list[Param] = []
+    for name, value in sorted(config.items()):
+        if isinstance(value, Mapping):
+            params += _params(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            params.append(Param(f"{prefix}{name}", text[:_PARAM_LIMIT]))
+    return params

@@ -1,0 +1,258 @@
+"""A pre-activation network's sub-models as a sequence of fused kernels on CUDA, in place of its layers one by one.
+
+The same mathematics from the same parameters as the layers' own forward and backward, in bf16 with fp32 sums; the
+gradients of prefixes are added to the parameters' directly. Everything is launched from tensors of fixed address and
+without waiting for the device, so a pass can be captured as a CUDA graph, whatever its widths.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.accelerated.norm import EPS
+from trainers.devices.cuda import has_triton, own_stream
+from trainers.nested.layers.convolution import NestedConv2d
+from trainers.nested.layers.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
+from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
+
+if TYPE_CHECKING:
+    from trainers.accelerated.additions import Additions
+    from trainers.accelerated.convolution import Map, Norm, Weight
+
+_MOST_PIXELS = 1024  # of an image: some programs hold all of them
+
+
+def fuse(network: nn.Module) -> "FusedNetwork | None":
+    """The fused form of a network with nested layers; None where there is none, and its layers are to be run."""
+    if not isinstance(network, CPreResNet20) or not has_triton():
+        return None
+    norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
+    plain = all(isinstance(block, Bottleneck) for block in network.blocks)
+    learnt = all(parameter.requires_grad for parameter in network.parameters())
+    return FusedNetwork(network) if plain and learnt and all(map(_supported, norms)) else None
+
+
+def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
+    per_channel = isinstance(norm, NestedBatchNorm) or norm.group_size == 1
+    return per_channel and norm.relu and norm.eps == EPS and isinstance(norm.affine, SharedAffine)
+
+
+@dataclass(frozen=True)
+class _Convolved:
+    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if written."""
+
+    x: "Map"
+    norm: "Norm | None"
+    weight: "Weight"
+    y: "Map"
+    rectified: "Map | None" = None
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A bottleneck done, and the projection around it if there is one."""
+
+    convolved: tuple[_Convolved, _Convolved, _Convolved]
+    projection: "Weight | None"
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a backward needs of a forward."""
+
+    stem: _Convolved
+    blocks: list[_Block]
+    last: "Map"
+    norm: "Norm"
+    classifier: _Convolved
+
+
+class FusedNetwork:
+    """Runs the active sub-model of a nested cPreResNet20.
+
+    Args:
+        network: with nested layers; its norms per image and channel or per batch, with one affine for all widths.
+    """
+
+    def __init__(self, network: CPreResNet20) -> None:
+        self._network = network
+        self._additions: dict[int, Additions] = {}  # by lane
+        self._sides: dict[int, torch.cuda.Stream] = {}  # by lane too: cuBLAS has one workspace per stream
+        self._lane, self._apart = 0, False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FusedNetwork":
+        return FusedNetwork(copy.deepcopy(self._network, memo))
+
+    def suits(self, x: Tensor) -> bool:
+        """Whether it can take these inputs: on CUDA, under bf16 autocast, small images.
+
+        Gradients it has only for the parameters, and only in training, where BatchNorm's moments are the batch's.
+        """
+        bf16 = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.bfloat16
+        known = not torch.is_grad_enabled() or (self._network.training and not x.requires_grad)
+        return x.is_cuda and bf16 and known and x.shape[2] * x.shape[3] <= _MOST_PIXELS
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on."""
+        if torch.is_grad_enabled():
+            logits: Tensor = _Logits.apply(torch.zeros(0, requires_grad=True), x, self)
+        else:
+            logits, _ = self.forward(x)
+        return logits
+
+    @contextmanager
+    def apart(self, lane: int) -> Iterator["Additions"]:
+        """A pass inside, forward and backward, leaves gradients and running moments as they are.
+
+        What it would have added is given. A pass in another lane may run beside it, and so may its capture's replay
+        beside that of the other's; the lane's next pass may not begin before it has been added.
+        """
+        self._lane, self._apart = lane, True
+        additions = self._of_lane()
+        additions.begin()
+        try:
+            yield additions
+        finally:
+            self._lane, self._apart = 0, False
+
+    def _of_lane(self) -> "Additions":
+        from trainers.accelerated.additions import Additions
+
+        if self._lane not in self._additions:
+            self._additions[self._lane] = Additions()
+        return self._additions[self._lane]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, _Done]:
+        """Logits, and what has been done, for `backward`."""
+        from trainers.accelerated.convolution import lift, pool
+
+        later = self._of_lane() if self._apart else None
+        stem = _run(lift(x.detach()), None, self._network.stem)
+        out, blocks = stem.y, []
+        for block in self._network.blocks:
+            assert isinstance(block, Bottleneck)
+            first = _run(out, _norm(block.norm1, out, later), block.conv1)
+            second = _run(first.y, _norm(block.norm2, first.y, later), block.conv2)
+            projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
+            behind = _norm(block.norm3, second.y, later)
+            third = _run(second.y, behind, block.conv3, beside=out, projection=projection)
+            blocks.append(_Block((first, second, third), projection))
+            out = third.y
+        norm = _norm(self._network.norm, out, later)
+        classifier = _run(pool(out, norm), None, self._network.classifier)
+        logits = classifier.y.data.view(len(x), -1)[:, : classifier.y.channels]
+        return logits, _Done(stem, blocks, out, norm, classifier)
+
+    def backward(self, done: _Done, by_logits: Tensor) -> None:
+        """Adds the gradients of all parameters to theirs, unless the pass is apart.
+
+        The weights' own run beside the chain of activations' gradients, on a stream of their own.
+        """
+        from trainers.accelerated.convolution import carries_weight, convolve_back, pool_back
+
+        additions = self._of_lane()
+        if not self._apart:
+            additions.begin()
+        classified = done.classifier
+        logits = replace(classified.y, data=by_logits.reshape(*classified.y.data.shape[:2], -1))
+        self._weight_gradient(logits.data, replace(classified, y=logits), additions)
+        up = convolve_back(logits.data, logits, classified.x, classified.weight, None, additions)
+        up = pool_back(up, done.last, done.norm, additions)
+        in_use = [up]  # by the other stream, until it is waited for
+        for number, block in enumerate(reversed(done.blocks), start=1):
+            around, x = up, block.convolved[0].x
+            if block.projection is not None:
+                y = block.convolved[-1].y
+                self._weight_gradient(up, _Convolved(x, None, block.projection, y), additions)
+                around = convolve_back(up, y, x, block.projection, None, additions)
+            for convolved in reversed(block.convolved):
+                if not carries_weight(convolved.y, convolved.x, convolved.weight, convolved.norm):
+                    self._weight_gradient(up, convolved, additions)
+                skip = around if convolved is block.convolved[0] else None
+                up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
+                in_use.append(up)
+            if number == len(done.blocks) // 2 and not self._apart:  # of the widest weights: beside what is to come
+                self._aside(additions.due().add_up)
+        self._weight_gradient(up, done.stem, additions)
+        if self._lane in self._sides:
+            torch.cuda.current_stream(up.device).wait_stream(self._sides[self._lane])
+        if not self._apart:
+            additions.due().add_up()
+
+    def _weight_gradient(self, up: Tensor, of: _Convolved, additions: "Additions") -> None:
+        from trainers.accelerated.convolution import weight_gradient
+
+        x, norm = (of.x, of.norm) if of.rectified is None else (of.rectified, None)
+        self._aside(lambda: weight_gradient(up, of.y, x, of.weight, norm, additions))
+
+    def _aside(self, work: Callable[[], object]) -> None:
+        device = self._network.stem.weight.device
+        if device.type != "cuda":  # in Triton's interpreter
+            work()
+            return
+        if self._lane not in self._sides:
+            self._sides[self._lane] = own_stream(device)
+        side = self._sides[self._lane]
+        side.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side):
+            work()
+
+
+class _Logits(torch.autograd.Function):
+    """The logits as a function of nothing that needs a gradient: the parameters' are written by hand."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, x: Tensor, network: FusedNetwork) -> Tensor:
+        logits, ctx.done = network.forward(x)
+        ctx.network = network
+        return logits
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, None]:
+        ctx.network.backward(ctx.done, gradients[0])
+        ctx.done = None
+        return None, None, None
+
+
+def _run(
+    x: "Map",
+    norm: "Norm | None",
+    conv: nn.Module,
+    beside: "Map | None" = None,
+    projection: "Weight | None" = None,
+) -> _Convolved:
+    """A convolution behind its norm; plus what lies beside it, projected if there is a projection."""
+    from trainers.accelerated.convolution import convolve
+
+    weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
+    y, rectified = convolve(x, weight, norm, add=None if project else beside, project=project)
+    return _Convolved(x, norm, weight, y, rectified)
+
+
+def _weight(conv: nn.Module) -> "Weight":
+    from trainers.accelerated.convolution import Weight
+
+    assert isinstance(conv, NestedConv2d)
+    return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
+
+
+def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
+    """The norm's parameters and moments for `x`; in training BatchNorm's running moments move, now or later."""
+    from trainers.accelerated.convolution import Norm, batch_moments
+
+    if isinstance(norm, SwitchableBatchNorm):
+        norm = norm.active
+    assert isinstance(norm, NestedGroupNorm | NestedBatchNorm)
+    assert isinstance(norm.affine, SharedAffine)
+    weight, bias = norm.affine.weight, norm.affine.bias
+    if isinstance(norm, NestedGroupNorm):
+        return Norm.of_images(weight, bias, x)
+    if not norm.training:
+        return Norm.of_batch(weight, bias, norm.running_mean, norm.running_var)
+    running = norm.running_mean, norm.running_var
+    return Norm.of_batch(weight, bias, *batch_moments(x, running, norm.momentum, later))

@@ -1,0 +1,69 @@
+"""Data sets as whole arrays of uint8 images, verified before use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.data.images import cifar10, digits
+from trainers.data.images.arrays import ImageArrays
+from trainers.errors import unknown
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set by name: what can be said without loading it, and how to load it.
+
+    Attributes:
+        shape: of one image, (channels, height, width).
+        classes: number of classes.
+        crop_padding: pixels of zero padding of the random crop that is usual for it.
+        flip: whether a mirrored image is still of its class.
+        checksum: identifies the content; known before anything is fetched.
+        statistics: mean and SD per channel by which images, scaled to 0..1, are normalised.
+        fetch: makes sure that the data are there, in a folder if given, and as they should be.
+        load: brings the arrays, from a folder if given; fetches what is missing.
+    """
+
+    shape: tuple[int, int, int]
+    classes: int
+    crop_padding: int
+    flip: bool
+    checksum: Callable[[], str]
+    statistics: Callable[[], tuple[tuple[float, ...], tuple[float, ...]]]
+    fetch: Callable[[Path | None], object]
+    load: Callable[[Path | None], ImageArrays]
+
+
+DATASETS: dict[str, Dataset] = {
+    "cifar10": Dataset(
+        shape=(3, 32, 32),
+        classes=10,
+        crop_padding=4,
+        flip=True,
+        checksum=cifar10.checksum,
+        statistics=lambda: (cifar10.MEAN, cifar10.STD),
+        fetch=cifar10.fetch,
+        load=cifar10.load,
+    ),
+    "digits": Dataset(
+        shape=(1, 16, 16),
+        classes=10,
+        crop_padding=2,
+        flip=False,
+        checksum=digits.checksum,
+        statistics=digits.statistics,
+        fetch=lambda folder: None,
+        load=digits.load,
+    ),
+}
+
+
+def dataset(name: str) -> Dataset:
+    """The data set of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS)
+    return DATASETS[name]

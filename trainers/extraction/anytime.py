@@ -1,0 +1,60 @@
+"""One network that answers at any size: the sub-model is chosen per call, and nothing is copied."""
+
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from trainers.errors import unknown
+from trainers.measuring.cost import MacCounter
+from trainers.nested.network import NestedNetwork
+
+
+class Anytime:
+    """Runs a trained nested network at a size chosen call by call.
+
+    Switching changes how many channels and blocks the layers read; weights stay where they are. Calls from several
+    threads take turns, since the active sub-model belongs to the network.
+
+    Args:
+        network: trained; put into evaluation mode.
+    """
+
+    def __init__(self, network: NestedNetwork) -> None:
+        self._network = network.eval()
+        self._lock = Lock()
+        self._targets = {target.label: target for target in network.lattice}
+        macs = MacCounter(network)
+        self.macs = {label: macs(target) for label, target in self._targets.items()}
+
+    def __call__(self, x: Tensor, sub_model: str | None = None, max_macs: float | None = None) -> Tensor:
+        """Logits of `x: (N, C, H, W)`, normalised as in training.
+
+        Args:
+            sub_model: a target by its label; the largest unless given.
+            max_macs: take the largest target with at most so many multiply-accumulates per example instead.
+
+        Raises:
+            ConfigError: no such target.
+            ValueError: none is so small, or both are given.
+        """
+        label = self._choose(sub_model, max_macs)
+        with self._lock, torch.inference_mode():
+            self._network.activate(self._targets[label])
+            out: Tensor = self._network(x)
+        return out
+
+    def _choose(self, sub_model: str | None, max_macs: float | None) -> str:
+        if max_macs is None:
+            label = sub_model or self._network.lattice.largest.label
+            if label not in self._targets:
+                raise unknown("target", label, self._targets)
+            return label
+        if sub_model is not None:
+            raise ValueError("give a sub-model or a bound on its multiply-accumulates, not both")
+        fitting = [label for label, macs in self.macs.items() if macs <= max_macs]
+        if not fitting:
+            raise ValueError(
+                f"no target has {max_macs:,.0f} MACs or fewer; the smallest has {min(self.macs.values()):,}"
+            )
+        return max(fitting, key=self.macs.__getitem__)

@@ -1,0 +1,97 @@
+"""A sub-model on its own: weights and a description to load it by, and a program for plain PyTorch."""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from trainers.build import build, multiply
+from trainers.config.trial import TrialConfig
+from trainers.data.datasets import dataset
+from trainers.errors import DataError, unknown
+from trainers.measuring.cost import measure
+from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.submodel import SubModel
+
+WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"
+
+
+def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetworks:
+    """The network of a finished trial, in evaluation mode.
+
+    Args:
+        config: the trial's.
+        weights: `weights.safetensors` of the trial.
+
+    Raises:
+        DataError: no safetensors, or the weights of another network.
+    """
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    try:
+        values = load_file(weights)
+    except (SafetensorError, OSError) as error:  # a pickle in its place included: nothing is ever unpickled
+        raise DataError(f"{weights.name} holds no safetensors: {error}") from error
+    separate = any(name.startswith("networks.") for name in values)  # a trial that ended early was not extracted yet
+    network = multiply(nested, seed=0) if separate else nested
+    try:
+        network.load_state_dict(values)
+    except RuntimeError as error:
+        raise DataError(f"{weights.name} holds the weights of another network") from error
+    return network.eval()
+
+
+def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None:
+    """Writes the target `label` as a stand-alone network.
+
+    `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
+    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is
+    the same network as a program for any batch size, which `torch.export.load` runs without this package.
+
+    Raises:
+        ConfigError: no target of that label.
+        OSError: the folder cannot be written; what is left there has no description, and so cannot be loaded.
+    """
+    targets = {target.label: target for target in config.lattice}
+    if label not in targets:
+        raise unknown("target", label, targets)
+    network = trained(config, weights).extract(targets[label]).eval()
+    source = dataset(config.dataset)
+    shape, (mean, std) = source.shape, source.statistics()
+    values = save(network.state_dict())  # before the export, which leaves the network's parameters without their values
+    batch = {0: torch.export.Dim("batch", min=1)}
+    program = io.BytesIO()
+    torch.export.save(torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,)), program)
+    about = {
+        "label": label,
+        "target": dict(targets[label].dims),
+        **asdict(measure(network, shape)),
+        "input_shape": shape,
+        "mean": mean,
+        "std": std,
+        "config": asdict(config),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)  # of an earlier one: it shall not describe these weights
+    (folder / WEIGHTS).write_bytes(values)
+    (folder / PROGRAM).write_bytes(program.getvalue())
+    (folder / CONFIG).write_text(json.dumps(about, indent=2))
+
+
+def load(folder: Path) -> nn.Module:
+    """The network that `export` wrote, of plain PyTorch layers, in evaluation mode.
+
+    Raises:
+        RuntimeError: the weights do not belong to the description.
+    """
+    about: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    config = TrialConfig.from_dict(about["config"])
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    network = nested.extract(SubModel(**about["target"]))
+    network.load_state_dict(load_file(folder / WEIGHTS))
+    return network.eval()

@@ -1,0 +1,162 @@
+"""What a trial will take, before it starts: updates, passes and multiply-accumulates expected, seconds from a probe."""
+
+import resource
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+
+from trainers.build import build, mac_counter, multiply
+from trainers.config.trial import TrialConfig
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
+from trainers.devices.cpu import prepare_cpu
+from trainers.nested.layers.norms import prefers_channels_last
+from trainers.sampling.sampler import Moment
+from trainers.submodel import SubModel
+from trainers.training.loop import fit, phase
+
+_REPEATS, _LATENCY_REPEATS = 3, 9
+_NODES = 32  # moments of the budget at which a changing distribution is looked at
+_WARM, _SYNCHRONISED = 5, 8  # steps
+_CONTEXT_BYTES = 600 << 20  # of a process on a GPU, beside what torch reserves
+_TIMED = 8  # sub-models at most; the others take the time of their nearest in multiply-accumulates
+
+
+@dataclass(frozen=True)
+class Work:
+    """Expected totals of a trial, or of one optimizer step: `macs` are training's, of forward passes."""
+
+    updates: float
+    passes: dict[SubModel, float]
+    forwards: float
+    macs: float
+
+    @property
+    def all_passes(self) -> float:
+        """Of all sub-models together."""
+        return sum(self.passes.values())
+
+
+def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
+    """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
+    lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.lattice)
+    draw, objective = phase(config, extracted=config.sharing == "extracted" and progress >= config.extract_at)
+    passes: dict[SubModel, float] = {}
+    for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
+        trained = (sub_model,) if draw.draws != 1 else objective((sub_model,), lattice)
+        for each in trained:
+            passes[each] = passes.get(each, 0.0) + share * config.accumulation
+    forwards = 0.0
+    if config.distillation == "in-place":
+        forwards = max(0.0, config.accumulation - passes.get(lattice.largest, 0.0))
+    total = sum(share * macs(sub_model) for sub_model, share in passes.items()) + forwards * macs(lattice.largest) / 3
+    return Work(1.0, passes, forwards, total * config.batch_size)
+
+
+def expected_trial(config: TrialConfig) -> Work:
+    """The whole trial: its budget cut into parts, each spent at the rate of its middle."""
+    updates, passes, forwards, macs = 0.0, dict.fromkeys(config.lattice, 0.0), 0.0, 0.0
+    for node in range(_NODES):
+        step = expected_step(config, (node + 0.5) / _NODES)
+        per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget_unit]
+        count = config.budget / _NODES / per_update
+        updates, forwards, macs = updates + count, forwards + count * step.forwards, macs + count * step.macs
+        for sub_model, share in step.passes.items():
+            passes[sub_model] = passes.get(sub_model, 0.0) + count * share
+    return Work(updates, passes, forwards, macs)
+
+
+def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
+    """The time of one forward-backward pass of targets from the smallest to the largest, best of three each.
+
+    At the config's batch size and precision. Of a large lattice some targets stand for all.
+    """
+    prepare_cpu()
+    lattice = config.lattice
+    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed=0)
+    network = (nested if config.sharing == "nested" else multiply(nested, seed=0)).to(device)
+    if prefers_channels_last(config.norm, config.precision, device):
+        network.to(memory_format=torch.channels_last)
+    source = dataset(config.dataset)
+    inputs = torch.zeros(config.batch_size, *source.shape, device=device)
+    found: dict[SubModel, float] = {}
+    every = max(1, -(-len(lattice) // _TIMED))
+    for target in {*lattice.targets[::every], lattice.largest}:
+        network.activate(target)
+        times = []
+        for _ in range(_REPEATS + 1):
+            started = time.perf_counter()
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                outputs = network(inputs)
+            float(outputs.float().sum().detach())
+            outputs.float().sum().backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
+        found[target] = min(times[1:])
+    return found
+
+
+def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
+    """Estimated seconds of a whole trial, evaluations included."""
+    macs = mac_counter(config.network, config.dataset, config.lattice)
+    timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(config, device).items())
+
+    def seconds(sub_model: SubModel) -> float:
+        return min(timed, key=lambda known: abs(known[0] - macs(sub_model)))[1]
+
+    work = expected_trial(config)
+    training = sum(count * seconds(sub_model) for sub_model, count in work.passes.items())
+    # A forward takes about a third of a pass.
+    training += work.forwards * seconds(config.lattice.largest) / 3
+    evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.batch_size
+    return training + config.evaluations * evaluation
+
+
+def throughput(
+    config: TrialConfig, data: ImageArrays, device: torch.device, starts: float, ends: float
+) -> tuple[float, int, int]:
+    """Passes per second, and bytes of memory taken and available.
+
+    Trains without evaluations until `ends` and counts from `starts` on (`time.time()`). Of the machine, memory is
+    the peak of this process; of a GPU, what torch has reserved and a context besides.
+    """
+    endless = replace(config, budget=1 << 60, evaluations=1, schedule_stages=0)
+    counted, since = 0.0, None
+    for step, snapshot in enumerate(fit(endless, 0, data, device)):
+        if step % _SYNCHRONISED == 0 and device.type == "cuda":
+            torch.cuda.synchronize(device)  # counts what was done, not what was asked for
+        passes = snapshot.passes
+        now = time.time()
+        if since is None and now >= starts and step >= _WARM:
+            since, counted = now, passes
+        if since is not None and now >= ends and now > since:
+            break
+    assert since is not None
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        taken = torch.cuda.max_memory_reserved(device) + _CONTEXT_BYTES
+    else:
+        free = psutil.virtual_memory().available
+        taken = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (passes - counted) / (now - since), taken, free + taken
+
+
+def latency(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
+    """Seconds that each target, extracted, takes for one example in fp32, the median of several."""
+    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    example = torch.zeros(1, *dataset(config.dataset).shape, device=device)
+    found = {}
+    for target in config.lattice:
+        network = nested.extract(target).eval().to(device)
+        times = []
+        with torch.inference_mode():
+            for _ in range(_LATENCY_REPEATS + 2):
+                started = time.perf_counter()
+                network(example).sum().item()
+                times.append(time.perf_counter() - started)
+        found[target] = statistics.median(times[2:])
+    return found

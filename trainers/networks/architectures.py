@@ -1,0 +1,34 @@
+"""Plain networks as published. They know nothing of sub-models; `trainers.nested` makes them nested."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from trainers.networks.cpreresnet import CPreResNet20
+from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A plain network and what must be known of it to nest it.
+
+    Attributes:
+        build: (shape of one image, classes) → network.
+        heads: paths of the layers that keep all their outputs.
+        optional: paths of the residual blocks that depth can leave out, in the order in which depth adds them.
+    """
+
+    build: Callable[[tuple[int, int, int], int], nn.Module]
+    heads: frozenset[str]
+    optional: tuple[str, ...] = ()
+
+
+NETWORKS: dict[str, Architecture] = {
+    "cpreresnet20": Architecture(
+        lambda shape, classes: CPreResNet20(channels=shape[0], size=shape[1], classes=classes),
+        frozenset({"classifier"}),
+    ),
+    "resnet18": Architecture(resnet18, frozenset({"fc"}), resnet18_blocks()),
+    "mobilenet_v2": Architecture(mobilenet_v2, frozenset({"classifier.1"}), mobilenet_v2_blocks()),
+}

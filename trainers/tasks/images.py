@@ -1,0 +1,187 @@
+"""Tasks: what a batch is, what is minimised and what is measured. The loop and the ledger know none of it."""
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainers.data.images.arrays import ImageArrays
+from trainers.devices.cuda import has_triton
+from trainers.randomness import stream
+from trainers.training.graphs import Graphs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch on the device: what goes into the network, and what the task compares its output with."""
+
+    inputs: Tensor
+    targets: Tensor
+
+
+class Task(Protocol):
+    """Supplies batches by index, so that a resumed trial and a paired arm see the same ones."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input, without the batch dimension."""
+
+    def selection(self, index: int) -> Tensor:
+        """What the training micro-batch number `index` holds, as numbers on the device: a function of (seed, index)."""
+
+    def gather(self, selection: Tensor) -> Batch:
+        """The micro-batch that a selection stands for."""
+
+    def calibration(self, count: int) -> Iterator[Tensor]:
+        """Inputs of `count` training batches without augmentation, to recompute normalisation statistics."""
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        """The mean loss over the batch, a scalar."""
+
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """The mean loss against another sub-model's outputs in the labels' place, a scalar (distillation)."""
+
+    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+        """Metrics over the whole test set, by name.
+
+        Args:
+            forward: the network in evaluation mode.
+            graphs: run the batches.
+            name: of the network at hand among all that are evaluated.
+        """
+
+
+_EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
+_CALIBRATION_BATCH = 250
+
+
+class ImageClassification:
+    """Random crop and mirror on the device, cross-entropy, accuracy in per cent.
+
+    Training images are one endless stream: a permutation per epoch, batches running across its end, so that every
+    batch is full. (The published recipe ends each epoch with a batch of 80.) The padded images lie in memory with every
+    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image. On CUDA a batch is
+    one kernel, a loss one each way.
+
+    Args:
+        arrays: the data, moved to `device`.
+        batch_size: images per micro-batch.
+        seed: of the trial; decides order and augmentation.
+        device: where batches are made.
+        crop_padding: pixels of zero padding around an image before a random crop of its own size; 0 for none.
+        flip: mirror every other image at random.
+        channels_last: memory layout of the batches.
+    """
+
+    def __init__(
+        self,
+        arrays: ImageArrays,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        crop_padding: int,
+        flip: bool,
+        channels_last: bool = False,
+    ) -> None:
+        self._batch_size, self._seed, self._device = batch_size, seed, device
+        self._padding, self._flip = crop_padding, flip
+        self._kernels = device.type == "cuda" and has_triton()
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        images = arrays.train_images.to(device)
+        height, width = images.shape[2:]
+        self._plain = images.contiguous()
+        if not self._kernels:
+            self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+        self._labels = arrays.train_labels.to(device)
+        self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
+        mean, std = torch.tensor(arrays.mean), torch.tensor(arrays.std)
+        self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device)
+        self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
+        self._epochs: dict[int, Tensor] = {}
+        self._test_rows = torch.arange(len(self._test_labels), device=device)
+        self._evaluated: dict[int, Tensor] = {}  # by number of rows, where captured evaluations read them
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self._plain.shape[1:])
+
+    def selection(self, index: int) -> Tensor:
+        """`(4, batch size)` int64: number of the image, whether mirrored, offset down and right."""
+        examples = len(self._labels)
+        start, end = index * self._batch_size, (index + 1) * self._batch_size
+        parts = []
+        while start < end:
+            epoch, offset = divmod(start, examples)
+            length = min(end - start, examples - offset)
+            parts.append(self._epoch(epoch)[:, offset : offset + length])
+            start += length
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def gather(self, selection: Tensor) -> Batch:
+        if self._kernels:
+            from trainers.accelerated.triton_classification import cropped
+
+            scaled = self._scale, self._shift, self._padding, self._layout
+            return Batch(*cropped(selection, self._plain, self._labels, *scaled))
+        chosen, mirrored, down, right = selection.unbind()
+        crops = self._crops[chosen, :, down, right]
+        if self._flip:
+            crops = torch.where(mirrored.bool()[:, None, None, None], crops.flip(3), crops)
+        return Batch(self._normalised(crops), self._labels[chosen])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        """The selections of one whole epoch, in order: one transfer to the device per epoch."""
+        if epoch not in self._epochs:
+            self._epochs = {known: draw for known, draw in self._epochs.items() if known == epoch - 1}
+            examples = len(self._labels)
+            augment = stream(self._seed, "augmentation", epoch)
+            mirrored = augment.integers(2, size=examples) if self._flip else np.zeros(examples, np.int64)
+            down, right = augment.integers(2 * self._padding + 1, size=(2, examples))
+            # The crop of a mirrored image is the mirrored crop at the offset from the other side.
+            right = np.where(mirrored, 2 * self._padding - right, right)
+            order = stream(self._seed, "order", epoch).permutation(examples)
+            self._epochs[epoch] = torch.from_numpy(np.stack([order, mirrored, down, right])).to(self._device)
+        return self._epochs[epoch]
+
+    def calibration(self, count: int) -> Iterator[Tensor]:
+        order = self._epoch(0)[0]
+        for chosen in order[: count * _CALIBRATION_BATCH].split(_CALIBRATION_BATCH):
+            yield self._normalised(self._plain[chosen])
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
+        if self._kernels:
+            from trainers.accelerated.triton_classification import MOST_CLASSES, CrossEntropy
+
+            if outputs.shape[1] <= MOST_CLASSES:
+                mean: Tensor = CrossEntropy.apply(outputs, batch.targets)
+                return mean
+        return F.cross_entropy(outputs.float(), batch.targets)
+
+    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
+        return F.cross_entropy(outputs.float(), teacher.float().softmax(1))
+
+    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+        total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        for rows in self._test_rows.split(_EVALUATION_BATCH[self._device.type]):
+            if graphs.capturing:
+                rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
+            total += graphs.run(("evaluation", name, len(rows)), partial(self._measured, forward, rows), pure=True)
+        correct, loss = total.tolist()
+        examples = len(self._test_labels)
+        return {"acc": 100 * correct / examples, "loss": loss / examples}
+
+    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
+        labels = self._test_labels[rows]
+        outputs = forward(self._normalised(self._test_images[rows])).float()
+        correct = (outputs.argmax(1) == labels).sum().double()
+        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()])
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images * self._scale).add_(self._shift).contiguous(memory_format=self._layout)

@@ -1,0 +1,188 @@
+"""The work of a training step on the device, piece by piece, each piece fit to be captured as a CUDA graph.
+
+The loop decides what is done; here it is done. Nothing in a piece waits for the device or depends on anything but
+tensors of fixed address and the names under which it is captured.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from trainers.config.trial import TrialConfig
+from trainers.nested.layers.norms import line_cosine_squared
+from trainers.nested.network import NestedNetwork, recalibrated
+from trainers.submodel import SubModel
+from trainers.tasks.images import Batch, Task
+from trainers.training.graphs import Graphs
+from trainers.training.state import TrainingState
+
+_SIDE_BY_SIDE = 4  # passes at the most: they are a step's of NS and LCS-p
+
+
+class Step:
+    """What a step of `config` does with the network and the optimizer of `state`.
+
+    Args:
+        config: the trial's.
+        state: holds the network and the optimizer.
+        task: supplies batches, loss and metrics.
+        device: where all of them are.
+        graphs: captures the pieces, or does not.
+    """
+
+    def __init__(
+        self, config: TrialConfig, state: TrainingState, task: Task, device: torch.device, graphs: Graphs
+    ) -> None:
+        self._config, self._state, self._task, self._device = config, state, task, device
+        self._graphs = graphs
+        self._selection: Tensor | None = None
+        self._teacher: Tensor | None = None
+
+    def batch(self, index: int) -> Batch:
+        """The training micro-batch number `index`."""
+        selection = self._task.selection(index)
+        if self._graphs.capturing:
+            self._selection = selection.clone() if self._selection is None else self._selection.copy_(selection)
+            selection = self._selection
+        return self._graphs.run("batch", lambda: self._task.gather(selection), pure=True)
+
+    def passes(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
+        """Adds the gradients of sub-models to the parameters', divided by the number of micro-batches.
+
+        Gives each with its mean loss, which is overwritten by the next; it is added to the sum since the last
+        evaluation, too. With in-place distillation, all but the largest learn what `teach` or the largest one's pass
+        before theirs has predicted. Gradients are added in the order of the sub-models, however passes are launched.
+        """
+        if len(sub_models) > 1 and self._apart(batch):
+            for first in range(0, len(sub_models), _SIDE_BY_SIDE):
+                yield from self._side_by_side(sub_models[first : first + _SIDE_BY_SIDE], batch)
+        else:
+            for sub_model in sub_models:
+                yield sub_model, self._alone(sub_model, batch)
+
+    def _apart(self, batch: Batch) -> bool:
+        """Whether passes can run beside one another."""
+        network = self._state.network
+        if self._config.distillation == "in-place" or not isinstance(network, NestedNetwork):
+            return False
+        with self._precision():
+            return network.separable(batch.inputs)
+
+    def _alone(self, sub_model: SubModel, batch: Batch) -> Tensor:
+        largest = sub_model == self._state.ledger.lattice.largest
+        teacher = None if largest or self._config.distillation == "none" else self._teacher
+
+        def work() -> tuple[Tensor, Tensor]:
+            loss, outputs = self._forward_backward(sub_model, batch, teacher)
+            self._state.loss_sum.add_(loss)
+            return loss, outputs
+
+        loss, outputs = self._graphs.run(("pass", self._name(sub_model)), work, counted=True)
+        self._state.losses += 1
+        if self._config.distillation == "in-place" and largest:
+            self._keep(outputs)
+        return loss
+
+    def _side_by_side(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
+        network = self._state.network
+        assert isinstance(network, NestedNetwork)
+
+        def work(place: int, sub_model: SubModel) -> tuple[Tensor, Callable[[], None]]:
+            with network.apart(place) as additions:
+                loss, _ = self._forward_backward(sub_model, batch, None)
+                return loss, additions.due().add_up
+
+        def add(loss: Tensor, add_up: Callable[[], None]) -> None:
+            add_up()
+            self._state.loss_sum.add_(loss)
+
+        names = [self._name(sub_model) for sub_model in sub_models]
+        places = enumerate(zip(names, sub_models, strict=True))
+        done = self._graphs.side_by_side([(name, partial(work, place, sub)) for place, (name, sub) in places])
+        for place, (sub_model, name, (loss, add_up)) in enumerate(zip(sub_models, names, done, strict=True)):
+            self._graphs.run(("addition", place, name), partial(add, loss, add_up))
+            self._state.losses += 1
+            yield sub_model, loss
+
+    def _forward_backward(self, sub_model: SubModel, batch: Batch, teacher: Tensor | None) -> tuple[Tensor, Tensor]:
+        network = self._state.network
+        network.activate(sub_model)
+        with self._precision():
+            outputs: Tensor = network(batch.inputs)
+        loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
+        (loss if self._config.accumulation == 1 else loss / self._config.accumulation).backward()
+        return loss.detach(), outputs.detach()
+
+    def teach(self, sub_model: SubModel, batch: Batch) -> None:
+        """Has the others learn what `sub_model` predicts; a forward pass without a backward."""
+        network = self._state.network
+
+        def work() -> Tensor:
+            network.activate(sub_model)
+            with torch.no_grad(), self._precision():
+                outputs: Tensor = network(batch.inputs)
+            return outputs
+
+        self._keep(self._graphs.run(("teacher", self._name(sub_model)), work))
+
+    def update(self, rate: float) -> None:
+        """One optimizer step over the gradients added up, which are zero afterwards."""
+        state, penalty = self._state, self._config.line_penalty
+        state.optimizer.rate.fill_(rate)
+
+        def work() -> None:
+            if penalty:
+                (penalty * line_cosine_squared(state.network)).backward()
+            state.optimizer.step()
+
+        self._graphs.run("update", work)
+
+    def extract(self) -> None:
+        """Goes on with a network of its own for every target."""
+        self._state.extract()
+        self._graphs.clear()
+
+    def evaluate(self) -> dict[str, float]:
+        """`test_…/label` of every target, from the whole test set."""
+        metrics: dict[str, float] = {}
+        network = self._state.network
+        for target in self._state.ledger.lattice:
+            network.activate(target)
+            recalibration: AbstractContextManager[None] = nullcontext()
+            if count := self._config.recalibration_batches:
+                recalibration = recalibrated(network, self._forward, self._task.calibration(count))
+            with recalibration, torch.no_grad():
+                network.eval()
+                for name, value in self._task.evaluate(self._forward, self._graphs, self._name(target)).items():
+                    metrics[f"test_{name}/{target.label}"] = value
+            network.train()
+        return metrics
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        with self._precision():
+            outputs: Tensor = self._state.network(inputs)
+        return outputs
+
+    def _keep(self, outputs: Tensor) -> None:
+        self._teacher = outputs.clone() if self._teacher is None else self._teacher.copy_(outputs)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    def _name(self, sub_model: SubModel) -> Hashable:
+        """What a graph of it is known by. Widths between the targets that keep the same channels are one network."""
+        network = self._state.network
+        if (
+            not self._graphs.capturing
+            or sub_model in network.lattice
+            or self._config.affine == "line"
+            or not isinstance(network, NestedNetwork)
+        ):
+            return sub_model
+        network.activate(sub_model)
+        return network.signature()
