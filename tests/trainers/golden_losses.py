@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from trainers.build import mac_counter
-from trainers.config import resolve
-from trainers.data import dataset
-from trainers.data.images import ImageArrays
-from trainers.loop import fit
-from trainers.nested.norms import NORM_POLICIES
+from trainers.config.trial import resolve
+from trainers.data.datasets import dataset
+from trainers.data.images.arrays import ImageArrays
+from trainers.nested.layers.norms import NORM_POLICIES
+from trainers.training.loop import fit
 
 LOSSES = Path(__file__).parent / "golden" / "losses.json"
 _COMMON: dict[str, Any] = {
