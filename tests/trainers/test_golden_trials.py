@@ -37,7 +37,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 8,
     "crop_padding": 2,
     "flip": True,
-    "line_penalty": 3.0,
+    "line_penalty": 1000.0,  # endpoints start parallel, where the penalty has no slope
     "recalibration_batches": 2,
 }
 ACCUMULATED = {"accumulation": 4, "updates": 2, "batch_size": 4, "crop_padding": 0, "flip": False, "warmup": 0.5}
