@@ -3,36 +3,36 @@
 Without Ray. The terminal is the trial's: nothing of it is captured, and a traceback is printed whole as it happens.
 """
 
-import ctypes
 from bdb import BdbQuit
 from collections.abc import Sequence
 
 from orchestrator.errors import UserError
 from orchestrator.run.attempts import Attempts
+from orchestrator.run.machine import gpus_here
 from orchestrator.run.resources import Resources
-from orchestrator.run.worker import Task, train
+from orchestrator.run.worker import WorkerContext, train
 from orchestrator.study.plan import Trial
 
 
 class InProcessExecutor:
     """An `execution.Executor`."""
 
-    def allot(self, wanted: Resources) -> tuple[Resources, int]:
+    def allot(self, requested: Resources) -> tuple[Resources, int]:
         """As many threads as are asked for, whatever the machine has: results depend on their number."""
-        there = _gpus()
-        gpus = float(min(1, there)) if wanted.gpus is None else wanted.gpus
+        there = gpus_here()
+        gpus = float(min(1, there)) if requested.gpus is None else requested.gpus
         if gpus > there:
             raise UserError(f"a trial asks for {gpus:g} GPUs; this machine has {there}")
-        return Resources(wanted.cpus, gpus, 1), 1
+        return Resources(requested.cpus, gpus, 1), 1
 
     def doubled(self, share: Resources) -> Resources | None:
         """None: a trial has all of this process's memory already."""
         return None
 
-    def run(self, trials: Sequence[Trial], share: Resources, task: Task, attempts: Attempts) -> None:
+    def run(self, trials: Sequence[Trial], share: Resources, context: WorkerContext, attempts: Attempts) -> None:
         for trial in trials:
             try:
-                for report in train(task, trial.key, trial.config, trial.seed):
+                for report in train(context, trial.key, trial.config, trial.seed):
                     attempts.reported(trial, report)
                     if "failure" in report:
                         print(report["failure"]["traceback"], end="", flush=True)
@@ -40,14 +40,3 @@ class InProcessExecutor:
             except BdbQuit as quitting:  # who leaves the debugger wants no other trial to start
                 raise KeyboardInterrupt from quitting
             attempts.ended(trial)
-
-
-def _gpus() -> int:
-    """How many this process may use, by CUDA's driver; 0 without one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    found = ctypes.c_int(0)
-    answered = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0
-    return found.value if answered else 0
