@@ -35,7 +35,7 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
     trial = done[0]
     run = tracked[trial.key]
     label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted)
-    if label not in (known := [cost.label for cost in plan.costs]):
+    if label not in (known := [cost.label for cost in trial.sub_models]):
         raise unknown("sub-model", label, known)
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from orchestrator.errors import UserError
 from orchestrator.run.progress import duration
+from orchestrator.run.resources import Resources, gpus_here
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import shown_address
-from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.plan import Plan, Trial, make_plan
 from orchestrator.study.study import Layout
 from orchestrator.trainer import Place, Trainer
 
@@ -89,16 +90,16 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     tracker = open_tracker(options, create=False)
     finished = finished_keys(plan, tracker)
     missing = plan.missing(finished)
-    place = Place(threads=max(1, int(options.cpus)), gpu=bool(options.gpus), data=options.data)
-    configs = {trial.arm.label: trial.config for trial in plan.trials}
+    allotted = _allotted(options)
+    place = Place(threads=max(1, int(options.cpus)), gpu=allotted.gpu, data=options.data)
     rows = []
     for arm in plan.arms:
-        outlook = trainer.outlook(configs[arm.label])
+        trial = plan.first_trials[arm.label]
+        outlook = trainer.outlook(trial.config)
         left = sum(trial.arm == arm for trial in missing)
-        each = trainer.seconds(configs[arm.label], place)
+        each = trainer.seconds(trial.config, place)
         rows.append({"arm": arm.label, **asdict(outlook), "seconds_per_trial": each, "missing": left})
-    slots = max(1, int((os.cpu_count() or 1) // options.cpus))
-    side_by_side = min(slots, options.max_concurrent or slots)
+    side_by_side = allotted.slots
     total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
     separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
@@ -112,8 +113,9 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
                     "base_key": plan.base_key,
                     "seeds": plan.seeds,
                     "budget": {"unit": first.get("budget_unit"), "amount": first.get("budget")},
-                    "sub_models": [asdict(cost) for cost in plan.costs],
-                    "arms": rows,
+                    "arms": [row | _own(plan.first_trials[str(row["arm"])]) for row in rows],
+                    "side_by_side": side_by_side,
+                    "estimated_on": allotted.where,
                     "trials": [{"key": t.key, "arm": t.arm.label, "seed": t.seed} for t in plan.trials],
                     "finished": len(plan.trials) - len(missing),
                     "seconds_left": total,
@@ -137,13 +139,63 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
             f"{row['missing']} of {len(plan.seeds)}",
         )
     console.print(table)
-    sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in plan.costs)
-    console.print(f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. Sub-models: {sizes}.")
+    equal = f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. "
+    for costs, arms in plan.sub_models:
+        whose = f"Sub-models of {', '.join(arms)}" if len(plan.sub_models) > 1 else "Sub-models"
+        sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in costs)
+        console.print(f"{equal}{whose}: {sizes}.", markup=False)
+        equal = ""
     seeds = ", ".join(map(str, plan.seeds))
-    console.print(f"Seeds {seeds}. About {duration(total)} on this machine for the rest.")
+    console.print(f"Seeds {seeds}. About {duration(total)} {allotted.where} for the rest.", markup=False)
     for line in separation.lines:
         console.print(line, markup=False)
     return 0
+
+
+def _own(trial: Trial) -> dict[str, Any]:
+    """What an arm has of its own."""
+    return {"data_checksum": trial.data_checksum, "sub_models": [asdict(cost) for cost in trial.sub_models]}
+
+
+@dataclass(frozen=True)
+class _Allotted:
+    """What trials would be given: whether a GPU, how many run at once, and in words where this was found."""
+
+    gpu: bool
+    slots: int
+    where: str
+
+
+def _allotted(options: Options) -> _Allotted:
+    """As a run would allot it: on this machine, or on the cluster at the address if it can be asked.
+
+    The duration of a trial is measured on this machine whichever it is.
+    """
+    here = gpus_here()
+    if options.gpus is not None and options.gpus > 0 and not here and options.address is None:
+        raise UserError(f"a trial asks for {options.gpus:g} GPUs; this machine has 0")
+    if options.address is not None:
+        from orchestrator.run.cluster import allot, cluster
+
+        shown = shown_address(options.address)
+        try:
+            with cluster(options.address, plain_console().print):
+                given, slots = allot(Resources(options.cpus, options.gpus, options.max_concurrent))
+        except UserError as error:
+            where = f"with trials of this machine's speed and slots ({error})"
+        else:
+            gpu = bool(given.gpus) and bool(here)
+            speed = "this machine's GPU" if gpu else "this machine's processor"
+            return _Allotted(
+                gpu, slots, f"on the cluster {shown}, {slots} at a time, with trials at the speed of {speed}"
+            )
+    else:
+        where = "on this machine"
+    gpus = float(min(1, here)) if options.gpus is None else options.gpus
+    slots = max(1, int((os.cpu_count() or 1) // options.cpus))
+    if gpus and here:
+        slots = min(slots, max(1, int(here / gpus + 1e-9)))
+    return _Allotted(bool(gpus and here), min(slots, options.max_concurrent or slots), where)
 
 
 @dataclass(frozen=True)
@@ -270,17 +322,18 @@ def _for_terminal(found: "Accuracies") -> Table:
     for row in rows:
         shown.add_column(row, justify="right", no_wrap=True)
     for arm in found.arms:
-        cells = [found.cells[row, arm] for row in rows]
-        shown.add_row(arm, *(Text(f"{cell.mean:.2f}", style="bold" if cell.best else "") for cell in cells))
+        cells = [found.cells.get((row, arm)) for row in rows]
+        shown.add_row(arm, *(Text(f"{c.mean:.2f}", style="bold" if c.best else "") if c else "–" for c in cells))
         if found.seeds > 1:
-            shown.add_row("  ± SD", *("" if c.sd is None else f"{c.sd:.2f}" for c in cells), style="dim")
+            shown.add_row("  ± SD", *("" if c is None or c.sd is None else f"{c.sd:.2f}" for c in cells), style="dim")
         if found.compares:
-            printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
+            printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")
         if arm in found.against:
-            differences = (found.comparisons[row, arm].difference for row in rows)
+            compared = [found.comparisons.get((row, arm)) for row in rows]
+            differences = ("–" if each is None else each.difference for each in compared)
             shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
-            needed = [found.comparisons[row, arm].needed.removesuffix(" seeds") for row in rows]
+            needed = ["" if each is None else each.needed.removesuffix(" seeds") for each in compared]
             if any(needed):
                 shown.add_row("  seeds", *needed, style="dim")
     shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()

@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +26,7 @@ from orchestrator.errors import UserError
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.secrecy.redaction import without_passwords
-from orchestrator.study.plan import Plan
+from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
@@ -92,16 +92,16 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
         loading = aside.submit(import_module, "orchestrator.track.recorder")
         opening = aside.submit(opened)
         if missing:
-            preparing = aside.submit(trainer.prepare, missing[0].config, place)
+            preparing = aside.submit(_prepare, trainer, missing, place)
             with _executor(plan, options, script, aside, loading) as executor:
                 wanted = Resources(options.cpus, options.gpus, options.max_concurrent)
                 resources, slots = executor.allot(wanted)
                 preparing.result()
                 if options.pack:
-                    from orchestrator.run.packing import choose
+                    from orchestrator.run.packing import choose, heaviest
 
                     console.print("Measuring how many trials at once do most work, half a minute for each number:")
-                    best = choose(trainer, missing[0].config, place, options.cpus, console.print)
+                    best = choose(trainer, heaviest(trainer, missing).config, place, options.cpus, console.print)
                     resources, slots = executor.allot(replace(wanted, cpus=best.cpus, gpus=best.gpus))
                 recorder = opening.result()
                 console.print(
@@ -201,10 +201,19 @@ def _tree(script: Path, options: Options) -> Iterator[Path | None]:
         yield folder
 
 
+def _prepare(trainer: Trainer, trials: Sequence[Trial], place: Place) -> None:
+    """Makes every data set ready that the trials are trained on, each once."""
+    for trial in {trial.data_checksum: trial for trial in trials}.values():
+        trainer.prepare(trial.config, place)
+
+
 def _measure_latency(plan: Plan, trainer: Trainer, options: Options, recorder: "Recorder", patience: Patience) -> None:
     """On the driver's machine, now that no trial runs beside it."""
     place = Place(threads=max(1, int(options.cpus)), gpu=False, data=options.data)
-    found = trainer.latencies(plan.trials[0].config, place)
+    found: dict[str, Mapping[str, float]] = {}
+    for _, arms in plan.sub_models:  # once for every network
+        measured = trainer.latencies(plan.first_trials[arms[0]].config, place)
+        found |= dict.fromkeys(arms, measured)
     patience.keep_trying(lambda: recorder.note_latency(trainer.device_name(place), found))
 
 

@@ -47,7 +47,7 @@ def accuracy_over_macs(results: Results) -> go.Figure:
             customdata=rows[["sub_model", "count"]],
             hovertemplate="%{customdata[0]}: %{y:.2f} % at %{x:.3f} M MACs, n = %{customdata[1]}",
         )
-    figure.update_layout(xaxis_title="MACs per image (millions)", yaxis_title="test accuracy (%)", height=460)
+    figure.update_layout(xaxis_title="MACs per example (millions)", yaxis_title="test accuracy (%)", height=460)
     return _tidied(figure)
 
 
@@ -89,7 +89,7 @@ def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 
 def accuracy_over_lattice(results: Results) -> go.Figure:
     """A heat map per arm over two dimensions of the sub-models: mean final accuracy of every one."""
-    across, down = results.dimensions[-1], results.dimensions[0]
+    across, down = results.shared_dimensions[-1], results.shared_dimensions[0]
     figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=results.arms, vertical_spacing=0.12)
     accuracies = results.frame["test_acc"]
     for index, arm in enumerate(results.arms):
@@ -116,9 +116,9 @@ def accuracy_over_lattice(results: Results) -> go.Figure:
 
 
 def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -> pd.DataFrame:
-    """Average accuracy over all sub-models: `panel`, `arm`, `level` of the axis, `budget` in the equalised unit,
-    `mean`, `sd`, `n`."""
-    frame = results.frame
+    """Average accuracy over the sub-models that all arms have: `panel`, `arm`, `level` of the axis, `mean`, `sd`,
+    `n`."""
+    frame = results.frame[results.frame["sub_model"].isin(results.shared)]
     panel = frame[list(others)].agg(" · ".join, axis=1) if others else pd.Series("", index=frame.index)
     averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)["test_acc"].mean()
     over_seeds = averages.groupby(["panel", "arm", axis], sort=False).agg(["mean", "std", "count"]).reset_index()

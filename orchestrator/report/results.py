@@ -16,6 +16,7 @@ from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
 from orchestrator.track.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
 
+_ORIGINS = ("version.", "git.", "data.", "device")
 _UNITS = ("updates", "passes", "samples", "macs", "forwards")
 
 
@@ -30,10 +31,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of every sub-model for one example, and where they were measured."""
+    """Milliseconds of every sub-model for one example, by arm and label, and where they were measured."""
 
     device: str
-    milliseconds: dict[str, float]
+    milliseconds: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Results:
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
             `test_acc`; names are categories.
         facets: the tables; one nameless without.
-        arms, sub_models: in the order of the study, and smallest first.
-        dimensions: of the sub-models.
+        arms, sub_models: in the order of the study, and smallest first. Not every arm need have every sub-model.
+        dimensions: of the sub-models of any arm.
         against: the arm that each arm is compared with, by arm; none for a baseline.
         unpaired: trials left out, since some arm of their table lacks their seed.
         failures: trials that raised or were lost.
@@ -74,14 +75,27 @@ class Results:
         """One table's part."""
         frame = self.frame[self.frame["facet"] == facet]
         present = set(frame["arm"])
+        inside = set(frame["sub_model"])
         return replace(
             self,
             frame=frame,
             curves=self.curves[self.curves["facet"] == facet],
             facets=(facet,),
             arms=tuple(arm for arm in self.arms if arm in present),
+            sub_models=tuple(label for label in self.sub_models if label in inside),
             against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
         )
+
+    @property
+    def shared_dimensions(self) -> tuple[str, ...]:
+        """The dimensions that the sub-models of every arm have."""
+        return tuple(name for name in self.dimensions if self.frame[name].notna().all())
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The sub-models that every arm has, smallest first."""
+        has = self.frame.groupby("sub_model")["arm"].nunique()
+        return tuple(label for label in self.sub_models if has[label] == len(self.arms))
 
 
 def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
@@ -120,23 +134,45 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         for trial in trials
         if trial.status == "FAILED"
     )
-    tags = finished[0].tags
-    about = {name: tags[name] for name in sorted(tags) if name.startswith(("version.", "git.", "data.", "device"))}
     present = set(frame["arm"])
     return Results(
         frame=frame,
         curves=_curves(tracker, plan, finished, facet_of, names),
         facets=facets,
         arms=tuple(dict.fromkeys(names[label] for label in order if names[label] in present)),
-        sub_models=tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]),
-        dimensions=tuple(sorted(plan.costs[0].dimensions)),
+        sub_models=_by_size(frame),
+        dimensions=tuple(sorted({name for costs, _ in plan.sub_models for name in costs[0].dimensions})),
         against=_against(plan),
         unpaired=tuple(unpaired),
         failures=failures,
         unfinished=sum(trial.status not in ("FINISHED", "FAILED") for trial in trials),
         latency=_latency(tracker, experiment, plan),
-        about=about,
+        about=_about(finished),
     )
+
+
+def _by_size(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The sub-models, smallest first: by their share of the multiply-accumulates of their arm's largest.
+
+    Arms with networks of their own agree on these far better than on the multiply-accumulates themselves.
+    """
+    one = frame.drop_duplicates(["arm", "sub_model"])
+    shares = one.assign(share=one["macs"] / one.groupby("arm")["macs"].transform("max"))
+    means = shares.groupby("sub_model", sort=False)["share"].mean()
+    return tuple(str(label) for label in means.sort_values(kind="stable").index)
+
+
+def _about(trials: Sequence[TrackedTrial]) -> dict[str, str]:
+    """What the trials say of where they come from; where they differ, every answer with the arms that gave it."""
+    names = sorted({name for trial in trials for name in trial.tags if name.startswith(_ORIGINS)})
+    found = {}
+    for name in names:
+        arms: dict[str, list[str]] = {}
+        for trial in trials:
+            arms.setdefault(trial.tags.get(name, "unknown"), []).append(trial.tags[ARM])
+        answers = (f"{answer} ({', '.join(dict.fromkeys(who))})" for answer, who in arms.items())
+        found[name] = next(iter(arms)) if len(arms) == 1 else "; ".join(answers)
+    return found
 
 
 @contextmanager
@@ -161,8 +197,8 @@ def _rows(
     levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
     totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
     common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
-    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.costs]:
-        raise ValueError("its sub-models are not the study's")
+    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.first_trials[label].sub_models]:
+        raise ValueError("its sub-models are not its arm's")
     if not all(math.isfinite(float(row["test_acc"])) for row in table):
         raise ValueError("an accuracy is no number")
     return [
@@ -181,7 +217,8 @@ def _curves(
     steps: list[int] = []
     sub_models: list[int] = []
     accuracies: list[float] = []
-    wanted = {f"test_acc/{cost.label}": place for place, cost in enumerate(plan.costs)}
+    labels = list(dict.fromkeys(cost.label for costs, _ in plan.sub_models for cost in costs))
+    wanted = {f"test_acc/{label}": place for place, label in enumerate(labels)}
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
         before = len(steps)
         with _legible(trial, "history.json"):
@@ -209,7 +246,7 @@ def _curves(
             "arm": repeated([names[trial.tags[ARM]] for trial in trials]),
             "seed": np.repeat([int(trial.tags[SEED]) for trial in trials], counts),
             "step": steps,
-            "sub_model": pd.Categorical.from_codes(sub_models, pd.Index([cost.label for cost in plan.costs])),
+            "sub_model": pd.Categorical.from_codes(sub_models, pd.Index(labels)),
             "test_acc": accuracies,
         }
     )
@@ -236,7 +273,14 @@ def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
         kept = tracker.read_json(parent.info.artifact_uri, LATENCY)
         if not kept or not kept["milliseconds"]:
             return None
-        return Latency(str(kept["device"]), {name: float(value) for name, value in kept["milliseconds"].items()})
+        found = kept["milliseconds"]
+        by_arm = {
+            plan.compared(dict(arm.levels)): {name: float(value) for name, value in measured.items()}
+            for arm in plan.arms
+            # Before version 2 of the package the first arm's stood for all.
+            if (measured := found.get(arm.label) if isinstance(next(iter(found.values())), dict) else found)
+        }
+        return Latency(str(kept["device"]), by_arm) if by_arm else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"[:200]
         raise UserError(

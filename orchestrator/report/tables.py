@@ -51,19 +51,20 @@ class Table:
 
     Attributes:
         title: of one of several tables; else empty.
+        macs, milliseconds: of one example, by row and arm; the latter if measured.
+        cells: by row and arm; none where the arm has no such sub-model.
         comparisons: by row and arm, for arms that have a baseline.
         behind: by row and arm, the arm minus the highest mean of the row; none for the highest.
         against: the baseline of each such arm.
         sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
-        milliseconds: by row, if measured.
         family: what decides bold and the comparisons.
     """
 
     title: str
     arms: tuple[str, ...]
     rows: tuple[str, ...]
-    macs: Mapping[str, int]
-    milliseconds: Mapping[str, float]
+    macs: Mapping[tuple[str, str], int]
+    milliseconds: Mapping[tuple[str, str], float]
     cells: Mapping[tuple[str, str], Cell]
     comparisons: Mapping[tuple[str, str], Comparison]
     behind: Mapping[tuple[str, str], Comparison]
@@ -75,6 +76,13 @@ class Table:
     caption: str
     compares: bool
     family: Family
+
+    @property
+    def one_network(self) -> bool:
+        """Whether every arm that has a sub-model takes as many multiply-accumulates for it."""
+        return all(
+            len({self.macs[row, arm] for arm in self.arms if (row, arm) in self.macs}) == 1 for row in self.rows[:-1]
+        )
 
     @property
     def comparison_caption(self) -> str:
@@ -131,49 +139,64 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     shown = _shown(results.sub_models)
     rows = (*reversed(shown), AVERAGE)
     wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values="test_acc").astype(float)
-    wide[AVERAGE] = wide.mean(axis="columns", skipna=False)
-    by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in results.arms} for row in rows}
+    shared = results.shared
+    wide[AVERAGE] = wide[[label for label in wide if label in shared]].mean(axis="columns", skipna=False)
+    costs = frame.drop_duplicates(["arm", "sub_model"]).set_index(["sub_model", "arm"])["macs"]
+    has = {row: [arm for arm in results.arms if row == AVERAGE or (row, arm) in costs.index] for row in rows}
+    by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in has[row]} for row in rows}
     for arm, accuracies in wide.groupby("arm"):
         seeds = accuracies.index.get_level_values("seed").astype(int)
         for row in rows:
-            by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
+            if arm in has[row]:
+                by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
     family = compare(by_seed)
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
-        for arm in results.arms:
+        for arm in has[row]:
             mean, sd = mean_and_sd(list(by_seed[row][arm].values()))
             printed, derived = published.get((arm, row), (None, False))
             cells[row, arm] = Cell(mean, sd, family.seeds, arm in family.best[row], printed, derived)
-    costs = frame.groupby("sub_model")["macs"].first()
+    remarks = [
+        _bold_rule(family),
+        _alone(results.facets[0]),
+        _left_out(results.sub_models, shown),
+        _not_shared(results.sub_models, shared),
+    ]
+    milliseconds = {} if results.latency is None else results.latency.milliseconds
     return Table(
         title=results.facets[0],
         arms=results.arms,
         rows=rows,
-        macs={row: int(costs[row]) for row in shown},
-        milliseconds={} if results.latency is None else results.latency.milliseconds,
+        macs={(row, arm): int(costs[row, arm]) for row in shown for arm in has[row]},
+        milliseconds={
+            (row, arm): milliseconds[arm][row] for row in shown for arm in has[row] if row in milliseconds.get(arm, {})
+        },
         cells=cells,
         comparisons={
-            (row, arm): family.between(row, arm, other) for row in rows for arm, other in results.against.items()
+            (row, arm): family.between(row, arm, other)
+            for row in rows
+            for arm, other in results.against.items()
+            if {arm, other} <= set(has[row])
         },
         behind={
             (row, arm): family.between(row, arm, family.highest[row])
             for row in rows
-            for arm in results.arms
+            for arm in has[row]
             if row in family.highest and arm != family.highest[row]
         },
         against=results.against,
         sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions) for arm in results.arms},
         updates={
             (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]["updates"].mean())
-            for arm in results.arms
             for row in shown
+            for arm in has[row]
         },
         totals={
             arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS}
             for arm in results.arms
         },
         seeds=family.seeds,
-        caption=f"{caption} {_bold_rule(family)}{_alone(results.facets[0])}{_left_out(results.sub_models, shown)}",
+        caption=" ".join(filter(None, [caption, *remarks])),
         compares=any(cell.published is not None for cell in cells.values()),
         family=family,
     )
@@ -189,7 +212,17 @@ def _shown(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 def _left_out(sub_models: tuple[str, ...], shown: tuple[str, ...]) -> str:
     if len(shown) == len(sub_models):
         return ""
-    return f" {len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
+    return f"{len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
+
+
+def _not_shared(sub_models: tuple[str, ...], shared: tuple[str, ...]) -> str:
+    """What stands in the place of a sub-model that some arm lacks."""
+    if len(shared) == len(sub_models):
+        return ""
+    return (
+        f"–: the arm has no such sub-model; avg., and what is compared on it, is over those that every arm has "
+        f"({', '.join(reversed(shared))})."
+    )
 
 
 def _bold_rule(family: Family) -> str:
@@ -202,12 +235,13 @@ def _bold_rule(family: Family) -> str:
 
 
 def _alone(title: str) -> str:
-    return " This table is corrected by itself, not together with the others." if title else ""
+    return "This table is corrected by itself, not together with the others." if title else ""
 
 
 def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:
     trials: dict[int, list[tuple[tuple[float, ...], float]]] = {}
-    sizes = frame[list(dimensions)].astype(float).to_numpy().tolist()
+    own = [name for name in dimensions if frame[name].notna().all()]  # another arm's network may have others
+    sizes = frame[own].astype(float).to_numpy().tolist()
     for seed, size, accuracy in zip(frame["seed"], sizes, frame["test_acc"].astype(float), strict=True):
         trials.setdefault(seed, []).append((tuple(size), accuracy))
     known = [each for _, trial in sorted(trials.items()) if (each := sortedness(trial)) is not None]

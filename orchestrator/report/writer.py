@@ -10,7 +10,17 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
-from orchestrator.report.rendering import BEHIND_CAPTION, accuracies, as_latex, as_markdown, behind, differences, ledger
+from orchestrator.report.rendering import (
+    BEHIND_CAPTION,
+    COSTS_CAPTION,
+    accuracies,
+    as_latex,
+    as_markdown,
+    behind,
+    costs,
+    differences,
+    ledger,
+)
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
 from orchestrator.report.tables import Table, make_table, read_published
@@ -44,6 +54,8 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         differences=differences,
         behind=behind,
         behind_caption=BEHIND_CAPTION,
+        costs=costs,
+        costs_caption=COSTS_CAPTION,
         ledger=ledger,
         figures=[(title, _embedded(figure)) for title, figure in shown.items()],
         overview=overview,
@@ -97,9 +109,9 @@ def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str
 
 def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
     shown: dict[str, go.Figure] = {}
-    if len(results.dimensions) > 1:
-        for facet in results.facets:
-            shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(results.of(facet))
+    for facet in results.facets:
+        if len((part := results.of(facet)).shared_dimensions) > 1:
+            shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
     for facet in results.facets:
         shown[f"Accuracy over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
     evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()

@@ -3,13 +3,12 @@
 Without Ray. The terminal is the trial's: nothing of it is captured, and a traceback is printed whole as it happens.
 """
 
-import ctypes
 from bdb import BdbQuit
 from collections.abc import Sequence
 
 from orchestrator.errors import UserError
 from orchestrator.run.attempts import Attempts
-from orchestrator.run.resources import Resources
+from orchestrator.run.resources import Resources, gpus_here
 from orchestrator.run.worker import Task, train
 from orchestrator.study.plan import Trial
 
@@ -19,7 +18,7 @@ class InProcessExecutor:
 
     def allot(self, wanted: Resources) -> tuple[Resources, int]:
         """As many threads as are asked for, whatever the machine has: results depend on their number."""
-        there = _gpus()
+        there = gpus_here()
         gpus = float(min(1, there)) if wanted.gpus is None else wanted.gpus
         if gpus > there:
             raise UserError(f"a trial asks for {gpus:g} GPUs; this machine has {there}")
@@ -40,14 +39,3 @@ class InProcessExecutor:
             except BdbQuit as quitting:  # who leaves the debugger wants no other trial to start
                 raise KeyboardInterrupt from quitting
             attempts.ended(trial)
-
-
-def _gpus() -> int:
-    """How many this process may use, by CUDA's driver; 0 without one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return 0
-    found = ctypes.c_int(0)
-    answered = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0
-    return found.value if answered else 0

@@ -6,13 +6,14 @@ question, all its trials at once, and the one that gets most done in the memory 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 
+from orchestrator.study.plan import Trial
 from orchestrator.trainer import Place, Probe, Trainer
 
 _START_SECONDS, _SECONDS = 15.0, 8.0  # to import and warm up, and then of measuring
@@ -63,7 +64,7 @@ def choose(
 
     Args:
         trainer: its `probe` trains.
-        config: of a trial like the others.
+        config: of the trial that stands for all: the heaviest, since what fits with it fits with every other.
         place: where the data is; the rest of it follows from the packing.
         cpus: of a trial that has a GPU.
         say: told of every packing measured.
@@ -81,6 +82,16 @@ def choose(
             break
     assert best is not None
     return best
+
+
+def heaviest(trainer: Trainer, trials: Sequence[Trial]) -> Trial:
+    """The trial whose optimizer steps take the most multiply-accumulates; the first of equals."""
+
+    def per_step(trial: Trial) -> float:
+        outlook = trainer.outlook(trial.config)
+        return outlook.macs / outlook.updates
+
+    return max({trial.arm.label: trial for trial in trials[::-1]}.values(), key=per_step)
 
 
 def _on_cpu(cores: int) -> Iterator[Packing]:

@@ -1,5 +1,6 @@
 """What one trial is given of the machine that it runs on."""
 
+import ctypes
 from dataclasses import dataclass
 
 
@@ -15,3 +16,14 @@ class Resources:
     def text(self) -> str:
         """`2 CPUs` or `0.5 GPUs`."""
         return f"{self.gpus:g} GPUs" if self.gpus else f"{self.cpus:g} CPUs"
+
+
+def gpus_here() -> int:
+    """How many this process may use, by CUDA's driver; 0 without one."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    found = ctypes.c_int(0)
+    answered = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(found)) == 0
+    return found.value if answered else 0

@@ -78,7 +78,7 @@ class Recorder:
             BASE: plan.base_key,
             PRESET: plan.preset,
             SAID: json.dumps(dict(plan.base), sort_keys=True),
-            "data.checksum": plan.data_checksum,
+            "data.checksum": ", ".join(plan.data_checksums),
             "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
         }
         run = self._client.create_run(self.experiment, tags=tags | self._provenance)
@@ -110,7 +110,7 @@ class Recorder:
             BASE: self._plan.base_key,
             ARM: trial.arm.label,
             SEED: str(trial.seed),
-            "data.checksum": self._plan.data_checksum,
+            "data.checksum": trial.data_checksum,
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
@@ -171,26 +171,12 @@ class Recorder:
             folder = Path(scratch)
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
-            (folder / "sub_models.csv").write_text(self._sub_model_table(history))
+            (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
             if (checkpoint / WEIGHTS).is_file():
                 shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)
             self._client.log_artifacts(run_id, scratch)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
-
-    def _sub_model_table(self, history: Sequence[Mapping[str, Any]]) -> str:
-        """The targets with their cost and the metrics of the last evaluation."""
-        last: Mapping[str, float] = history[-1]["metrics"] if history else {}
-        groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
-        out = io.StringIO()
-        table = csv.writer(out, lineterminator="\n")
-        dimensions = sorted(self._plan.costs[0].dimensions)
-        table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
-        for cost in self._plan.costs:
-            values = [last.get(f"{group}/{cost.label}", "") for group in groups]
-            place = [cost.dimensions[name] for name in dimensions]
-            table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
-        return out.getvalue()
 
     def fail(self, trial: Trial, error: str, traceback: str) -> None:
         """Closes the run as failed, with its own traceback."""
@@ -206,8 +192,8 @@ class Recorder:
         for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
             self._client.set_terminated(run_id, "KILLED")
 
-    def note_latency(self, device: str, milliseconds: Mapping[str, float]) -> None:
-        """Keeps the latency of every target with the base config."""
+    def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]]) -> None:
+        """Keeps the latency of every target, by arm and label, with the base config."""
         self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
 
     def attach_report(self, folder: Path) -> None:
@@ -215,6 +201,21 @@ class Recorder:
         self._client.log_artifacts(self.parent_id, str(folder), "report")
         complete = all(trial.key in self.finished for trial in self._plan.trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
+
+
+def _sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
+    """The trial's targets with their cost and the metrics of the last evaluation."""
+    last: Mapping[str, float] = history[-1]["metrics"] if history else {}
+    groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    dimensions = sorted(trial.sub_models[0].dimensions)
+    table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
+    for cost in trial.sub_models:
+        values = [last.get(f"{group}/{cost.label}", "") for group in groups]
+        place = [cost.dimensions[name] for name in dimensions]
+        table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
+    return out.getvalue()
 
 
 def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:

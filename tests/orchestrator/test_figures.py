@@ -76,12 +76,13 @@ def test_no_two_arms_look_alike() -> None:
 def test_crossings_are_named_with_their_budgets_and_margins() -> None:
     frame = pd.DataFrame(
         [
-            {"facet": level, "arm": arm, "budget": level, "unit": "passes", "seed": 0, "test_acc": value}
+            {"facet": level, "arm": arm, "budget": level, "unit": "passes", "seed": 0, "sub_model": "w100",
+             "test_acc": value}
             for arm, values in (("NS", (10.0, 20.0, 30.0)), ("SortedNet", (8.0, 22.0, 33.0)))
             for level, value in zip(("1×", "2×", "4×"), values, strict=True)
         ]
-    )
-    results = Results(frame, frame, (), ("NS", "SortedNet"), (), (), {}, (), (), 0, None, {})
+    )  # fmt: skip
+    results = Results(frame, frame, (), ("NS", "SortedNet"), ("w100",), (), {}, (), (), 0, None, {})
     averages = averages_over_budget(results, "budget", ("unit",))
     assert list(averages["mean"]) == [10.0, 20.0, 30.0, 8.0, 22.0, 33.0]
     assert crossings(averages) == [
