@@ -20,7 +20,7 @@ from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.run.patience import of_the_store
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address, without_passwords
-from orchestrator.study.plan import make_plan
+from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import DESIGNS, Layout, Study
 from orchestrator.submit.submission import Submission, submit
 from orchestrator.trainer import Trainer
@@ -48,7 +48,9 @@ def run(study: Study, trainer: Trainer, arguments: list[str]) -> int:
             remember(argument)
             if not argument.isprintable():
                 raise UserError(f"{ascii(argument)[:80]}: an argument of characters that cannot be printed")
-        result = _command(study, trainer).main(arguments, prog_name=f"{study.name}.py", standalone_mode=False)
+        result = _command(study, trainer).main(
+            arguments, prog_name=f"{study.name}.py", standalone_mode=False, obj=(f"{study.name}.py", *arguments)
+        )
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -143,7 +145,9 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
     @click.option("--max-params", type=float, help="extract: the largest with at most so many parameters.")
-    @click.option("--min-accuracy", type=float, help="extract: the smallest that reached so many per cent.")
+    @click.option("--min-accuracy", type=float, help="extract: as --at-least, of an accuracy in per cent.")
+    @click.option("--at-least", type=float, help="extract: the smallest that reached so much, where higher is better.")
+    @click.option("--at-most", type=float, help="extract: the smallest that got so low, where lower is better.")
     @click.option("--to", type=click.Path(path_type=Path), help="extract: the folder to write into.")
     def command(**given: Any) -> int:
         name = given.pop("command")
@@ -156,7 +160,7 @@ def _command(study: Study, trainer: Trainer) -> click.Command:
         options = _options(study, given)
         plan = make_plan(study, trainer, options.preset, options.overrides, options.seeds, options.layout)
         if name == "extract":
-            return extract(plan, trainer, options, _wanted(given))
+            return extract(plan, trainer, options, _wanted(plan, given))
         if name == "submit":
             return submit(plan, _submission(given, options), plain_console())
         act = {"run": run_study, "plan": show_plan, "report": write_report, "status": show_status}[name]
@@ -200,6 +204,7 @@ def _options(study: Study, given: Mapping[str, Any]) -> Options:
         stall=None if given["debug"] else given["stall"],
         debug=given["debug"],
         as_json=given["as_json"],
+        command=click.get_current_context().obj,
     )
 
 
@@ -265,10 +270,18 @@ def _submission(given: Mapping[str, Any], options: Options) -> Submission:
     )
 
 
-def _wanted(given: Mapping[str, Any]) -> Wanted:
+def _wanted(plan: Plan, given: Mapping[str, Any]) -> Wanted:
     if given["to"] is None:
         raise UserError("extract: give the folder to write into, --to DIR")
-    bounds = (given["max_macs"], given["max_params"], given["min_accuracy"])
+    reached = {f"--{name.replace('_', '-')}": given[name] for name in ("min_accuracy", "at_least", "at_most")}
+    asked = {option: value for option, value in reached.items() if value is not None}
+    if len(asked) > 1:
+        raise UserError(f"extract: give one of {' and '.join(asked)}, not both")
+    metric, option = plan.declaration.primary, next(iter(asked), "")
+    if option and (option == "--at-most") == metric.higher_is_better:
+        right = "--at-least" if metric.higher_is_better else "--at-most"
+        raise UserError(f"extract: of the {metric.title} {metric.best} is best: give {right} in the place of {option}")
+    bounds = (given["max_macs"], given["max_params"], asked.get(option))
     if given["sub_model"] is not None and any(bound is not None for bound in bounds):
         raise UserError("extract: give --sub-model, or bounds to choose by, not both")
     return Wanted(given["sub_model"], *bounds, _path("--to", given["to"]))

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.commands.options import Options, open_tracker, plain_console, tracked_trials, writable
 from orchestrator.errors import UserError, unknown
 from orchestrator.study.plan import Plan
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import Metric, Trainer
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Wanted:
     sub_model: str | None
     max_macs: float | None
     max_parameters: float | None
-    min_accuracy: float | None
+    reached: float | None
     folder: Path
 
 
@@ -34,23 +34,25 @@ def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> i
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
     trial = done[0]
     run = tracked[trial.key]
-    label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted)
+    if not (weights_name := plan.declaration.weights):
+        raise UserError(f"extract: {trainer.name} keeps no weights to extract from")
+    label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted, plan.declaration.primary)
     if label not in (known := [cost.label for cost in trial.sub_models]):
         raise unknown("sub-model", label, known)
     with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))
+        weights = Path(tracker.client.download_artifacts(run.run_id, weights_name, scratch))
         writable(wanted.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, wanted.folder)
     plain_console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
     return 0
 
 
-def _chosen(tracker: Any, artifacts: str, wanted: Wanted) -> str:
+def _chosen(tracker: Any, artifacts: str, wanted: Wanted, metric: Metric) -> str:
     import pandas as pd
 
     from orchestrator.report.selection import select
 
     table = pd.DataFrame(tracker.read_csv(artifacts, "sub_models.csv"))
-    for column in ("macs", "parameters", "test_acc"):
+    for column in ("macs", "parameters", metric.name):
         table[column] = table[column].astype(float)
-    return str(select(table, wanted.max_macs, wanted.max_parameters, wanted.min_accuracy)["sub_model"])
+    return str(select(table, metric, wanted.max_macs, wanted.max_parameters, wanted.reached)["sub_model"])

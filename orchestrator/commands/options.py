@@ -21,7 +21,7 @@ from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.plan import Plan, Trial, make_plan
 from orchestrator.study.study import Layout
-from orchestrator.trainer import Place, Trainer
+from orchestrator.trainer import Metric, Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.more_seeds import MoreSeeds
@@ -51,6 +51,7 @@ class Options:
     stall: float | None
     debug: bool
     as_json: bool
+    command: tuple[str, ...]
 
 
 _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
@@ -103,7 +104,8 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
     separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
-    first = plan.trials[0].config
+    budgets = {trial.budget for trial in plan.first_trials.values()}
+    first = plan.trials[0].budget
     if options.as_json:
         print(
             json.dumps(
@@ -112,7 +114,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
                     "preset": plan.preset,
                     "base_key": plan.base_key,
                     "seeds": plan.seeds,
-                    "budget": {"unit": first.get("budget_unit"), "amount": first.get("budget")},
+                    "budget": {"unit": first.unit, "amount": first.amount} if len(budgets) == 1 else None,
                     "arms": [row | _own(plan.first_trials[str(row["arm"])]) for row in rows],
                     "side_by_side": side_by_side,
                     "estimated_on": allotted.where,
@@ -139,7 +141,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
             f"{row['missing']} of {len(plan.seeds)}",
         )
     console.print(table)
-    equal = f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. "
+    equal = f"Equal for all: {first.amount:,} {first.unit}. " if len(budgets) == 1 else ""
     for costs, arms in plan.sub_models:
         whose = f"Sub-models of {', '.join(arms)}" if len(plan.sub_models) > 1 else "Sub-models"
         sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in costs)
@@ -154,7 +156,12 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 def _own(trial: Trial) -> dict[str, Any]:
     """What an arm has of its own."""
-    return {"data_checksum": trial.data_checksum, "sub_models": [asdict(cost) for cost in trial.sub_models]}
+    budget = {"unit": trial.budget.unit, "amount": trial.budget.amount}
+    return {
+        "budget": budget,
+        "data_checksum": trial.data_checksum,
+        "sub_models": [asdict(cost) for cost in trial.sub_models],
+    }
 
 
 @dataclass(frozen=True)
@@ -257,22 +264,30 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     tracked = tracked_trials(plan, open_tracker(options, create=False))
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
+    metric = plan.declaration.primary
     for trial in plan.trials:
         run_ = tracked.get(trial.key)
         state = "missing" if run_ is None else names.get(run_.status, run_.status.lower())
-        average = None if run_ is None else run_.metrics.get("test_acc_average")
+        average = None if run_ is None else _average(run_, trial, metric)
         rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
     if options.as_json:
         print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
         return 0
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "seed", "state", "avg. acc", "key"):
+    for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
         table.add_column(column)
     for row in rows:
-        accuracy = "–" if row["average"] is None else f"{row['average']:.2f}"
+        accuracy = "–" if row["average"] is None else metric.text(row["average"])
         table.add_row(row["arm"], str(row["seed"]), row["state"], accuracy, row["key"][:12])
     plain_console().print(table)
     return 0
+
+
+def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
+    """Over the trial's sub-models, as measured last; None if it was not yet."""
+    values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -315,7 +330,7 @@ def print_report(plan: Plan, options: Options, tracker: Any, experiment: str) ->
 
 def _for_terminal(found: "Accuracies") -> Table:
     """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
-    title = f"Test accuracy (%) {found.title}".rstrip()
+    title = f"{found.metric.heading} {found.title}".rstrip()
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
     shown.add_column("arm", no_wrap=True)
@@ -323,9 +338,13 @@ def _for_terminal(found: "Accuracies") -> Table:
         shown.add_column(row, justify="right", no_wrap=True)
     for arm in found.arms:
         cells = [found.cells.get((row, arm)) for row in rows]
-        shown.add_row(arm, *(Text(f"{c.mean:.2f}", style="bold" if c.best else "") if c else "–" for c in cells))
+        shown.add_row(
+            arm, *(Text(found.metric.text(c.mean), style="bold" if c.best else "") if c else "–" for c in cells)
+        )
         if found.seeds > 1:
-            shown.add_row("  ± SD", *("" if c is None or c.sd is None else f"{c.sd:.2f}" for c in cells), style="dim")
+            shown.add_row(
+                "  ± SD", *("" if c is None or c.sd is None else found.metric.text(c.sd) for c in cells), style="dim"
+            )
         if found.compares:
             printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")

@@ -75,7 +75,7 @@ def _run_study(plan: Plan, trainer: Trainer, options: Options, lease: "Lease") -
         lease.cover([trial.key for trial in missing])
     failed = []
     script = Path(sys.argv[0]).resolve()
-    origin = provenance(script.parent)
+    origin = provenance(script.parent, trainer.versions(), options.command)
     place = Place(threads=1, gpu=False, data=options.data)
 
     def opened() -> "Recorder":

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.report.tables import LEDGER_ROWS, Table
+from orchestrator.report.tables import Table
+from orchestrator.trainer import Metric
 
-BEHIND_CAPTION = "Differences to the highest mean of the row, with the adjusted p that bold is decided by."
 COSTS_CAPTION = "The arms' networks differ. Multiply-accumulates of every sub-model for one example, by arm:"
 _NOTHING = "–"
 _MOST_COLUMNS = 7  # arms
@@ -64,15 +64,20 @@ def differences(table: Table) -> Grid:
     return _turned(table, grid)
 
 
+def behind_caption(metric: Metric) -> str:
+    """What `behind` shows."""
+    return f"Differences to the {metric.best} mean of the row, with the adjusted p that bold is decided by."
+
+
 def _difference(table: Table, row: str, arm: str) -> str:
     return table.comparisons[row, arm].text if (row, arm) in table.comparisons else _NOTHING
 
 
 def behind(table: Table) -> Grid:
-    """How far every arm is behind the highest of its row; empty where the differences show who is not separated."""
+    """How far every arm is behind the best of its row; empty where the differences show who is not separated."""
     if not table.crowded:
         return []
-    grid = [_plain("behind the highest", *table.arms)]
+    grid = [_plain(f"behind the {table.metric.best}", *table.arms)]
     grid += [_plain(row, *(_behind(table, row, arm) for arm in table.arms)) for row in table.rows]
     return _turned(table, grid)
 
@@ -80,19 +85,27 @@ def behind(table: Table) -> Grid:
 def _behind(table: Table, row: str, arm: str) -> str:
     if (row, arm) not in table.cells:
         return _NOTHING
-    return table.behind[row, arm].short_text if (row, arm) in table.behind else "highest"
+    return table.behind[row, arm].short_text if (row, arm) in table.behind else table.metric.best
 
 
 def ledger(table: Table) -> Grid:
-    """Gradient updates per sub-model and totals of every unit, means over seeds."""
-    grid = [_plain("updates", *table.arms)]
-    for row in table.rows[:-1]:
+    """What was counted of every sub-model, and totals, means over seeds."""
+    grid = [_plain(table.counted, *table.arms)]
+    for row in table.rows[:-1] if table.counted else ():
         counts = (table.updates.get((row, arm)) for arm in table.arms)
         grid.append(_plain(row, *(_NOTHING if count is None else f"{count:,.0f}" for count in counts)))
-    for name, title in LEDGER_ROWS:
-        form = "{:.3e}" if name == "total_macs" else "{:,.0f}"
-        grid.append(_plain(title, *(form.format(table.totals[arm][name]) for arm in table.arms)))
+    for total in table.ledger:
+        form = "{:.3e}" if total.scientific else "{:,.0f}"
+        grid.append(_plain(total.title, *(form.format(table.totals[arm][total.name]) for arm in table.arms)))
     return _turned(table, grid)
+
+
+def ledger_caption(table: Table) -> str:
+    """What `ledger` shows."""
+    counted = {"": "Totals", "updates": "Gradient updates per sub-model, and totals"}
+    return (
+        f"{counted.get(table.counted, f'{table.counted.capitalize()} per sub-model, and totals')} (means over seeds):"
+    )
 
 
 def _plain(*texts: str) -> list[Shown]:
@@ -122,14 +135,14 @@ def as_markdown(table: Table) -> str:
     if table.comparisons:
         parts += [_markdown(differences(table)), table.comparison_caption]
     if table.crowded:
-        parts += [_markdown(behind(table)), BEHIND_CAPTION]
+        parts += [_markdown(behind(table)), behind_caption(table.metric)]
     if table.seeds_caption:
         parts.append(table.seeds_caption)
     if table.compares:
         beside = [_plain("sub-model", *table.arms)]
         beside += [_plain(row, *(_published(table, row, arm) for arm in table.arms)) for row in table.rows]
         parts += ["Published, and ours minus published:", _markdown(_turned(table, beside))]
-    parts += ["Gradient updates per sub-model, and totals (means over seeds):", _markdown(ledger(table))]
+    parts += [ledger_caption(table), _markdown(ledger(table))]
     return "\n\n".join(parts) + "\n"
 
 

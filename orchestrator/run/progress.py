@@ -57,6 +57,7 @@ class Progress:
         self._of_arm: dict[str, list[_Standing]] = {arm.label: [] for arm in plan.arms}
         for trial in plan.trials:
             self._of_arm[trial.arm.label].append(self._standing[trial.key])
+        self._metric = plan.declaration.primary
         self._started = time.monotonic()
         self._refreshed = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=True) if live and console.is_terminal else None
@@ -89,18 +90,18 @@ class Progress:
         if standing.first_progress is None and standing.seconds:
             standing.first_progress = standing.progress if standing.steps_done == 0 else 0.0
         for point in report["points"]:
-            standing.largest = point["metrics"].get(f"test_acc/{standing.largest_label}")
-            standing.smallest = point["metrics"].get(f"test_acc/{standing.smallest_label}")
+            standing.largest = point["metrics"].get(f"{self._metric.name}/{standing.largest_label}")
+            standing.smallest = point["metrics"].get(f"{self._metric.name}/{standing.smallest_label}")
         if report["points"] and standing.seconds and not report.get("final"):
-            self._line(f"{trial.label}: {standing.progress:.0%}, {_accuracy(standing)}")
+            self._line(f"{trial.label}: {standing.progress:.0%}, {self._measured(standing)}")
         self.refresh()
 
     def ended(self, trial: Trial, state: str, note: str = "") -> None:
         """A trial is `done` or `failed`."""
         standing = self._standing[trial.key]
         standing.state = state
-        accuracy = _accuracy(standing) if state == "done" else ""
-        self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if accuracy else ''}{accuracy}{note}")
+        measured = self._measured(standing) if state == "done" else ""
+        self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if measured else ''}{measured}{note}")
         self.refresh()
 
     def put_off(self, trial: Trial, why: str) -> None:
@@ -127,6 +128,10 @@ class Progress:
         labels = {getattr(standing, f"{name}_label") for standing in self._standing.values()}
         return labels.pop() if len(labels) == 1 else name
 
+    def _measured(self, standing: _Standing) -> str:
+        values = ((standing.largest_label, standing.largest), (standing.smallest_label, standing.smallest))
+        return ", ".join(f"{label} {self._metric.with_unit(value)}" for label, value in values if value is not None)
+
     def _table(self) -> Table:
         table = Table(title=self._plan.study.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("arm", no_wrap=True)
@@ -135,7 +140,7 @@ class Progress:
             "run",
             "wait",
             "fail",
-            *(f"{self._column(n)} %" for n in ("largest", "smallest")),
+            *(f"{self._column(n)} {self._metric.unit}".rstrip() for n in ("largest", "smallest")),
             "upd/s",
             "left",
         ):
@@ -145,14 +150,17 @@ class Progress:
             running = [standing for standing in standings if standing.state == "running"]
             rates = [rate for standing in running if (rate := standing.rate)]
             left = [left for standing in running if (left := standing.left) is not None]
-            accuracies = [
-                next((f"{value:.2f}" for s in reversed(standings) if (value := getattr(s, name)) is not None), "–")
+            measured = [
+                next(
+                    (self._metric.text(value) for s in reversed(standings) if (value := getattr(s, name)) is not None),
+                    "–",
+                )
                 for name in ("largest", "smallest")
             ]
             table.add_row(
                 arm,
                 *(str(states[state] or "–") for state in ("done", "running", "waiting", "failed")),
-                *accuracies,
+                *measured,
                 f"{sum(rates):.1f}" if rates else "–",
                 duration(max(left)) if left else "–",
             )
@@ -167,11 +175,6 @@ class Progress:
         waiting = sum(standing.state == "waiting" for standing in standings)
         running = sum(s.left for s in standings if s.state == "running" and s.left is not None)
         return f", about {duration((running + waiting * sum(paces) / len(paces)) / self._slots)} left"
-
-
-def _accuracy(standing: _Standing) -> str:
-    values = ((standing.largest_label, standing.largest), (standing.smallest_label, standing.smallest))
-    return ", ".join(f"{label} {value:.2f} %" for label, value in values if value is not None)
 
 
 def duration(seconds: float) -> str:

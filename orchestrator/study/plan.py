@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.errors import UserError
 from orchestrator.study.identity import fingerprint
 from orchestrator.study.study import Arm, Layout, Study
-from orchestrator.trainer import SubModelCost, Trainer
+from orchestrator.trainer import Declaration, SubModelCost, Trainer, TrialBudget
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Trial:
         key: identifies it by content.
         data_checksum: identifies the data that it is trained on.
         sub_models: its targets with their costs, smallest first.
+        budget: what ends it.
     """
 
     arm: Arm
@@ -32,6 +33,7 @@ class Trial:
     key: str
     data_checksum: str
     sub_models: tuple[SubModelCost, ...]
+    budget: TrialBudget
 
     @property
     def label(self) -> str:
@@ -41,7 +43,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study at one base config. `base_key` identifies the base config by content."""
+    """The trials of a study at one base config. `base_key` identifies the base config by content.
+
+    Attributes:
+        declaration: of the trainer.
+        described: by facet, what its trials have in common, as `Trainer.describe` says it.
+    """
 
     study: Study
     layout: Layout
@@ -51,6 +58,8 @@ class Plan:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     trials: tuple[Trial, ...]
+    declaration: Declaration
+    described: Mapping[str, tuple[str, ...]]
 
     @cached_property
     def first_trials(self) -> dict[str, Trial]:
@@ -125,9 +134,23 @@ def make_plan(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
                 )
             seen[key] = arm
-            trials.append(Trial(arm, seed, config, key, checksum, targets))
+            trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config)))
     base_key = fingerprint(trainer=trainer.name, study=study.name, base=base, **_of_the_base(study, trainer, arms[0]))
-    return Plan(study, layout, preset, base, base_key, tuple(arms), tuple(seeds), tuple(trials))
+    of_facet: dict[str, list[Mapping[str, Any]]] = {}
+    for arm, config in zip(arms, configs, strict=True):
+        of_facet.setdefault(study.facet(dict(arm.levels)), []).append(config)
+    return Plan(
+        study,
+        layout,
+        preset,
+        base,
+        base_key,
+        tuple(arms),
+        tuple(seeds),
+        tuple(trials),
+        trainer.declaration,
+        {facet: trainer.describe(inside) for facet, inside in of_facet.items()},
+    )
 
 
 def _of_the_base(study: Study, trainer: Trainer, arm: Arm) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
@@ -22,6 +23,7 @@ from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.tracker import (
     ARM,
     BASE,
+    BUDGET,
     DEVICE,
     FACTOR,
     KEY,
@@ -33,11 +35,10 @@ from orchestrator.track.tracker import (
     Standing,
     Tracker,
 )
+from orchestrator.trainer import LEDGER
 
-_SENTINEL = "ledger/updates"  # in every point, and the last of it to be written
 _LANES = 8  # writers at once, for a store that takes several
 _METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
-WEIGHTS = "weights.safetensors"
 
 
 class Recorder:
@@ -95,7 +96,7 @@ class Recorder:
             self._doubtful.discard(trial.key)
         if trial.key in self._runs:
             run_id = self._runs[trial.key]
-            recorded = self._client.get_metric_history(run_id, _SENTINEL)
+            recorded = self._client.get_metric_history(run_id, self._sentinel(trial))
             self._steps[trial.key] = {metric.step for metric in recorded}
             self._client.update_run(run_id, status="RUNNING")
             if device:
@@ -111,12 +112,17 @@ class Recorder:
             ARM: trial.arm.label,
             SEED: str(trial.seed),
             "data.checksum": trial.data_checksum,
+            BUDGET: json.dumps([trial.budget.unit, trial.budget.amount]),
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
         run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
         self._doubtful.discard(trial.key)
         self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
+
+    def _sentinel(self, trial: Trial) -> str:
+        """The metric that is in every point, and the last of it to be written."""
+        return f"{self._plan.declaration.primary.name}/{trial.sub_models[-1].label}"
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
         """Writes the points that are not there yet, parameters with the first thing written, tags with the last.
@@ -139,14 +145,14 @@ class Recorder:
             return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
     def _record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag]) -> None:
-        run_id, steps = self._runs[trial.key], self._steps[trial.key]
-        batches: list[tuple[list[Metric], int | None]] = []  # the step that is whole once a batch is written
+        run_id, steps, sentinel = self._runs[trial.key], self._steps[trial.key], self._sentinel(trial)
+        batches: list[tuple[list[MlflowMetric], int | None]] = []  # the step that is whole once a batch is written
         for point in points:
             if point["step"] in steps or any(step == point["step"] for _, step in batches):
                 continue
             metrics = [
-                Metric(name, float(value), int(point["time"]), int(point["step"]))
-                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == _SENTINEL)
+                MlflowMetric(name, float(value), int(point["time"]), int(point["step"]))
+                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == sentinel)
             ]
             starts = range(0, len(metrics), _METRICS_AT_ONCE)
             batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
@@ -172,8 +178,9 @@ class Recorder:
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
             (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
-            if (checkpoint / WEIGHTS).is_file():
-                shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)
+            for name in self._plan.declaration.artifacts:
+                if (checkpoint / name).is_file():
+                    shutil.copyfile(checkpoint / name, folder / name)
             self._client.log_artifacts(run_id, scratch)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
@@ -206,7 +213,7 @@ class Recorder:
 def _sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
     """The trial's targets with their cost and the metrics of the last evaluation."""
     last: Mapping[str, float] = history[-1]["metrics"] if history else {}
-    groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
+    groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {LEDGER})
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     dimensions = sorted(trial.sub_models[0].dimensions)

@@ -249,7 +249,7 @@ def test_nothing_finished_and_unequal_budgets_are_refused(plan: Plan, tracker: T
     for trial in plan.trials[:2]:
         finish(recorder, trial, 40.0, tmp_path / "end")
     third = plan.trials[2]
-    other = replace(third, seed=7, config={**third.config, "budget": 99}, key="k" * 64)
+    other = replace(third, seed=7, budget=replace(third.budget, amount=99), key="k" * 64)
     finish(recorder, other, 40.0, tmp_path / "end")
     with pytest.raises(UserError, match=r"unequal budgets.*99 updates: NS · seed 7"):
         read_results(tracker, recorder.experiment, plan)
