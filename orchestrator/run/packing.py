@@ -85,13 +85,13 @@ def choose(
 
 
 def heaviest(trainer: Trainer, trials: Sequence[Trial]) -> Trial:
-    """The trial whose optimizer steps take the most multiply-accumulates; the first of equals."""
+    """The trial whose optimizer steps take the most multiply-accumulates."""
 
     def per_step(trial: Trial) -> float:
         outlook = trainer.outlook(trial.config)
         return outlook.macs / outlook.updates
 
-    return max({trial.arm.label: trial for trial in trials[::-1]}.values(), key=per_step)
+    return max({trial.arm.label: trial for trial in trials}.values(), key=per_step)
 
 
 def _on_cpu(cores: int) -> Iterator[Packing]:

@@ -64,7 +64,10 @@ class Plan:
     @cached_property
     def first_trials(self) -> dict[str, Trial]:
         """A trial of every arm by the arm's label; but for the seed all of an arm's trials are alike."""
-        return {trial.arm.label: trial for trial in reversed(self.trials)}
+        found: dict[str, Trial] = {}
+        for trial in self.trials:
+            found.setdefault(trial.arm.label, trial)
+        return found
 
     @property
     def data_checksums(self) -> tuple[str, ...]:

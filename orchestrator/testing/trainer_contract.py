@@ -73,7 +73,7 @@ class TrainerContract:
     def test_a_config_read_back_from_json_says_the_same_of_a_trial(self, trainer: Trainer, config: Config) -> None:
         stored = json.loads(json.dumps(config))
         for ask in (trainer.data_checksum, trainer.costs, trainer.outlook, trainer.budget):
-            assert ask(stored) == ask(config)  # type: ignore[operator]
+            assert ask(stored) == ask(config)
         assert trainer.describe([stored]) == trainer.describe([config])
 
     def test_a_trial_is_identified_by_the_same_key_every_time(self, trainer: Trainer, settings: dict[str, Any]) -> None:
