@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from orchestrator.commands.command_line import setting
+from orchestrator.commands.options import setting
 from studies.presets import QUICK
 from trainers.config.trial import resolve
 from trainers.data.datasets import dataset

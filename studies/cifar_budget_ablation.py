@@ -5,7 +5,7 @@ python studies/cifar_budget_ablation.py
 
 from orchestrator.commands.command_line import main
 from orchestrator.study.study import Factor, Study
-from studies.image_trainer import ImageTrainer
+from studies.binding import image_trainer
 from studies.presets import scaled
 
 BUDGETS = {"½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0}
@@ -25,4 +25,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, ImageTrainer())
+    main(STUDY, image_trainer)

@@ -5,7 +5,7 @@ python studies/cifar_many_in_one.py
 
 from orchestrator.commands.command_line import main
 from orchestrator.study.study import Factor, Study
-from studies.image_trainer import ImageTrainer
+from studies.binding import image_trainer
 from studies.presets import scaled
 
 WIDTHS = [round(0.25 + 0.05 * step, 2) for step in range(16)]
@@ -25,4 +25,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, ImageTrainer())
+    main(STUDY, image_trainer)

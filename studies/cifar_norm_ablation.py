@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.commands.command_line import main
 from orchestrator.study.study import Factor, Study
-from studies.image_trainer import ImageTrainer
+from studies.binding import image_trainer
 from studies.presets import PRESETS
 from trainers.config.methods import METHODS
 
@@ -42,4 +42,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, ImageTrainer())
+    main(STUDY, image_trainer)

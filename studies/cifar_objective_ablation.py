@@ -9,7 +9,7 @@ In-place distillation (the largest sub-model teaches) is a third factor, off unl
 
 from orchestrator.commands.command_line import main
 from orchestrator.study.study import Factor, Study
-from studies.image_trainer import ImageTrainer
+from studies.binding import image_trainer
 from studies.presets import scaled
 
 STUDY = Study(
@@ -38,4 +38,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, ImageTrainer())
+    main(STUDY, image_trainer)

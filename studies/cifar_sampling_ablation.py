@@ -8,7 +8,7 @@ MatFormer's five, uniform and four skews, are
 
 from orchestrator.commands.command_line import main
 from orchestrator.study.study import Factor, Study
-from studies.image_trainer import ImageTrainer
+from studies.binding import image_trainer
 from studies.presets import scaled
 
 DISTRIBUTIONS = (
@@ -55,4 +55,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    main(STUDY, ImageTrainer())
+    main(STUDY, image_trainer)

@@ -1,53 +1,91 @@
 """The command that takes one sub-model out of a finished trial."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.commands.options import Options, open_tracker, plain_console, tracked_trials, writable
+from orchestrator.commands.console import plain_console
+from orchestrator.commands.options import Options, absolute, writable
+from orchestrator.commands.tracking import find_tracker, tracked_trials
 from orchestrator.errors import UserError, unknown
 from orchestrator.study.plan import Plan
 from orchestrator.trainer import Metric, Trainer
 
+if TYPE_CHECKING:
+    from orchestrator.track.tracker import Tracker
+
 
 @dataclass(frozen=True)
-class Wanted:
-    """What `extract` shall write: a sub-model by its label, or by bounds (`selection.select`), and where."""
+class Extraction:
+    """What shall be extracted: a sub-model by its label, or by bounds (`selection.select`), into a folder.
+
+    Attributes:
+        reached: the bound on the primary metric, by the option that gave it; empty without.
+    """
 
     sub_model: str | None
     max_macs: float | None
     max_parameters: float | None
-    reached: float | None
+    reached: dict[str, float]
     folder: Path
 
 
-def extract(plan: Plan, trainer: Trainer, options: Options, wanted: Wanted) -> int:
-    """Writes the wanted sub-model of the plan's one arm, trained with its first seed that has finished."""
+def parse_extraction(parameters: Mapping[str, Any]) -> Extraction:
+    """What click's parameters ask for.
+
+    Raises:
+        UserError: no folder to write into; both a label and bounds.
+    """
+    if parameters["to"] is None:
+        raise UserError("extract: give the folder to write into, --to DIR")
+    costs = (parameters["max_macs"], parameters["max_params"])
+    options = {f"--{name.replace('_', '-')}": parameters[name] for name in ("min_accuracy", "at_least", "at_most")}
+    reached = {option: value for option, value in options.items() if value is not None}
+    if len(reached) > 1:
+        raise UserError(f"extract: give one of {' and '.join(reached)}")
+    if parameters["sub_model"] is not None and (reached or any(bound is not None for bound in costs)):
+        raise UserError("extract: give --sub-model, or bounds to choose by, not both")
+    return Extraction(parameters["sub_model"], *costs, reached, absolute("--to", parameters["to"]))
+
+
+def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction: Extraction) -> int:
+    """Writes one sub-model of the plan's one arm, trained with its first seed that has finished."""
     if len(plan.arms) > 1:
         labels = ", ".join(arm.label for arm in plan.arms)
         raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
-    tracker = open_tracker(options, create=False)
+    _refuse_the_wrong_way(plan.declaration.primary, extraction)
+    tracker = find_tracker(options)
     tracked = tracked_trials(plan, tracker)
     done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
-    if not done:
+    if tracker is None or not done:
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
     trial = done[0]
     run = tracked[trial.key]
     if not (weights_name := plan.declaration.weights):
         raise UserError(f"extract: {trainer.name} keeps no weights to extract from")
-    label = wanted.sub_model or _chosen(tracker, run.artifacts, wanted, plan.declaration.primary)
+    label = extraction.sub_model or _chosen(tracker, run.artifacts, extraction, plan.declaration.primary)
     if label not in (known := [cost.label for cost in trial.sub_models]):
         raise unknown("sub-model", label, known)
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(tracker.client.download_artifacts(run.run_id, weights_name, scratch))
-        writable(wanted.folder, "--to")  # not before: a store that fails leaves no empty folder
-        trainer.export(trial.config, weights, label, wanted.folder)
-    plain_console().print(f"{label} of {trial.label}: {wanted.folder}", markup=False, soft_wrap=True)
+        writable(extraction.folder, "--to")  # not before: a store that fails leaves no empty folder
+        trainer.export(trial.config, weights, label, extraction.folder)
+    plain_console().print(f"{label} of {trial.label}: {extraction.folder}", markup=False, soft_wrap=True)
     return 0
 
 
-def _chosen(tracker: Any, artifacts: str, wanted: Wanted, metric: Metric) -> str:
+def _refuse_the_wrong_way(metric: Metric, extraction: Extraction) -> None:
+    right = "--at-least" if metric.higher_is_better else "--at-most"
+    for option in extraction.reached:
+        if (option == "--at-most") == metric.higher_is_better:
+            raise UserError(
+                f"extract: of the {metric.title} {metric.best} is best: give {right} in the place of {option}"
+            )
+
+
+def _chosen(tracker: "Tracker", artifacts: str, extraction: Extraction, metric: Metric) -> str:
     import pandas as pd
 
     from orchestrator.report.selection import select
@@ -55,4 +93,5 @@ def _chosen(tracker: Any, artifacts: str, wanted: Wanted, metric: Metric) -> str
     table = pd.DataFrame(tracker.read_csv(artifacts, "sub_models.csv"))
     for column in ("macs", "parameters", metric.name):
         table[column] = table[column].astype(float)
-    return str(select(table, metric, wanted.max_macs, wanted.max_parameters, wanted.reached)["sub_model"])
+    reached = next(iter(extraction.reached.values()), None)
+    return str(select(table, metric, extraction.max_macs, extraction.max_parameters, reached)["sub_model"])

@@ -1,32 +1,21 @@
-"""What the commands do. MLflow and Ray are imported only by those that need them."""
+"""The options of the command line, read and checked. Nothing heavy is imported here: a typo is answered at once."""
 
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import click
+from click.core import ParameterSource
 
-from orchestrator.errors import UserError
-from orchestrator.run.progress import duration
-from orchestrator.run.resources import Resources, gpus_here
+from orchestrator.errors import UserError, unknown
 from orchestrator.secrecy.confidential import Included
-from orchestrator.secrecy.redaction import shown_address
-from orchestrator.study.plan import Plan, Trial, make_plan
-from orchestrator.study.study import Layout
-from orchestrator.trainer import Metric, Place, Trainer
-
-if TYPE_CHECKING:
-    from orchestrator.report.more_seeds import MoreSeeds
-    from orchestrator.report.tables import Table as Accuracies
-    from orchestrator.track.tracker import TrackedTrial
+from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
+from orchestrator.study.study import Layout, Study
 
 
 @dataclass(frozen=True)
@@ -54,22 +43,139 @@ class Options:
     command: tuple[str, ...]
 
 
-_MOST_COLUMNS = 6  # sub-models and their average, on a terminal
+def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
+    """The options of a command, from click's parameters by their names.
+
+    Raises:
+        UserError: one that cannot be, or does not go with another.
+    """
+    if parameters["debug"]:
+        _refuse_beside_debug(parameters)
+    command, address = parameters["command"], parameters["address"]
+    if parameters["include"] and not (command == "submit" or (command == "run" and address)):
+        raise UserError(f"--include: {command} sends nothing{' without --address' if command == 'run' else ''}")
+    preset = parameters["preset"]
+    if preset not in study.presets:
+        raise unknown("preset", preset, study.presets)
+    overrides = dict(setting(assignment) for assignment in parameters["settings"])
+    for option in ("dataset", "equalize"):
+        if parameters[option] is not None:
+            overrides[option] = parameters[option]
+    storage = absolute("--storage", parameters["storage"])
+    uri = parameters["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    _refuse_credentials(uri)
+    remote = uri.startswith(("http://", "https://"))
+    return Options(
+        preset=preset,
+        overrides=overrides,
+        seeds=_seeds(parameters["seeds"], study.presets[preset].seeds),
+        layout=Layout(
+            design=parameters["design"],
+            baseline={**study.baseline, **dict(_levels("--baseline", parameters["baseline"]))},
+            only=tuple(_levels("--only", parameters["only"])),
+        ),
+        storage=storage,
+        tracking_uri=uri,
+        artifacts=None if remote else storage / "artifacts",
+        data=None if parameters["data"] is None else absolute("--data", parameters["data"]),
+        address=address,
+        max_concurrent=parameters["max_concurrent"],
+        cpus=parameters["cpus_per_trial"],
+        gpus=parameters["gpus_per_trial"],
+        pack=parameters["pack"],
+        included=Included(parameters["include"]),
+        patience=parameters["patience"],
+        stall=None if parameters["debug"] else parameters["stall"],
+        debug=parameters["debug"],
+        as_json=parameters["as_json"],
+        command=click.get_current_context().obj,
+    )
 
 
-def plain_console() -> Console:
-    """Where commands print: nothing is highlighted, and lines wrap only on a terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+def _refuse_beside_debug(parameters: Mapping[str, Any]) -> None:
+    """Refuses what asks for another process."""
+    stall = click.get_current_context().get_parameter_source("stall") == ParameterSource.COMMANDLINE
+    others = {
+        "submit": parameters["command"] == "submit",
+        "--address": parameters["address"] is not None,
+        "--pack": parameters["pack"],
+        "--max-concurrent": (parameters["max_concurrent"] or 1) > 1,
+        "--stall (which ends the process of a trial that hangs)": stall,
+    }
+    for other, asked in others.items():
+        if asked:
+            raise UserError(f"--debug runs one trial after the other in this process: leave it out, or {other}")
 
 
-def open_tracker(options: Options, create: bool) -> Any:
-    """The tracking store; None if there is none yet and none is to be created."""
-    database = options.tracking_uri.removeprefix("sqlite:///")
-    if not create and database != options.tracking_uri and not Path(database).exists():
-        return None  # looking creates nothing
-    from orchestrator.track.tracker import Tracker  # MLflow takes two seconds to import; bad input is answered before
+def _refuse_credentials(uri: str) -> None:
+    """Those of a tracking server: the first request takes all of `name:password@host` for a host and its port."""
+    remember(uri)
+    if not uri.startswith(("http://", "https://")):
+        return
+    shown = shown_address(uri)
+    if shown == UNSHOWABLE or "@" in urlsplit(uri).netloc:
+        raise UserError(
+            f"the tracking server's address {shown} is none to connect to: give http://HOST:PORT, and name and "
+            "password in the environment, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
 
-    return Tracker(options.tracking_uri, options.artifacts)
+
+def absolute(option: str, path: Path) -> Path:
+    """The path that an option names, as an absolute one.
+
+    Raises:
+        UserError: no file system can have it.
+    """
+    try:
+        whole = path.expanduser().resolve()
+        whole.exists()  # a name that is too long, or no name at all, says so
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{option}: not a path that can be: {error}"[:200]) from error
+    return whole
+
+
+def setting(assignment: str) -> tuple[str, Any]:
+    """The name and value of `KEY=VALUE`; the value is JSON where it can be, else a text.
+
+    Raises:
+        UserError: no `=`, or nothing before it.
+    """
+    key, equals, value = assignment.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {assignment}: give KEY=VALUE")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _levels(option: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for text in texts:
+        for pair in text.split(","):
+            factor, equals, level = pair.partition("=")
+            if not equals:
+                raise UserError(f"{option} {text}: give FACTOR=LEVEL, or several with commas")
+            yield factor.strip(), level.strip()
+
+
+def _seeds(text: str | None, usual: int) -> tuple[int, ...]:
+    if text is None:
+        return tuple(range(usual))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdigit() for part in parts):
+        raise UserError(f"--seeds {text}: give a number of seeds (3) or a list of whole numbers (0,1,2)")
+    if "," not in text:
+        count = int(text)
+        if not 1 <= count <= 10_000:
+            raise UserError(f"--seeds {text}: give from 1 to 10000 seeds")
+        return tuple(range(count))
+    seeds = tuple(int(part) for part in parts)
+    for seed in seeds:
+        if seeds.count(seed) > 1:
+            raise UserError(f"--seeds {text}: seed {seed} is given twice")
+        if seed >= 1 << 63:
+            raise UserError(f"--seeds {text}: seed {seed} is too large, the limit is 2^63 − 1")
+    return seeds
 
 
 def writable(folder: Path, option: str) -> None:
@@ -84,286 +190,3 @@ def writable(folder: Path, option: str) -> None:
             pass
     except OSError as error:
         raise UserError(f"{option} {folder} cannot be written: {error.strerror or error}") from error
-
-
-def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
-    """Prints arms, budgets in all three units, what is finished and an estimated duration; starts nothing."""
-    tracker = open_tracker(options, create=False)
-    finished = finished_keys(plan, tracker)
-    missing = plan.missing(finished)
-    allotted = _allotted(options)
-    place = Place(threads=max(1, int(options.cpus)), gpu=allotted.gpu, data=options.data)
-    rows = []
-    for arm in plan.arms:
-        trial = plan.first_trials[arm.label]
-        outlook = trainer.outlook(trial.config)
-        left = sum(trial.arm == arm for trial in missing)
-        each = trainer.seconds(trial.config, place)
-        rows.append({"arm": arm.label, **asdict(outlook), "seconds_per_trial": each, "missing": left})
-    side_by_side = allotted.slots
-    total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
-    seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
-    separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
-    budgets = {trial.budget for trial in plan.first_trials.values()}
-    first = plan.trials[0].budget
-    if options.as_json:
-        print(
-            json.dumps(
-                {
-                    "study": plan.study.name,
-                    "preset": plan.preset,
-                    "base_key": plan.base_key,
-                    "seeds": plan.seeds,
-                    "budget": {"unit": first.unit, "amount": first.amount} if len(budgets) == 1 else None,
-                    "arms": [row | _own(plan.first_trials[str(row["arm"])]) for row in rows],
-                    "side_by_side": side_by_side,
-                    "estimated_on": allotted.where,
-                    "trials": [{"key": t.key, "arm": t.arm.label, "seed": t.seed} for t in plan.trials],
-                    "finished": len(plan.trials) - len(missing),
-                    "seconds_left": total,
-                    "to_separate": [asdict(each) for each in separation.found],
-                    "to_separate_unknown": separation.unknown,
-                }
-            )
-        )
-        return 0
-    console = plain_console()
-    table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "updates", "passes", "training MACs", "a trial", "missing"):
-        table.add_column(column, justify="left" if column == "arm" else "right")
-    for row in rows:
-        table.add_row(
-            row["arm"],
-            f"{row['updates']:,.0f}",
-            f"{row['passes']:,.0f}",
-            f"{row['macs']:.3e}",
-            duration(row["seconds_per_trial"]),
-            f"{row['missing']} of {len(plan.seeds)}",
-        )
-    console.print(table)
-    equal = f"Equal for all: {first.amount:,} {first.unit}. " if len(budgets) == 1 else ""
-    for costs, arms in plan.sub_models:
-        whose = f"Sub-models of {', '.join(arms)}" if len(plan.sub_models) > 1 else "Sub-models"
-        sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in costs)
-        console.print(f"{equal}{whose}: {sizes}.", markup=False)
-        equal = ""
-    seeds = ", ".join(map(str, plan.seeds))
-    console.print(f"Seeds {seeds}. About {duration(total)} {allotted.where} for the rest.", markup=False)
-    for line in separation.lines:
-        console.print(line, markup=False)
-    return 0
-
-
-def _own(trial: Trial) -> dict[str, Any]:
-    """What an arm has of its own."""
-    budget = {"unit": trial.budget.unit, "amount": trial.budget.amount}
-    return {
-        "budget": budget,
-        "data_checksum": trial.data_checksum,
-        "sub_models": [asdict(cost) for cost in trial.sub_models],
-    }
-
-
-@dataclass(frozen=True)
-class _Allotted:
-    """What trials would be given: whether a GPU, how many run at once, and in words where this was found."""
-
-    gpu: bool
-    slots: int
-    where: str
-
-
-def _allotted(options: Options) -> _Allotted:
-    """As a run would allot it: on this machine, or on the cluster at the address if it can be asked.
-
-    The duration of a trial is measured on this machine whichever it is.
-    """
-    here = gpus_here()
-    if options.gpus is not None and options.gpus > 0 and not here and options.address is None:
-        raise UserError(f"a trial asks for {options.gpus:g} GPUs; this machine has 0")
-    if options.address is not None:
-        from orchestrator.run.cluster import allot, cluster
-
-        shown = shown_address(options.address)
-        try:
-            with cluster(options.address, plain_console().print):
-                given, slots = allot(Resources(options.cpus, options.gpus, options.max_concurrent))
-        except UserError as error:
-            where = f"with trials of this machine's speed and slots ({error})"
-        else:
-            gpu = bool(given.gpus) and bool(here)
-            speed = "this machine's GPU" if gpu else "this machine's processor"
-            return _Allotted(
-                gpu, slots, f"on the cluster {shown}, {slots} at a time, with trials at the speed of {speed}"
-            )
-    else:
-        where = "on this machine"
-    gpus = float(min(1, here)) if options.gpus is None else options.gpus
-    slots = max(1, int((os.cpu_count() or 1) // options.cpus))
-    if gpus and here:
-        slots = min(slots, max(1, int(here / gpus + 1e-9)))
-    return _Allotted(bool(gpus and here), min(slots, options.max_concurrent or slots), where)
-
-
-@dataclass(frozen=True)
-class _Separation:
-    """What would separate the arms, the same in words, and why it is not known, if so."""
-
-    found: "tuple[MoreSeeds, ...]" = ()
-    lines: tuple[str, ...] = ()
-    unknown: str = ""
-
-
-def _to_separate(
-    plan: Plan,
-    trainer: Trainer,
-    options: Options,
-    tracker: Any,
-    finished: set[str],
-    seconds: Mapping[str, float],
-    side_by_side: int,
-) -> _Separation:
-    """From the finished trials, as the report reads them; what keeps it from reading them does not keep the plan."""
-    experiment = _experiment(plan, tracker)
-    if experiment is None or not finished:
-        return _Separation()
-    from orchestrator.report.more_seeds import in_words, more_seeds
-    from orchestrator.report.results import read_results
-
-    def extended(seeds: Sequence[int]) -> Plan:
-        return make_plan(plan.study, trainer, plan.preset, options.overrides, seeds, options.layout)
-
-    try:
-        results = read_results(tracker, experiment, plan)
-    except UserError as error:
-        return _Separation(lines=(f"How many seeds would separate the arms is not known: {error}",), unknown=str(error))
-    found = more_seeds(results, extended, finished, seconds, side_by_side)
-    return _Separation(tuple(found), tuple(in_words(found, results)))
-
-
-def tracked_trials(plan: Plan, tracker: Any) -> "dict[str, TrackedTrial]":
-    """The recorded trials of a plan's base config, by key, with what they recorded."""
-    experiment = _experiment(plan, tracker)
-    return {} if experiment is None else {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
-
-
-def finished_keys(plan: Plan, tracker: Any) -> set[str]:
-    """The keys of the plan's trials that have finished, from the tracker."""
-    experiment = _experiment(plan, tracker)
-    standings = {} if experiment is None else tracker.standings(experiment, plan.base_key)
-    return {key for key, standing in standings.items() if standing.status == "FINISHED"}
-
-
-def _experiment(plan: Plan, tracker: Any) -> str | None:
-    """The study's experiment; None where it or the store is not there yet."""
-    return None if tracker is None else tracker.experiment(plan.study.name, create=False)
-
-
-def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
-    """Prints where every trial stands, from the tracker alone."""
-    tracked = tracked_trials(plan, open_tracker(options, create=False))
-    names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
-    rows: list[dict[str, Any]] = []
-    metric = plan.declaration.primary
-    for trial in plan.trials:
-        run_ = tracked.get(trial.key)
-        state = "missing" if run_ is None else names.get(run_.status, run_.status.lower())
-        average = None if run_ is None else _average(run_, trial, metric)
-        rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
-    if options.as_json:
-        print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
-        return 0
-    table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
-        table.add_column(column)
-    for row in rows:
-        accuracy = "–" if row["average"] is None else metric.text(row["average"])
-        table.add_row(row["arm"], str(row["seed"]), row["state"], accuracy, row["key"][:12])
-    plain_console().print(table)
-    return 0
-
-
-def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
-    """Over the trial's sub-models, as measured last; None if it was not yet."""
-    values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
-
-
-def write_report(plan: Plan, trainer: Trainer, options: Options) -> int:
-    """Writes and prints the report from the tracker alone."""
-    tracker = open_tracker(options, create=False)
-    experiment = _experiment(plan, tracker)
-    if experiment is None:
-        raise UserError(
-            f"nothing of {plan.study.name} is in {shown_address(options.tracking_uri)}: run the study first"
-        )
-    writable(options.storage, "--storage")
-    print_report(plan, options, tracker, experiment)
-    return 0
-
-
-def report_folder(plan: Plan, options: Options) -> Path:
-    """Where the plan's report lies."""
-    return options.storage / "reports" / plan.study.name / plan.preset
-
-
-def print_report(plan: Plan, options: Options, tracker: Any, experiment: str) -> None:
-    """Writes the report and prints its tables."""
-    from orchestrator.report.rendering import as_markdown
-    from orchestrator.report.results import read_results
-    from orchestrator.report.writer import write_report as write_files
-
-    results = read_results(tracker, experiment, plan)
-    folder = report_folder(plan, options)
-    tables = write_files(plan, results, folder)
-    console = plain_console()
-    for table in tables:
-        console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
-    for failure in results.failures:
-        console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
-    for trial in results.unpaired:
-        console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
-    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
-        console.print(line, markup=False, soft_wrap=True)  # to be copied whole
-
-
-def _for_terminal(found: "Accuracies") -> Table:
-    """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
-    title = f"{found.metric.heading} {found.title}".rstrip()
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
-    shown.add_column("arm", no_wrap=True)
-    for row in rows:
-        shown.add_column(row, justify="right", no_wrap=True)
-    for arm in found.arms:
-        cells = [found.cells.get((row, arm)) for row in rows]
-        shown.add_row(
-            arm, *(Text(found.metric.text(c.mean), style="bold" if c.best else "") if c else "–" for c in cells)
-        )
-        if found.seeds > 1:
-            shown.add_row(
-                "  ± SD", *("" if c is None or c.sd is None else found.metric.text(c.sd) for c in cells), style="dim"
-            )
-        if found.compares:
-            printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
-            shown.add_row("  published", *printed, style="dim")
-        if arm in found.against:
-            compared = [found.comparisons.get((row, arm)) for row in rows]
-            differences = ("–" if each is None else each.difference for each in compared)
-            shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
-            needed = ["" if each is None else each.needed.removesuffix(" seeds") for each in compared]
-            if any(needed):
-                shown.add_row("  seeds", *needed, style="dim")
-    shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()
-    shown.caption_justify = "left"
-    return shown
-
-
-def _interface(options: Options, experiment: str) -> str:
-    """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
-    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", shown_address(options.tracking_uri)
-    if options.artifacts is None:
-        return f"{uri.rstrip('/')}/{page}"
-    mlflow = Path(sys.executable).parent / "mlflow"
-    return f"{mlflow} ui --backend-store-uri {uri}\n  then http://127.0.0.1:5000/{page}"

@@ -19,7 +19,7 @@ LOST = "lost"
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedAttempt:
     """A trial that did not get to its end, in one attempt.
 
     Attributes:
@@ -54,7 +54,7 @@ class Attempts:
         self._starts: dict[str, int] = {}
         self._last: dict[str, Mapping[str, Any]] = {}
         self._open: dict[str, Trial] = {}
-        self.failures: list[Failure] = []
+        self.failures: list[FailedAttempt] = []
 
     @property
     def unfinished(self) -> list[Trial]:
@@ -122,7 +122,7 @@ class Attempts:
     def _failed(self, trial: Trial, kind: str, error: str, traceback: str) -> None:
         self._open.pop(trial.key, None)
         error, traceback = without_passwords(error), without_passwords(traceback)
-        self.failures.append(Failure(trial, kind, error, traceback, self._starts.get(trial.key, 0)))
+        self.failures.append(FailedAttempt(trial, kind, error, traceback, self._starts.get(trial.key, 0)))
 
     def check(self) -> None:
         """To be called often, as trials run.

@@ -1,19 +1,17 @@
 """The Ray cluster that trials run on: a connection to it, and what it has for them."""
 
 import logging
-import math
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from orchestrator.errors import UserError, reason
-from orchestrator.run.resources import Resources
+from orchestrator.run.resources import Node
 from orchestrator.secrecy.redaction import shown_address
 
 _REACH_SECONDS = 5
@@ -76,36 +74,19 @@ def _reach(address: str) -> None:
         raise UserError(f"no Ray cluster answers at {shown_address(address)}: {reason(error)}") from error
 
 
-def allot(wanted: Resources) -> tuple[Resources, int]:
-    """The resources with GPUs decided, and how many trials fit at once on the connected cluster.
+def nodes() -> list[Node]:
+    """What the living nodes of the connected cluster have."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def nodes_at(address: str, say: Callable[[str], None]) -> list[Node]:
+    """What the nodes of the cluster at an address have. Starts nothing there and leaves nothing connected.
+
+    Args:
+        say: as of `cluster`.
 
     Raises:
-        UserError: no node has what one trial asks for.
+        UserError: it cannot be reached.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = wanted.gpus
-    if gpus is None:
-        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
-    slots = 0
-    for node in nodes:
-        by_cpu = _times(node.get("CPU", 0), wanted.cpus)
-        slots += min(by_cpu, _times(node.get("GPU", 0), gpus)) if gpus else by_cpu
-    if slots == 0:
-        most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise UserError(f"a trial asks for {wanted.cpus:g} CPUs and {gpus:g} GPUs; the nodes have {most}")
-    # A limit has Tune make trials one by one, and a worker that finds none waiting at its trial's end is thrown away.
-    limit = wanted.max_concurrent if wanted.max_concurrent and wanted.max_concurrent < slots else None
-    return Resources(wanted.cpus, gpus, limit), limit or slots
-
-
-def _times(whole: float, part: float) -> int:
-    """How often a part is in the whole; ten tenths make one."""
-    return math.floor(whole / part + 1e-9)
-
-
-def doubled(share: Resources) -> Resources | None:
-    """Twice the share of a GPU, or of a machine as far as the largest node goes; None if it has all of that."""
-    if share.gpus:
-        return replace(share, gpus=min(1.0, 2 * share.gpus)) if share.gpus < 1 else None
-    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return replace(share, cpus=min(2 * share.cpus, most)) if share.cpus < most else None
+    with cluster(address, say):
+        return nodes()

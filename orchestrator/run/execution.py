@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.errors import Stopped
-from orchestrator.run.attempts import Attempts, Failure
+from orchestrator.run.attempts import Attempts, FailedAttempt
 from orchestrator.run.lease import Lease
 from orchestrator.run.outbox import Outbox
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
-from orchestrator.run.worker import OUT_OF_MEMORY, Task
+from orchestrator.run.worker import OUT_OF_MEMORY, WorkerContext
 from orchestrator.study.plan import Trial
 from orchestrator.track.recorder import Recorder
 from orchestrator.trainer import Place, Trainer
@@ -25,7 +25,7 @@ _INTERRUPT_SECONDS = 30
 class Executor(Protocol):
     """Where trials run. What is recorded and what is done about failures are the same whichever it is."""
 
-    def allot(self, wanted: Resources) -> tuple[Resources, int]:
+    def allot(self, requested: Resources) -> tuple[Resources, int]:
         """The resources with GPUs decided, and how many trials run at once.
 
         Raises:
@@ -35,7 +35,7 @@ class Executor(Protocol):
     def doubled(self, share: Resources) -> Resources | None:
         """Twice the share, as far as there is more; None if a trial has all of it."""
 
-    def run(self, trials: Sequence[Trial], share: Resources, task: Task, attempts: Attempts) -> None:
+    def run(self, trials: Sequence[Trial], share: Resources, context: WorkerContext, attempts: Attempts) -> None:
         """Runs `worker.train` for each trial to its end, and tells `attempts` what becomes of it.
 
         Raises:
@@ -99,13 +99,13 @@ class Execution:
             waiting += again.items()
         return failed
 
-    def _pass(self, trials: Sequence[Trial], share: Resources) -> list[Failure]:
+    def _pass(self, trials: Sequence[Trial], share: Resources) -> list[FailedAttempt]:
         recorder, folder = self.recorder, self.storage / "trials"
         outbox = Outbox(Patience(self.patience, self.progress.say), recorder.lanes)
         attempts = Attempts(recorder, outbox, self.lease, self.progress, folder)
         place = Place(threads=self.threads, gpu=bool(share.gpus), data=self.data)
         try:
-            self.executor.run(trials, share, Task(self.trainer, place, folder, self.stall), attempts)
+            self.executor.run(trials, share, WorkerContext(self.trainer, place, folder, self.stall), attempts)
             outbox.drain()
         except KeyboardInterrupt:
             outbox.post("", partial(recorder.interrupt, attempts.unfinished))
@@ -114,7 +114,7 @@ class Execution:
             raise
         return attempts.failures
 
-    def _close(self, failure: Failure) -> None:
+    def _close(self, failure: FailedAttempt) -> None:
         """Records a trial that is given up."""
         trial = failure.trial
         Patience(self.patience, self.progress.say).keep_trying(

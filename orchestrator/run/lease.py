@@ -80,16 +80,16 @@ class Lease:
             raise Stopped(self._lost)
 
     @contextmanager
-    def held(self) -> "Iterator[Lease]":
+    def acquired(self) -> "Iterator[Lease]":
         """Holds it, renewing in a thread.
 
         Raises:
             UserError: another process holds it; says which.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._alone():
+        with self._locked():
             other = self._read(self._path)
-            if other is not None and self._lives(other, self._path):
+            if other is not None and self._is_alive(other, self._path):
                 raise UserError(
                     f"this study runs already on this storage: {other.text}. Wait for it, or stop it; its trials go on "
                     f"from their checkpoints (last heard of {self._age(self._path):.0f} s ago; one silent for "
@@ -103,7 +103,7 @@ class Lease:
         finally:
             self._done.set()
             renewing.join()
-            with suppress(OSError), self._alone():  # left behind, it is known by its process to be nobody's
+            with suppress(OSError), self._locked():  # left behind, it is known by its process to be nobody's
                 holder = self._read(self._path)
                 if holder is not None and holder.token == self._me.token:
                     self._path.unlink(missing_ok=True)
@@ -116,12 +116,12 @@ class Lease:
             Stopped: as `check`.
         """
         trials = {key[:_KEY_LENGTH] for key in keys}
-        with self._alone():
+        with self._locked():
             self._lost = self._lost or self._taken_over()
             self.check()
             for path in self._path.parent.glob("*.json"):
                 other = self._read(path)
-                if path == self._path or other is None or not self._lives(other, path):
+                if path == self._path or other is None or not self._is_alive(other, path):
                     continue
                 if shared := trials.intersection(other.trials):
                     raise UserError(
@@ -139,11 +139,11 @@ class Lease:
         by = "nobody is named" if holder is None else holder.text
         return f"another run of this study has taken over ({by}); this one stops"
 
-    def _lives(self, other: Holder, path: Path) -> bool:
+    def _is_alive(self, other: Holder, path: Path) -> bool:
         return not other.is_dead and self._age(path) < EXPIRE_SECONDS
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Against another process in the midst of the same; without where the file system knows no locks."""
         with (self._path.parent / "lock").open("w") as lock:
             with suppress(OSError):

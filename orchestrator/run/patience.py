@@ -40,7 +40,7 @@ class Patience:
             try:
                 found = write()
             except Exception as error:  # the store's kinds are known once one has been imported, and it takes long
-                if not of_the_store(error):  # a fault of ours
+                if not is_store_error(error):  # a fault of ours
                     raise
                 if getattr(error, "error_code", "") in _FINAL:
                     raise Stopped(f"the tracking store refuses: {reason(error)}") from error
@@ -75,7 +75,7 @@ class Patience:
             self._failing_since, self._said = None, False
 
 
-def of_the_store(error: Exception) -> bool:
+def is_store_error(error: Exception) -> bool:
     """Whether the tracking store or a disk failed."""
     from mlflow.exceptions import MlflowException  # two seconds, which a start without errors can do without
     from sqlalchemy.exc import SQLAlchemyError

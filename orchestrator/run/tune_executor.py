@@ -10,11 +10,11 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.experiment import Trial as TuneTrial
 
-from orchestrator.run import cluster
 from orchestrator.run.attempts import Attempts
-from orchestrator.run.packing import gpu_request, spread_over_gpus
-from orchestrator.run.resources import Resources
-from orchestrator.run.worker import Task, train
+from orchestrator.run.cluster import nodes
+from orchestrator.run.gpu_spreading import gpu_request, spread_over_gpus
+from orchestrator.run.resources import Resources, allot, doubled
+from orchestrator.run.worker import WorkerContext, train
 from orchestrator.study.plan import Trial
 
 _LOST_RETRIES = 3  # of a trial whose worker or node is lost
@@ -31,22 +31,22 @@ class TuneExecutor:
     def __init__(self, study: str, folder: Path) -> None:
         self._study, self._folder = study, folder
 
-    def allot(self, wanted: Resources) -> tuple[Resources, int]:
-        return cluster.allot(wanted)
+    def allot(self, requested: Resources) -> tuple[Resources, int]:
+        return allot(requested, nodes())
 
     def doubled(self, share: Resources) -> Resources | None:
-        return cluster.doubled(share)
+        return doubled(share, nodes())
 
-    def run(self, trials: Sequence[Trial], share: Resources, task: Task, attempts: Attempts) -> None:
+    def run(self, trials: Sequence[Trial], share: Resources, context: WorkerContext, attempts: Attempts) -> None:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         bridge = Bridge(trials, attempts)
         gpus = gpu_request(share.gpus or 0.0)
-        given = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
-        trainable = partial(_run_trial, task=task)
+        parameters = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
+        trainable = partial(_run_trial, context=context)
         trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": share.cpus, "gpu": gpus}),
-            param_space={"trial": tune.grid_search(given)},
+            param_space={"trial": tune.grid_search(parameters)},
             tune_config=tune.TuneConfig(
                 max_concurrent_trials=share.max_concurrent,
                 reuse_actors=True,
@@ -64,9 +64,9 @@ class TuneExecutor:
             tuner.fit()
 
 
-def _run_trial(given: dict[str, Any], task: Task) -> None:
+def _run_trial(parameters: dict[str, Any], context: WorkerContext) -> None:
     """Runs on a worker."""
-    for report in train(task, **given["trial"]):
+    for report in train(context, **parameters["trial"]):
         tune.report(report)
 
 
@@ -86,23 +86,23 @@ class Bridge(Callback):
         """Nothing: Tune pickles its callbacks for a restore that is never made (design: run = plan − finished)."""
         return {}
 
-    def _of(self, tune_trial: TuneTrial) -> Trial:
+    def _trial(self, tune_trial: TuneTrial) -> Trial:
         return self._trials[tune_trial.config["trial"]["key"]]
 
     def on_trial_result(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        self._attempts.reported(self._of(trial), result)
+        self._attempts.reported(self._trial(trial), result)
         self.started(self._attempts.begun)
 
     def on_trial_complete(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._attempts.ended(self._of(trial))
+        self._attempts.ended(self._trial(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._attempts.goes_on(self._of(trial))
+        self._attempts.goes_on(self._trial(trial))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._attempts.lost(self._of(trial), str(trial.get_error()))
+        self._attempts.lost(self._trial(trial), str(trial.get_error()))
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._attempts.check()

@@ -24,7 +24,7 @@ _REPORT_SECONDS, _CHECKPOINT_SECONDS = 2.0, 60.0
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerContext:
     """What all trials of a study share on a worker.
 
     Attributes:
@@ -38,7 +38,7 @@ class Task:
     stall: float | None
 
 
-def train(task: Task, key: str, config: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+def train(context: WorkerContext, key: str, config: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
     """Trains a trial, keeping its state in the folder of its key, and yields what there is to report.
 
     Yields:
@@ -50,19 +50,19 @@ def train(task: Task, key: str, config: Mapping[str, Any], seed: int) -> Iterato
         BdbQuit: somebody has left the debugger.
     """
     started = time.monotonic()
-    checkpoints = CheckpointFolder(task.folder / key)
+    checkpoints = CheckpointFolder(context.folder / key)
     report: dict[str, Any] = {"step": 0, "progress": 0.0, "seconds": 0.0, "passed_over": [], "device": ""}
     try:
         checkpoints.claim()
         checkpoint = checkpoints.latest()
         history = checkpoint.history if checkpoint else []
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
-        report |= {"device": task.trainer.device_name(task.place)}
+        report |= {"device": context.trainer.device_name(context.place)}
         yield {**report, "points": history, "starts": True}
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
-        with _watched(checkpoints.folder / STALLED, task.stall) as alive:
-            for snapshot in task.trainer.fit(config, seed, task.place, resume_from):
+        with _watched(checkpoints.folder / STALLED, context.stall) as alive:
+            for snapshot in context.trainer.fit(config, seed, context.place, resume_from):
                 alive()
                 now = time.monotonic()
                 points = _points(snapshot)

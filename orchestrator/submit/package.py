@@ -80,12 +80,12 @@ class Package:
         """What the project says that it depends on, but for Ray, which the nodes have."""
         try:
             project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
-            wanted = [str(requirement) for requirement in project["dependencies"]]
+            dependencies = [str(requirement) for requirement in project["dependencies"]]
         except (OSError, KeyError, ValueError) as error:
             raise UserError(f"--pip: {self.root / 'pyproject.toml'} names no dependencies: {error}") from error
-        if any(map(has_password, wanted)):
+        if any(map(has_password, dependencies)):
             raise UserError("--pip: a dependency in pyproject.toml holds a password, which the cluster would show")
-        return [requirement for requirement in wanted if not requirement.replace(" ", "").startswith(("ray[", "ray>"))]
+        return [each for each in dependencies if not each.replace(" ", "").startswith(("ray[", "ray>"))]
 
 
 def root_of(script: Path) -> Path:

@@ -34,7 +34,7 @@ _RECONNECTS = 20
 
 @dataclass(frozen=True)
 class Submission:
-    """What `submit` was asked for.
+    """A study as it is handed to a job server.
 
     Attributes:
         address: of the job server, http://HEAD:8265.
@@ -54,26 +54,26 @@ class Submission:
     included: Included
 
 
-def submit(plan: Plan, wanted: Submission, console: Console) -> int:
+def submit(plan: Plan, submission: Submission, console: Console) -> int:
     """Submits the study, or attaches to it where it runs already; gives its exit status, 0 if not waited for.
 
     Raises:
         UserError: no job server there; a secret on the command line; a tree that is too large.
     """
-    if has_password(wanted.tracking_uri) or secrets_of(wanted.tracking_uri):
+    if has_password(submission.tracking_uri) or secrets_of(submission.tracking_uri):
         raise UserError(
             "submit: --tracking-uri holds a password, which the cluster would show; set MLFLOW_TRACKING_URI, or "
             "MLFLOW_TRACKING_USERNAME and _PASSWORD, in the environment of the cluster's head"
         )
-    for argument in wanted.arguments:
+    for argument in submission.arguments:
         if has_password(argument):
             raise UserError(
                 f"submit: {without_passwords(argument)} holds a secret, which the cluster would show; set it in the "
                 "environment of the cluster's head"
             )
-    client = _client(wanted.address)
+    client = _client(submission.address)
     keys = [trial.key for trial in plan.trials]
-    digest = fingerprint(trials=keys, storage=str(wanted.storage), tracker=wanted.tracking_uri)
+    digest = fingerprint(trials=keys, storage=str(submission.storage), tracker=submission.tracking_uri)
     name = f"{plan.study.name}-{digest[:16]}"
     jobs = {job.submission_id: job for job in client.list_jobs()}
     running = [job for job in jobs.values() if _is_attempt(job.submission_id, name) and not job.status.is_terminal()]
@@ -83,8 +83,8 @@ def submit(plan: Plan, wanted: Submission, console: Console) -> int:
     else:
         free = (name if not n else f"{name}-{n}" for n in range(_ATTEMPTS))
         identifier = next(candidate for candidate in free if candidate not in jobs)
-        _send(client, plan, wanted, identifier, console)
-    if not wanted.wait:
+        _send(client, plan, submission, identifier, console)
+    if not submission.wait:
         console.print(f"Its log and its end: the same command without --no-wait, or ray job logs {identifier}")
         return 0
     try:
@@ -92,7 +92,7 @@ def submit(plan: Plan, wanted: Submission, console: Console) -> int:
     except KeyboardInterrupt:
         console.print(
             f"\nDetached; it goes on as {identifier}. The same command attaches again, `ray job stop --address "
-            f"{wanted.address} {identifier}` ends it."
+            f"{submission.address} {identifier}` ends it."
         )
         return 130
     return _exit_status(client, identifier, console)
@@ -133,19 +133,19 @@ def _client(address: str) -> "JobSubmissionClient":
         raise UserError(f"the job server at {shown} cannot be used: {why}") from error
 
 
-def _send(client: "JobSubmissionClient", plan: Plan, wanted: Submission, identifier: str, console: Console) -> None:
-    tree = package(wanted.script, wanted.storage, wanted.included)
-    script, ignored = wanted.script.relative_to(tree.root), ignored_by_ray(tree.root)
+def _send(client: "JobSubmissionClient", plan: Plan, submission: Submission, identifier: str, console: Console) -> None:
+    tree = package(submission.script, submission.storage, submission.included)
+    script, ignored = submission.script.relative_to(tree.root), ignored_by_ray(tree.root)
     if script not in tree.files:
         raise UserError(f"submit: {script}, the study, would not travel: .gitignore or .rayignore names it")
-    origin = commit(wanted.script.parent, wanted.included, ignored)
-    console.print(f"Sending the working tree ({tree.text}) to {wanted.address}", markup=False)
-    with tree.copied(origin, diff(wanted.script.parent, wanted.included, ignored)) as folder:
+    origin = commit(submission.script.parent, submission.included, ignored)
+    console.print(f"Sending the working tree ({tree.text}) to {submission.address}", markup=False)
+    with tree.copied(origin, diff(submission.script.parent, submission.included, ignored)) as folder:
         environment: dict[str, object] = {"working_dir": str(folder)}
-        if wanted.pip:
+        if submission.pip:
             environment["pip"] = tree.requirements()
         client.submit_job(
-            entrypoint=shlex.join(["python", str(script), "run", *wanted.arguments, "--address", "auto"]),
+            entrypoint=shlex.join(["python", str(script), "run", *submission.arguments, "--address", "auto"]),
             submission_id=identifier,
             runtime_env=environment,
             metadata={"study": plan.study.name, "preset": plan.preset, "base": plan.base_key[:16]} | origin,

@@ -50,7 +50,7 @@ def test_a_study_submitted_to_three_hosts_outlives_the_loss_of_two(
     assert again.status == 0
     three.cut_off(3)
     three.kill(2)
-    harness.let_go(three.faults)
+    harness.release(three.faults)
     lost = time.monotonic()
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done

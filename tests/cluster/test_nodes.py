@@ -52,7 +52,7 @@ def test_a_node_goes_while_its_trials_run_and_another_comes(
         subprocess.run(command, check=True, capture_output=True, env=os.environ)
         time.sleep(NOTICE_SECONDS)  # Ray calls it preempted from then on
     cluster.remove_node(going, allow_graceful=False)
-    harness.let_go(faults)
+    harness.release(faults)
     cluster.add_node(num_cpus=1)
     done = harness.ended(process)
     assert done.status == 0, done

@@ -59,6 +59,26 @@ def end_all() -> None:
                 pipe.close()
 
 
+def start_held(storage: Path, *arguments: str, where: str = "a-0-15") -> "subprocess.Popen[str]":
+    """A study that cannot end before `let_go(storage)`: a trial is held at a step, behind its checkpoints.
+
+    However slow the machine, whatever is done to it is done while it runs.
+    """
+    folder = _held_in(storage)
+    process = start(storage, *arguments, env=faults(folder, {where: "hold"}))
+    wait_for_held(process, folder, where)
+    return process
+
+
+def let_go(storage: Path) -> None:
+    """The trial that `start_held` holds goes on, if it lives."""
+    release(_held_in(storage))
+
+
+def _held_in(storage: Path) -> Path:
+    return storage.with_name(f"{storage.name}-held")
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a study ended."""
@@ -126,8 +146,8 @@ def wait_for_held(process: "subprocess.Popen[str]", folder: Path, *where: str) -
     return [int(file.read_text()) for file in held]
 
 
-def let_go(folder: Path) -> None:
-    """Those that are held go on, if they live."""
+def release(folder: Path) -> None:
+    """Those that are held by the faults in a folder go on, if they live."""
     for held in folder.glob("*.held"):
         held.unlink()
 

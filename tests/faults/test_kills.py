@@ -52,7 +52,9 @@ def test_killed_between_checkpoints_it_goes_on_from_the_last_and_ends_as_one_lef
 
 
 STAGES: dict[str, Callable[["harness.subprocess.Popen[str]", Path], object]] = {
-    "its database is made": lambda process, storage: harness.wait_until(process, (storage / ".mlflow.db.new").exists),
+    "its database is made": lambda process, storage: harness.wait_until(
+        process, (storage / ".mlflow.db.migrating").exists
+    ),
     "a trial has started": lambda process, storage: harness.wait_for(process, "started"),
     "all trials are done": lambda process, storage: [harness.wait_for(process, "done in") for _ in range(6)],
 }
@@ -62,20 +64,21 @@ STAGES: dict[str, Callable[["harness.subprocess.Popen[str]", Path], object]] = {
 def test_killed_before_the_first_checkpoint_or_after_the_last_it_ends_as_one_left_alone(
     stage: str, calm: Path, tmp_path: Path
 ) -> None:
-    process = harness.start(tmp_path)
-    STAGES[stage](process, tmp_path)
+    storage = tmp_path / "s"
+    process = harness.start(storage, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})  # where no database is kept
+    STAGES[stage](process, storage)
     harness.kill_all(process)
     assert harness.ended(process).status == -signal.SIGKILL
-    done = harness.run(tmp_path)
+    done = harness.run(storage)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
+    harness.same(storage, calm)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_signals_end_it_resumably(kind: signal.Signals, times: int, calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path)
-    harness.wait_for(process, "started")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage)
     process.send_signal(kind)
     if times == 2:
         harness.wait_for(process, "Interrupted")  # Ray ends
@@ -83,9 +86,9 @@ def test_signals_end_it_resumably(kind: signal.Signals, times: int, calm: Path, 
     done = harness.ended(process)
     assert done.status == 130, done
     assert "Traceback" not in done.err
-    done = harness.run(tmp_path)
+    done = harness.run(storage)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
+    harness.same(storage, calm)
 
 
 FAULTS = {

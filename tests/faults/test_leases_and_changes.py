@@ -11,48 +11,48 @@ from tests.faults import harness
 
 
 def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Path) -> None:
-    first = harness.start(tmp_path)
-    harness.wait_for(first, "started")
-    second = harness.run(tmp_path)
+    first = harness.start_held(tmp_path / "s")
+    second = harness.run(tmp_path / "s")
     assert second.status == 2
     assert second.err.count("\n") == 1
     assert f"process {first.pid}" in second.err
+    harness.let_go(tmp_path / "s")
     done = harness.ended(first)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
+    harness.same(tmp_path / "s", calm)
 
 
 def test_of_two_studies_that_share_trials_one_trains_them(calm: Path, tmp_path: Path) -> None:
-    script, root = tmp_path / "other.py", Path(__file__).parents[2]
+    storage, script, root = tmp_path / "s", tmp_path / "other.py", Path(__file__).parents[2]
     script.write_text(
         "from dataclasses import replace\nfrom orchestrator.commands.command_line import main\n"
         "from tests.faults.chain import STUDY, ChainTrainer\n"
         "if __name__ == '__main__':\n    main(replace(STUDY, name='other'), ChainTrainer())\n"
     )
-    first = harness.start(tmp_path)
-    harness.wait_for(first, "started")
-    other = harness.ended(harness.start(tmp_path, script=script, env={"PYTHONPATH": str(root)}))
+    first = harness.start_held(storage)
+    other = harness.ended(harness.start(storage, script=script, env={"PYTHONPATH": str(root)}))
     assert (other.status, other.err.count("\n")) == (2, 1), other
     assert "6 of these trials belong to chain too, which trains on this storage: " in other.err
+    harness.let_go(storage)
     done = harness.ended(first)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
-    other = harness.ended(harness.start(tmp_path, script=script, env={"PYTHONPATH": str(root)}))
+    harness.same(storage, calm)
+    other = harness.ended(harness.start(storage, script=script, env={"PYTHONPATH": str(root)}))
     assert (other.status, other.err) == (0, ""), other
     assert "a · seed 0: resumed at update 40" in other.out  # from the checkpoints of the first
-    assert harness.table(tmp_path, "other").equals(harness.table(calm))
+    assert harness.table(storage, "other").equals(harness.table(calm))
 
 
 def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path)
-    harness.wait_for(process, "started")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert list((tmp_path / "leases").glob("*.json"))
-    done = harness.run(tmp_path)
+    assert list((storage / "leases").glob("*.json"))
+    done = harness.run(storage)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
-    assert not list((tmp_path / "leases").glob("*.json"))
+    harness.same(storage, calm)
+    assert not list((storage / "leases").glob("*.json"))
 
 
 def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(calm: Path, tmp_path: Path) -> None:
@@ -82,18 +82,19 @@ def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(ca
 
 
 def test_a_run_deleted_while_it_trains_is_recorded_anew(calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path)
-    harness.wait_for(process, "25%")
-    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage)
+    client = MlflowClient(tracking_uri=f"sqlite:///{storage / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("chain")
     assert experiment is not None
     running = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING' AND tags.arm = 'a'")
     for run in running:
         client.delete_run(run.info.run_id)
     assert running
+    harness.let_go(storage)
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done
-    harness.same(tmp_path, calm)
+    harness.same(storage, calm)
 
 
 def test_a_database_of_an_older_mlflow_is_named_with_what_to_do(tmp_path: Path) -> None:

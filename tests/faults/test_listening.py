@@ -12,11 +12,12 @@ from tests.faults import harness
 def test_everything_that_listens_is_bound_to_loopback(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    process = harness.start(tmp_path / "s", env={"HOME": str(home)})
-    found: dict[str, bool] = {}
-    for said in ("started", "75%"):
-        harness.wait_for(process, said)
-        found |= listening(process.pid)
+    held = harness.faults(tmp_path / "held", {"a-0-15": "hold"})
+    process = harness.start(tmp_path / "s", env={"HOME": str(home), **held})
+    harness.wait_for(process, "started")
+    found = listening(process.pid)
+    harness.wait_for_held(process, tmp_path / "held", "a-0-15")
+    found |= listening(process.pid)
     harness.kill_all(process)
     process.communicate()
     assert len(found) > 3

@@ -29,8 +29,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, small_disk: Path) -> None:
     storage = small_disk / "s"
-    process = harness.start(storage, "--patience", "5")
-    harness.wait_for(process, "started")
+    process = harness.start_held(storage, "--patience", "5")
     filler = small_disk / "filler"
     with filler.open("wb", buffering=0) as out:
         try:
@@ -38,6 +37,7 @@ def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, sm
                 out.write(bytes(4096))
         except OSError:
             pass
+    harness.let_go(storage)
     done = harness.ended(process)
     assert done.status == 1, done
     assert "Traceback" not in done.err
@@ -78,33 +78,35 @@ def _names_a_file_elsewhere(checkpoint: Path) -> None:
 def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     damage: Callable[[Path], None], calm: Path, tmp_path: Path
 ) -> None:
-    process = harness.start(tmp_path)
-    harness.wait_for(process, "75%")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage, where="a-0-35")
     harness.kill_all(process)
     process.communicate()
-    trials = list((tmp_path / "trials").iterdir())
+    trials = list((storage / "trials").iterdir())
     newest = [checkpoints[-1] for trial in trials if (checkpoints := sorted(trial.glob("step-*")))]
     assert newest
     for checkpoint in newest:
         damage(checkpoint)
-    done = harness.run(tmp_path)
+    done = harness.run(storage)
     assert (done.status, done.err) == (0, ""), done
-    assert "a checkpoint cannot be used, step-" in done.out
-    harness.same(tmp_path, calm)
+    assert "a · seed 0: a checkpoint cannot be used, step-000000000030" in done.out
+    assert "a · seed 0: resumed at update 20" in done.out
+    harness.same(storage, calm)
 
 
 def test_a_database_locked_by_another_process_is_waited_for(calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path)
-    harness.wait_for(process, "started")
-    with sqlite3.connect(tmp_path / "mlflow.db", timeout=30, isolation_level=None) as other:
+    storage = tmp_path / "s"
+    process = harness.start_held(storage)
+    with sqlite3.connect(storage / "mlflow.db", timeout=30, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
+        harness.let_go(storage)
         harness.wait_for(process, "the tracking store does not take what is written")
         other.execute("ROLLBACK")
     other.close()
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done
     assert "the tracking store answers again" in done.out
-    harness.same(tmp_path, calm)
+    harness.same(storage, calm)
 
 
 def test_a_report_that_cannot_be_written_is_one_line(calm: Path, tmp_path: Path) -> None:

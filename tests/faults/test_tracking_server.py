@@ -20,9 +20,9 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
 
 @pytest.mark.parametrize("mode", ["down", "500"])
 def test_a_server_away_for_a_while_loses_nothing(mode: str, proxy: Proxy, calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path / "s", "--tracking-uri", proxy.uri)
-    harness.wait_for(process, "started")
+    process = harness.start_held(tmp_path / "s", "--tracking-uri", proxy.uri)
     proxy.mode = mode
+    harness.let_go(tmp_path / "s")
     harness.wait_for(process, "the tracking store does not take what is written")
     proxy.mode = "pass"
     done = harness.ended(process)
@@ -60,9 +60,9 @@ def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tm
 
 
 def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path / "s", "--tracking-uri", proxy.uri, "--patience", "4")
-    harness.wait_for(process, "started")
+    process = harness.start_held(tmp_path / "s", "--tracking-uri", proxy.uri, "--patience", "4")
     proxy.mode = "down"
+    harness.let_go(tmp_path / "s")
     done = harness.ended(process)
     assert done.status == 1, done
     assert done.err.startswith("stopped: the tracking store has failed for 4 s")

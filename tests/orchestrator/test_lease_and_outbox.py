@@ -37,12 +37,12 @@ def check_for_long(lease: Lease) -> None:
 
 def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
     path = tmp_path / "leases" / "study.json"
-    with Lease(path).held():
-        with pytest.raises(UserError, match=f"process {os.getpid()}"), Lease(path).held():
+    with Lease(path).acquired():
+        with pytest.raises(UserError, match=f"process {os.getpid()}"), Lease(path).acquired():
             pass
         assert path.exists()
     assert not path.exists()
-    with Lease(path).held():
+    with Lease(path).acquired():
         pass
 
 
@@ -50,25 +50,25 @@ def test_a_lease_is_held_by_one_and_free_afterwards(tmp_path: Path) -> None:
 def test_a_holder_whose_process_is_gone_is_replaced(change: dict[str, float], tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps({**vars(Holder.this_process()), **change}))
-    with Lease(path).held():
+    with Lease(path).acquired():
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
 def test_a_holder_elsewhere_is_replaced_once_it_is_silent_for_long(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
-    with pytest.raises(UserError, match="elsewhere"), Lease(path).held():
+    with pytest.raises(UserError, match="elsewhere"), Lease(path).acquired():
         pass
     old = time.time() - leases.EXPIRE_SECONDS - 1
     os.utime(path, (old, old))
-    with Lease(path).held():
+    with Lease(path).acquired():
         assert json.loads(path.read_text())["host"] != "elsewhere"
 
 
 def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     path = tmp_path / "study.json"
-    with Lease(path).held() as mine:
+    with Lease(path).acquired() as mine:
         mine.check()
         path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
@@ -93,13 +93,13 @@ def test_a_storage_that_cannot_say_who_holds_it_names_nobody(tmp_path: Path, mon
 
     monkeypatch.setattr(Lease, "_taken_over", counted)
     path, aside, loop = (tmp_path / name for name in ("study.json", "aside", "loop"))
-    with Lease(path).held() as mine:
+    with Lease(path).acquired() as mine:
         shutil.copy(path, aside)
         loop.symlink_to(path)
         loop.replace(path)  # it links to itself now: reading it fails
         wait_for_renewals()
         mine.check()
-        with pytest.raises(OSError, match="Too many levels"), Lease(path).held():
+        with pytest.raises(OSError, match="Too many levels"), Lease(path).acquired():
             pass
         aside.replace(path)
         wait_for_renewals()
@@ -111,18 +111,18 @@ def test_a_storage_that_cannot_say_who_holds_it_names_nobody(tmp_path: Path, mon
 
 def test_of_studies_that_share_trials_one_trains_them(tmp_path: Path) -> None:
     first, second, third = (Lease(tmp_path / f"{name}.0123.json") for name in ("first", "second", "third"))
-    with first.held():
+    with first.acquired():
         first.cover([64 * "a", 64 * "b"])
-        with second.held():
+        with second.acquired():
             with pytest.raises(UserError, match=rf"^2 of these .* belong to first too.*process {os.getpid()}"):
                 second.cover([64 * "a", 64 * "b", 64 * "c"])
             second.cover([64 * "c"])
             first.cover([64 * "a"])  # its own are no hindrance to it
-            with third.held(), pytest.raises(UserError, match="belong to second"):
+            with third.acquired(), pytest.raises(UserError, match="belong to second"):
                 third.cover([64 * "c"])
     dead = {**vars(Holder.this_process()), "born": 1.0, "trials": [16 * "a"]}
     (tmp_path / "first.0123.json").write_text(json.dumps(dead))
-    with second.held():
+    with second.acquired():
         second.cover([64 * "a"])
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_lease_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
     for text in ("", "[1]", '{"pid": 3}'):
         path.write_text(text)
-        with Lease(path).held():
+        with Lease(path).acquired():
             pass
 
 
@@ -147,7 +147,7 @@ def test_of_many_that_start_at_once_one_holds(tmp_path: Path, monkeypatch: pytes
     def contend() -> None:
         gate.wait()
         try:
-            with Lease(path).held():
+            with Lease(path).acquired():
                 holding.append(1)
                 wait_until(lambda: len(refused) == 7)
         except UserError:

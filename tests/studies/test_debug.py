@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.faults import harness
-from tests.faults.test_kills import faults
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_RAY = """
@@ -39,35 +38,35 @@ def test_a_study_killed_in_one_mode_goes_on_in_the_other(
     modes: tuple[list[str], list[str]], calm: Path, tmp_path: Path
 ) -> None:
     before, after = modes
-    process = harness.start(tmp_path, *before)
-    harness.wait_for(process, "50%")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage, *before, where="a-0-25")
     harness.kill_all(process)
     process.communicate()
-    done = harness.run(tmp_path, *after)
+    done = harness.run(storage, *after)
     assert (done.status, done.err) == (0, ""), done
-    assert re.search(r"resumed at update [23]0\n", done.out)
-    harness.same(tmp_path, calm)
+    assert "a · seed 0: resumed at update 20\n" in done.out
+    harness.same(storage, calm)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_signals_end_it_resumably(kind: signal.Signals, calm: Path, tmp_path: Path) -> None:
-    process = harness.start(tmp_path, "--debug")
-    harness.wait_for(process, "25%")
+    storage = tmp_path / "s"
+    process = harness.start_held(storage, "--debug")
     process.send_signal(kind)
     done = harness.ended(process)
     assert (done.status, done.err) == (130, ""), done
     assert "Interrupted: 0 of 6 trials are finished" in done.out
-    status = harness.run(tmp_path, "status", "--json")
+    status = harness.run(storage, "status", "--json")
     assert status.out.count('"interrupted"') == 1
-    done = harness.run(tmp_path, "--debug")
+    done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
-    assert "a · seed 0: resumed at update" in done.out
-    harness.same(tmp_path, calm)
+    assert "a · seed 0: resumed at update 10\n" in done.out
+    harness.same(storage, calm)
 
 
 def test_what_goes_wrong_is_recorded_as_under_ray_with_the_traceback_printed_whole(calm: Path, tmp_path: Path) -> None:
     wanted = {"a-0-25": "raise", "a-1-25": "raise always", "b-1-5": "memory", "c-1-15": "nan always"}
-    done = harness.run(tmp_path / "s", "--debug", env=faults(tmp_path / "faults", wanted))
+    done = harness.run(tmp_path / "s", "--debug", env=harness.faults(tmp_path / "faults", wanted))
     assert (done.status, done.err) == (1, ""), done
     assert "a · seed 0: ZeroDivisionError: on purpose; again later" in done.out
     assert "a · seed 0: done" in done.out
@@ -125,7 +124,7 @@ class Terminal:
 
 def test_a_breakpoint_in_a_trial_has_the_terminal_for_as_long_as_it_likes(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    terminal = Terminal(storage, env=faults(tmp_path / "faults", {"b-1-25": "break"}))
+    terminal = Terminal(storage, env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
     before = terminal.wait_for("(Pdb) ")
     assert "b · seed 1: started" in before
     assert "\x1b[?25l" not in before  # no table is drawn, which hides the cursor
@@ -144,7 +143,7 @@ def test_a_breakpoint_in_a_trial_has_the_terminal_for_as_long_as_it_likes(calm: 
 
 def test_leaving_the_debugger_ends_the_study_resumably(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    terminal = Terminal(storage, env=faults(tmp_path / "faults", {"b-1-25": "break"}))
+    terminal = Terminal(storage, env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
     terminal.wait_for("(Pdb) ")
     terminal.type("quit")
     status, shown = terminal.end()

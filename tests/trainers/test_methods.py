@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FOUR, tiny
-from trainers.config.methods import METHODS
 from trainers.measuring.timing import expected_step
 from trainers.objectives import OBJECTIVES
+from trainers.randomness import stream
+from trainers.sampling.names import sampler
+from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 from trainers.training.ledger import Budget, UpdateLedger
 from trainers.training.schedule import learning_rate
@@ -26,11 +29,22 @@ def test_stochastic_summation_costs_two_and_a_half_passes_on_average() -> None:
     assert expected_step(tiny(objective="stochastic-summation")).all_passes == pytest.approx(2.5)
 
 
-def test_recipes_are_the_published_ones() -> None:
-    assert (METHODS["NS"].sampler, METHODS["NS"].objective) == ("all", "sum")
-    assert (METHODS["SortedNet"].sampler, METHODS["SortedNet"].objective) == ("uniform", "stochastic-loss")
-    assert METHODS["US"] == METHODS["LCS-p"]
+def test_lcs_p_under_batch_norm_is_us() -> None:
     assert tiny(method="US", norm="batch") == tiny(method="LCS-p", norm="batch")
+
+
+@pytest.mark.parametrize(
+    ("method", "shares"),
+    [("SortedNet", (1 / 4, 1 / 4, 1 / 4, 1 / 4)), ("NestedDropout", (8 / 15, 4 / 15, 2 / 15, 1 / 15))],
+)
+def test_sorted_net_draws_every_target_as_often_and_nested_dropout_each_half_as_often_as_the_one_before(
+    method: str, shares: tuple[float, ...]
+) -> None:
+    draw, moment, draws = sampler(tiny(method=method).sampler), Moment(FOUR, lambda _: 1), 6000
+    drawn = Counter(draw.sample(stream(0, "sub-models", index), moment) for index in range(draws))
+    for target, share in zip(FOUR, shares, strict=True):
+        assert abs(drawn[(target,)] - draws * share) < 4 * math.sqrt(draws * share * (1 - share))  # standard errors
+    assert drawn.total() == draws
 
 
 def test_the_ledger_counts_a_summed_step_once_and_its_passes_each() -> None:

@@ -12,16 +12,26 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FOUR
-from trainers.build import build, initialise, target_costs
+from trainers.build import build, initialise, multiply, target_costs
 from trainers.lattice import Lattice
 from trainers.measuring.cost import MacCounter, measure
-from trainers.nested.layers.norms import NORM_POLICIES, LineAffine, NestedGroupNorm, NormPolicy, line_cosine_squared
+from trainers.nested.layers.convolution import NestedConv2d, NestedLinear, OptionalBlock
+from trainers.nested.layers.norms import (
+    NORM_POLICIES,
+    LineAffine,
+    NestedBatchNorm,
+    NestedGroupNorm,
+    NormPolicy,
+    SwitchableBatchNorm,
+    line_cosine_squared,
+)
 from trainers.nested.network import NestedNetwork, nest, recalibrated
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
 from trainers.submodel import SubModel
 
 CONTINUOUS = [norm for norm in NORM_POLICIES if norm != "batch-switchable"]
+NESTED = NestedConv2d | NestedLinear | OptionalBlock | NestedGroupNorm | NestedBatchNorm | SwitchableBatchNorm
 
 
 def network(norm: NormPolicy) -> NestedNetwork:
@@ -80,7 +90,7 @@ def test_extracted_equals_nested_bit_for_bit(norm: NormPolicy) -> None:
     for sub_model in [*FOUR, *extra]:
         net.activate(sub_model)
         plain = net.extract(sub_model)
-        assert not any(type(module).__module__.startswith("trainers.nested") for module in plain.modules())
+        assert not any(isinstance(module, NESTED) for module in plain.modules())
         with torch.no_grad():
             assert torch.equal(net(images()), plain(images()))
         assert measure(plain, (3, 32, 32)).macs == MacCounter(net)(sub_model)
@@ -168,20 +178,26 @@ def test_group_norm_of_a_prefix_is_the_prefix_of_group_norm() -> None:
     torch.testing.assert_close(norm(x)[:, :8], norm(x[:, :8]))
 
 
-def test_recalibration_averages_batches_cumulatively_and_leaves_no_trace() -> None:
-    net = network("batch-recalibrated").eval()
-    stem = net.network.get_submodule("blocks.0.norm1")
+@pytest.mark.parametrize("separate", [False, True], ids=["nested", "separate"])
+def test_recalibration_averages_batches_cumulatively_and_leaves_no_trace(separate: bool) -> None:
+    nested = network("batch-recalibrated")
+    net = (multiply(nested, seed=0) if separate else nested).eval()
+    own = net.get_submodule("networks.w025" if separate else "network")
+    stem, norm = own.get_submodule("stem"), own.get_submodule("blocks.0.norm1.0" if separate else "blocks.0.norm1")
     before = copy.deepcopy(net.state_dict())
     batches = [images(8) + shift for shift in (0.0, 1.0, 2.0)]
     net.activate(FOUR.smallest)
     with torch.no_grad():
-        means = torch.stack([net.network.get_submodule("stem")(batch).mean((0, 2, 3)) for batch in batches])
+        inputs = [stem(batch) for batch in batches]
+    means, variances = (torch.stack([moment(x, (0, 2, 3)) for x in inputs]) for moment in (torch.mean, torch.var))
     with recalibrated(net, net, iter(batches)):
         assert not net.training
-        assert isinstance(stem.running_mean, torch.Tensor)
-        torch.testing.assert_close(stem.running_mean[:4], means.mean(0))
+        torch.testing.assert_close(norm.running_mean[:4], means.mean(0))
+        torch.testing.assert_close(norm.running_var[:4], variances.mean(0))
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name
+    net.train()(images(8))
+    torch.testing.assert_close(norm.running_mean[:4], 0.1 * means[0])  # its usual momentum, once trained again
 
 
 def test_switchable_norm_refuses_a_width_it_has_no_statistics_for() -> None:
@@ -221,7 +237,7 @@ def test_torchvision_s_mobilenet_is_nested_in_width_and_depth_unedited(norm: Nor
     for target in GRID:
         net.activate(target)
         plain = net.extract(target)
-        assert not any(type(module).__module__.startswith("trainers.nested") for module in plain.modules())
+        assert not any(isinstance(module, NESTED) for module in plain.modules())
         with torch.no_grad():
             assert torch.equal(net(images()), plain(images()))
         blocks = [path for path in mobilenet_v2_blocks() if not isinstance(plain.get_submodule(path), nn.Identity)]

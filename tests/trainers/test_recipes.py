@@ -11,7 +11,6 @@ from torch import Tensor
 
 from tests.conftest import FOUR, tiny
 from trainers.build import build
-from trainers.config.methods import METHODS
 from trainers.config.trial import TrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
@@ -153,10 +152,6 @@ def test_extracted_trains_the_largest_alone_and_tuning_gives_each_target_its_own
     *_, tuned = fit(tiny(method="Extracted-tuned", updates=4, extract_at=0.5, evaluations=1), 0, digits, CPU)
     assert [tuned.metrics[f"updates/{t.label}"] for t in FOUR] == [2, 2, 2, 4]
     assert expected_trial(tiny(method="Extracted-tuned", updates=32)).all_passes == pytest.approx(16 + 16 * 4)
-
-
-def test_nested_dropout_is_geometric_and_sorted_net_uniform() -> None:
-    assert (METHODS["NestedDropout"].sampler, METHODS["SortedNet"].sampler) == ("geometric(0.5)", "uniform")
 
 
 @pytest.mark.parametrize(

@@ -215,12 +215,12 @@ def active(network: NestedNetwork, sub_model: SubModel) -> Iterator[None]:
 
 @contextmanager
 def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Iterator[None]:
-    """BatchNorm statistics recomputed for the active sub-model, and put back afterwards.
+    """BatchNorm statistics recomputed for the active sub-model, and put back afterwards; of separate networks, too.
 
     The cumulative average over the batches, as US recalibrates after training (Yu & Huang 2019, section 3.2).
     """
-    norms = [module for module in network.modules() if isinstance(module, NestedBatchNorm)]
-    kept = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    norms = [module for module in network.modules() if isinstance(module, NestedBatchNorm | nn.BatchNorm2d)]
+    kept = [(norm.momentum, [(buffer, buffer.clone()) for buffer in norm.buffers()]) for norm in norms]
     was_training = network.training
     try:
         network.train()
@@ -233,7 +233,7 @@ def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batche
         yield
     finally:
         network.train(was_training)
-        for norm, (mean, var) in zip(norms, kept, strict=True):
-            norm.momentum = norm.default_momentum
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(var)
+        for norm, (momentum, buffers) in zip(norms, kept, strict=True):
+            norm.momentum = momentum
+            for buffer, before in buffers:
+                buffer.copy_(before)

@@ -1,0 +1,100 @@
+"""The command that writes a study's tables and page from the tracker alone, and prints the tables."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.commands.console import plain_console
+from orchestrator.commands.options import Options, writable
+from orchestrator.commands.tracking import experiment_id, find_tracker
+from orchestrator.errors import UserError
+from orchestrator.secrecy.redaction import shown_address
+from orchestrator.study.plan import Plan
+from orchestrator.trainer import Trainer
+
+if TYPE_CHECKING:
+    from orchestrator.report.tables import Table as Accuracies
+    from orchestrator.track.tracker import Tracker
+
+_MOST_COLUMNS = 6  # sub-models and their average, on a terminal
+
+
+def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
+    """Writes and prints the report from the tracker alone."""
+    tracker = find_tracker(options)
+    experiment = experiment_id(plan, tracker)
+    if tracker is None or experiment is None:
+        raise UserError(
+            f"nothing of {plan.study.name} is in {shown_address(options.tracking_uri)}: run the study first"
+        )
+    writable(options.storage, "--storage")
+    print_report(plan, options, tracker, experiment)
+    return 0
+
+
+def report_folder(plan: Plan, options: Options) -> Path:
+    """Where the plan's report lies."""
+    return options.storage / "reports" / plan.study.name / plan.preset
+
+
+def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: str) -> None:
+    """Writes the report and prints its tables."""
+    from orchestrator.report.rendering import as_markdown
+    from orchestrator.report.results import read_results
+    from orchestrator.report.writer import write_report
+
+    results = read_results(tracker, experiment, plan)
+    folder = report_folder(plan, options)
+    tables = write_report(plan, results, folder)
+    console = plain_console()
+    for table in tables:
+        console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
+    for failure in results.failures:
+        console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
+    for trial in results.unpaired:
+        console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
+    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
+        console.print(line, markup=False, soft_wrap=True)  # to be copied whole
+
+
+def _for_terminal(found: "Accuracies") -> Table:
+    """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
+    title = f"{found.metric.heading} {found.title}".rstrip()
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
+    shown.add_column("arm", no_wrap=True)
+    for row in rows:
+        shown.add_column(row, justify="right", no_wrap=True)
+    for arm in found.arms:
+        cells = [found.cells.get((row, arm)) for row in rows]
+        means = (Text(found.metric.text(c.mean), style="bold" if c.best else "") if c else "–" for c in cells)
+        shown.add_row(arm, *means)
+        if found.seeds > 1:
+            spreads = ("" if c is None or c.sd is None else found.metric.text(c.sd) for c in cells)
+            shown.add_row("  ± SD", *spreads, style="dim")
+        if found.compares:
+            printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
+            shown.add_row("  published", *printed, style="dim")
+        if arm in found.against:
+            compared = [found.comparisons.get((row, arm)) for row in rows]
+            differences = ("–" if each is None else each.difference for each in compared)
+            shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
+            needed = ["" if each is None else each.needed.removesuffix(" seeds") for each in compared]
+            if any(needed):
+                shown.add_row("  seeds", *needed, style="dim")
+    shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()
+    shown.caption_justify = "left"
+    return shown
+
+
+def _interface(options: Options, experiment: str) -> str:
+    """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
+    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", shown_address(options.tracking_uri)
+    if options.artifacts is None:
+        return f"{uri.rstrip('/')}/{page}"
+    mlflow = Path(sys.executable).parent / "mlflow"
+    return f"{mlflow} ui --backend-store-uri {uri}\n  then http://127.0.0.1:5000/{page}"

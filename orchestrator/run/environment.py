@@ -1,0 +1,24 @@
+"""What Ray, MLflow and numpy read from the environment as they are imported: to be set before any of them is."""
+
+import os
+import secrets
+
+
+def prepare_environment(address: str | None) -> None:
+    """For a study on the cluster at an address; None: on one to be started here. What is set already stays."""
+    # Ray reads these when it is imported: whether SIGTERM is its own, what it listens on, who may join it.
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")
+    if address is None:
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        _draw_token()
+    # Whoever changes the environment in one thread while C code of another reads it, as Ray's does when it starts, ends
+    # the process. Importing numpy would, to set this for a moment, and so would MLflow's telemetry.
+    os.environ.setdefault("OPENBLAS_MAIN_FREE", "1")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def _draw_token() -> None:
+    """A token for the cluster to be started. Ray's way is one in the home folder for all: two that start at the same
+    time where there is none yet write it both, and one of them goes on with what the other has replaced."""
+    if not os.environ.keys() & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))

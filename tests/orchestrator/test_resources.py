@@ -1,0 +1,85 @@
+"""How many trials fit on the nodes that there are: a count of their cores and GPUs, and a cluster asked for them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import UserError
+from orchestrator.run.machine import gpus_here, node_here
+from orchestrator.run.resources import Node, Resources, allot, doubled
+
+ROOT = Path(__file__).parents[2]
+nodes = st.fixed_dictionaries({"CPU": st.integers(0, 64), "GPU": st.integers(0, 8)})
+
+
+@settings(deadline=None)
+@given(nodes=st.lists(nodes, max_size=4), cpus=st.integers(1, 8), gpus=st.sampled_from([None, 0.0, 0.5, 1.0, 2.0]))
+def test_what_is_allotted_fits_and_one_more_would_not(nodes: list[Node], cpus: int, gpus: float | None) -> None:
+    requested = Resources(cpus, gpus)
+    try:
+        share, slots = allot(requested, nodes)
+    except UserError:
+        wanted = 1.0 if gpus is None and any(node["GPU"] for node in nodes) else gpus or 0.0
+        assert all(node["CPU"] < cpus or node["GPU"] < wanted for node in nodes)
+        return
+    assert share.gpus is not None
+    assert share.gpus == (gpus if gpus is not None else float(any(node["GPU"] for node in nodes)))
+    counts = [
+        max(n for n in range(129) if n * cpus <= node["CPU"] and (not share.gpus or n * share.gpus <= node["GPU"]))
+        for node in nodes
+    ]
+    assert slots == sum(counts)
+    if slots > 1:  # a limit that all of them meet is none
+        limited = allot(Resources(cpus, gpus, slots - 1), nodes)
+        assert limited == (Resources(cpus, share.gpus, slots - 1), slots - 1)
+        assert allot(Resources(cpus, gpus, slots), nodes) == (share, slots)
+
+
+def test_ten_tenths_of_a_gpu_make_one() -> None:
+    assert allot(Resources(1, 0.1), [{"CPU": 32, "GPU": 1}])[1] == 10
+
+
+def test_a_share_is_doubled_up_to_a_whole_gpu_or_the_largest_node() -> None:
+    there: list[Node] = [{"CPU": 3}, {"CPU": 6, "GPU": 1}]
+    assert doubled(Resources(1, 0.6), there) == Resources(1, 1.0)
+    assert doubled(Resources(1, 1.0), there) is None
+    assert doubled(Resources(4, 0.0), there) == Resources(6, 0.0)
+    assert doubled(Resources(6, 0.0), there) is None
+
+
+def test_this_machine_has_its_cores_and_the_gpus_that_the_driver_counts() -> None:
+    assert node_here() == {"CPU": os.cpu_count(), "GPU": gpus_here()}
+
+
+@pytest.fixture
+def cluster_of_three_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    ray.init("local", num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield str(ray.get_runtime_context().gcs_address)
+    ray.shutdown()
+
+
+ASK = """
+import sys
+from orchestrator.run.cluster import nodes_at
+from orchestrator.run.resources import Resources, allot
+import ray
+print([allot(Resources(1, gpus), nodes_at(sys.argv[1], print))[1] for gpus in (0.0, 1.0)], ray.is_initialized())
+"""
+
+
+def test_a_cluster_that_runs_is_asked_for_its_nodes_and_left_as_it_was(cluster_of_three_cores: str) -> None:
+    before = ray.nodes()
+    command = [sys.executable, "-c", ASK, cluster_of_three_cores]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, "[3, 2] False\n"), done.stderr
+    assert [node["Resources"] for node in ray.nodes()] == [node["Resources"] for node in before]
+    assert ray.available_resources()["CPU"] == 3

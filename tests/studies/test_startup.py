@@ -1,0 +1,54 @@
+"""What a study file answers at once: its help, and what is wrong with a command line, before torch is imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STUDIES = sorted((ROOT / "studies").glob("cifar_*.py"))
+HEAVY = ("torch", "ray", "mlflow", "numpy", "pandas", "sqlalchemy")
+RUN = f"""
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print([name for name in {HEAVY} if name in sys.modules])
+"""
+WRONG = {
+    "option": ["--sed", "3"],
+    "command": ["rnu"],
+    "preset": ["--preset", "quikc"],
+    "factor": ["--only", "metod=NS"],
+    "level": ["--only", "method=SortdNet"],
+    "baseline": ["--baseline", "method=NN"],
+    "varied": ["--set", "norm=batch"],
+    "seeds": ["--seeds", "x"],
+    "debug": ["--debug", "--pack"],
+    "include": ["plan", "--include", "x"],
+    "extract": ["extract", "--preset", "smoke"],
+    "submit": ["submit", "--preset", "smoke"],
+}
+
+
+def answer(study: Path, *arguments: str) -> tuple[int, str, str]:
+    """The exit status, the last line shown, which is what has been imported, and the error."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", RUN, str(study), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    return done.returncode, done.stdout.splitlines()[-1], done.stderr
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.stem)
+def test_help_imports_nothing_heavy(study: Path) -> None:
+    assert answer(study, "--help") == (0, "[]", "")
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_command_line_is_said_before_anything_heavy_is_imported(case: str) -> None:
+    status, imported, error = answer(ROOT / "studies" / "cifar_norm_ablation.py", *WRONG[case])
+    assert (status, imported) == (2, "[]"), error
+    assert error.count("\n") == 1
