@@ -33,8 +33,8 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
         table.add_column(column)
     for row in rows:
-        average = "–" if row["average"] is None else metric.text(row["average"])
-        table.add_row(row["arm"], str(row["seed"]), row["state"], average, row["key"][:12])
+        shown = "–" if row["average"] is None else metric.text(row["average"])
+        table.add_row(row["arm"], str(row["seed"]), row["state"], shown, row["key"][:12])
     plain_console().print(table)
     return 0
 
