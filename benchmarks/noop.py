@@ -4,13 +4,13 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.study.study import Factor, Preset, Study
-from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
+from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
 STUDY = Study(
     name="noop",
@@ -44,6 +44,31 @@ class NoopTrainer:
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)
+
+    declaration = Declaration(
+        metrics=(
+            Metric("test_acc", "test accuracy", "%", primary=True, short="accuracy"),
+            Metric("test_acc_average", "average test accuracy", "%", per_sub_model=False),
+        ),
+        totals=(
+            Total("updates", "all updates", per_sub_model=True),
+            Total("passes", "all passes"),
+            Total("samples"),
+            Total("macs", "training MACs (forward)", scientific=True),
+            Total("forwards"),
+        ),
+        artifacts=("weights.safetensors",),
+        weights="weights.safetensors",
+    )
+
+    def budget(self, config: Mapping[str, Any]) -> TrialBudget:
+        return TrialBudget(config["budget_unit"], config["budget"], f"{config['budget']:,} optimizer steps")
+
+    def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        return ("",)
+
+    def versions(self) -> dict[str, str]:
+        return {}
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         return "none"

@@ -1,6 +1,10 @@
-"""The contract between the engine and whatever trains: settings in, snapshots out. No torch on this side of it."""
+"""The contract between the engine and whatever trains: settings in, snapshots out. No torch on this side of it.
 
-from collections.abc import Iterator, Mapping
+What a trainer measures, keeps and counts it declares; the engine reads the declaration and knows no metric, file or
+unit by name. `orchestrator.testing.trainer_contract` holds a trainer to all of it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,12 +18,155 @@ class Snapshot(Protocol):
     @property
     def progress(self) -> float: ...
     @property
-    def metrics(self) -> dict[str, float]: ...
+    def metrics(self) -> dict[str, float]:
+        """Empty between evaluations; else `METRIC/LABEL` for every metric that is one per sub-model, `ledger/TOTAL`
+        for every total, and other metrics by their names."""
+
     @property
     def final(self) -> bool: ...
     @property
     def diverged(self) -> bool: ...
     def save(self, directory: Path, /) -> None: ...
+
+
+LEDGER = "ledger"  # before the names of totals among the metrics
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a trainer measures.
+
+    Attributes:
+        name: in MLflow and in results.csv.
+        title: `test accuracy`, as it stands in a sentence.
+        unit: `%`, or a word; empty for none.
+        higher_is_better: which way is better.
+        primary: the one that tables, figures and tests are of.
+        decimals: as printed; means that print alike count as equal.
+        per_sub_model: whether it is measured of every sub-model, as `NAME/LABEL`, or once for a trial, as `NAME`, and
+            not necessarily at every evaluation.
+        short: `accuracy`, where there is little room; the title if empty.
+    """
+
+    name: str
+    title: str
+    unit: str = ""
+    higher_is_better: bool = True
+    primary: bool = False
+    decimals: int = 2
+    per_sub_model: bool = True
+    short: str = ""
+
+    @property
+    def word(self) -> str:
+        """`accuracy`."""
+        return self.short or self.title
+
+    @property
+    def axis(self) -> str:
+        """`test accuracy (%)`."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def heading(self) -> str:
+        """`Test accuracy (%)`."""
+        return self.axis[:1].upper() + self.axis[1:]
+
+    @property
+    def best(self) -> str:
+        """`highest` or `lowest`."""
+        return "highest" if self.higher_is_better else "lowest"
+
+    @property
+    def in_words(self) -> str:
+        """`test accuracy in per cent`."""
+        unit = "per cent" if self.unit == "%" else self.unit
+        return f"{self.title} in {unit}" if unit else self.title
+
+    @property
+    def points(self) -> str:
+        """What differences are counted in: `percentage points`, the unit, or nothing."""
+        return "percentage points" if self.unit == "%" else self.unit
+
+    def text(self, value: float) -> str:
+        """`41.23`."""
+        return f"{value:.{self.decimals}f}"
+
+    def with_unit(self, value: float) -> str:
+        """`41.23 %`."""
+        return f"{self.text(value)} {self.unit}".rstrip()
+
+    def gain(self, value: float) -> float:
+        """The value, turned so that more is better."""
+        return value if self.higher_is_better else -value
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a trainer counts over a trial, as `ledger/NAME`.
+
+    Attributes:
+        title: of its row in the report's ledger; empty: it is recorded and not shown there.
+        scientific: whether it is printed as 1.234e+09.
+        per_sub_model: whether it is counted of every sub-model as well, as `NAME/LABEL`.
+    """
+
+    name: str
+    title: str = ""
+    scientific: bool = False
+    per_sub_model: bool = False
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a trainer measures, counts and keeps.
+
+    Attributes:
+        metrics: one of them, measured of every sub-model, is primary.
+        totals: of the ledger.
+        artifacts: files of the last snapshot that are kept with a finished trial.
+        weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
+
+    Raises:
+        ValueError: no primary metric or several; weights that are no artifact.
+    """
+
+    metrics: tuple[Metric, ...]
+    totals: tuple[Total, ...] = ()
+    artifacts: tuple[str, ...] = ()
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:
+            raise ValueError("a trainer declares one primary metric, which is measured of every sub-model")
+        if self.weights and self.weights not in self.artifacts:
+            raise ValueError(f"the weights, {self.weights}, are none of the artifacts")
+
+    @property
+    def primary(self) -> Metric:
+        """What tables, figures and tests are of."""
+        return next(metric for metric in self.metrics if metric.primary)
+
+    @property
+    def counted(self) -> str:
+        """The total that is counted of every sub-model too; empty without."""
+        return next((total.name for total in self.totals if total.per_sub_model), "")
+
+    def expected(self, labels: Sequence[str]) -> set[str]:
+        """The names that the metrics of every evaluation hold, for sub-models of these labels."""
+        groups = [metric.name for metric in self.metrics if metric.per_sub_model]
+        groups += [total.name for total in self.totals if total.per_sub_model]
+        each = {f"{group}/{label}" for group in groups for label in labels}
+        return each | {f"{LEDGER}/{total.name}" for total in self.totals}
+
+
+@dataclass(frozen=True)
+class TrialBudget:
+    """What ends a trial: an amount of a unit, and both in words (`78,200 optimizer steps`)."""
+
+    unit: str
+    amount: int
+    words: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +218,19 @@ class Trainer(Protocol):
     @property
     def name(self) -> str:
         """Name and version; part of every trial's identity."""
+
+    @property
+    def declaration(self) -> Declaration:
+        """What it measures, counts and keeps, whatever the config."""
+
+    def budget(self, config: Mapping[str, Any]) -> TrialBudget:
+        """What ends a trial. Trials of one table have the same."""
+
+    def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        """What trials of these configs have in common, in a few words each: first what is trained on what, or ""."""
+
+    def versions(self) -> dict[str, str]:
+        """What results may depend on and the engine does not know, with versions: libraries, drivers."""
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Every setting explicit, as JSON values. Raises `UserError`."""

@@ -1,15 +1,16 @@
 """Binds `trainers` to the engine's contract (`orchestrator.trainer.Trainer`) for image classification."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from orchestrator.errors import UserError
-from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost
+from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, Snapshot, SubModelCost, Total, TrialBudget
 from trainers.build import target_costs
 from trainers.config.trial import TrialConfig, resolve
 from trainers.data.datasets import dataset
@@ -20,12 +21,31 @@ from trainers.measuring.timing import expected_trial, latency, throughput, trial
 from trainers.training.loop import fit
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
-_TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
+_READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
+_DECLARATION = Declaration(
+    metrics=(
+        Metric("test_acc", "test accuracy", "%", primary=True, short="accuracy"),
+        Metric("test_loss", "test loss", higher_is_better=False, decimals=3),
+        Metric("test_acc_average", "average test accuracy", "%", per_sub_model=False),
+        Metric("train_loss", "training loss", higher_is_better=False, decimals=3, per_sub_model=False),
+        Metric("replayed_passes", "share of passes replayed as graphs", per_sub_model=False),  # on CUDA
+    ),
+    totals=(
+        Total("updates", "all updates", per_sub_model=True),
+        Total("passes", "all passes"),
+        Total("samples"),
+        Total("macs", "training MACs (forward)", scientific=True),
+        Total("forwards"),
+    ),
+    artifacts=("weights.safetensors",),
+    weights="weights.safetensors",
+)
 
 
 class ImageTrainer:
     """Stateless: workers import it by name."""
 
+    declaration = _DECLARATION
     name = "sortednet image classification 4"  # raised whenever the same config gives another result
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +53,32 @@ class ImageTrainer:
             return asdict(resolve(settings))
         except ConfigError as error:
             raise UserError(str(error)) from error
+
+    def budget(self, config: Mapping[str, Any]) -> TrialBudget:
+        resolved = TrialConfig.from_dict(config)
+        unit, amount = resolved.budget_unit, resolved.budget
+        shown = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
+        return TrialBudget(unit, amount, f"{shown} {_READINGS[unit]}")
+
+    def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        resolved = [TrialConfig.from_dict(config) for config in configs]
+
+        def common(read: Callable[[TrialConfig], object]) -> list[str]:
+            found = {str(read(config)) for config in resolved}
+            return list(found) if len(found) == 1 else []
+
+        what = [*common(lambda config: config.network), *common(lambda config: config.dataset)]
+        batch = [f"batch {size}" for size in common(lambda config: config.batch_size)]
+        return " on ".join(what), *batch, *common(lambda config: config.precision)
+
+    def versions(self) -> dict[str, str]:
+        found = {"cuda": torch.version.cuda or "none", "cudnn": str(torch.backends.cudnn.version() or "none")}
+        for package in ("torch", "torchvision", "triton", "scikit-learn"):
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "not installed"
+        return found
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         return dataset(config["dataset"]).checksum()
@@ -56,7 +102,7 @@ class ImageTrainer:
         return Outlook(work.updates, work.all_passes, work.macs)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
-        return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
+        return trial_seconds(TrialConfig.from_dict(config), dataset(config["dataset"]).test_images, _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
         data = _arrays(config["dataset"], place.data)

@@ -48,7 +48,9 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
             remember(argument)
             if not argument.isprintable():
                 raise UserError(f"{ascii(argument)[:80]}: an argument of characters that cannot be printed")
-        result = _command(study, trainer).main(arguments, prog_name=f"{study.name}.py", standalone_mode=False)
+        result = _command(study, trainer).main(
+            arguments, prog_name=f"{study.name}.py", standalone_mode=False, obj=(f"{study.name}.py", *arguments)
+        )
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -143,7 +145,9 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
     @click.option("--max-params", type=float, help="extract: the largest with at most so many parameters.")
-    @click.option("--min-accuracy", type=float, help="extract: the smallest that reached so many per cent.")
+    @click.option("--min-accuracy", type=float, help="extract: as --at-least, of an accuracy in per cent.")
+    @click.option("--at-least", type=float, help="extract: the smallest that reached so much, where higher is better.")
+    @click.option("--at-most", type=float, help="extract: the smallest that got so low, where lower is better.")
     @click.option("--to", type=click.Path(path_type=Path), help="extract: the folder to write into.")
     def command(**parameters: Any) -> int:
         name = parameters["command"]

@@ -11,7 +11,7 @@ from orchestrator.commands.options import Options, absolute, writable
 from orchestrator.commands.tracking import find_tracker, tracked_trials
 from orchestrator.errors import UserError, unknown
 from orchestrator.study.plan import Plan
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import Tracker
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extraction:
-    """What shall be extracted: a sub-model by its label, or by bounds (`selection.select`), into a folder."""
+    """What shall be extracted: a sub-model by its label, or by bounds (`selection.select`), into a folder.
+
+    Attributes:
+        reached: the bound on the primary metric, by the option that gave it; empty without.
+    """
 
     sub_model: str | None
     max_macs: float | None
     max_parameters: float | None
-    min_accuracy: float | None
+    reached: dict[str, float]
     folder: Path
 
 
@@ -36,10 +40,14 @@ def parse_extraction(parameters: Mapping[str, Any]) -> Extraction:
     """
     if parameters["to"] is None:
         raise UserError("extract: give the folder to write into, --to DIR")
-    bounds = (parameters["max_macs"], parameters["max_params"], parameters["min_accuracy"])
-    if parameters["sub_model"] is not None and any(bound is not None for bound in bounds):
+    costs = (parameters["max_macs"], parameters["max_params"])
+    options = {f"--{name.replace('_', '-')}": parameters[name] for name in ("min_accuracy", "at_least", "at_most")}
+    reached = {option: value for option, value in options.items() if value is not None}
+    if len(reached) > 1:
+        raise UserError(f"extract: give one of {' and '.join(reached)}")
+    if parameters["sub_model"] is not None and (reached or any(bound is not None for bound in costs)):
         raise UserError("extract: give --sub-model, or bounds to choose by, not both")
-    return Extraction(parameters["sub_model"], *bounds, absolute("--to", parameters["to"]))
+    return Extraction(parameters["sub_model"], *costs, reached, absolute("--to", parameters["to"]))
 
 
 def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction: Extraction) -> int:
@@ -47,6 +55,7 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
     if len(plan.arms) > 1:
         labels = ", ".join(arm.label for arm in plan.arms)
         raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
+    _refuse_the_wrong_way(plan.declaration.primary, extraction)
     tracker = find_tracker(options)
     tracked = tracked_trials(plan, tracker)
     done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
@@ -54,23 +63,35 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
     trial = done[0]
     run = tracked[trial.key]
-    label = extraction.sub_model or _chosen(tracker, run.artifacts, extraction)
-    if label not in (known := [cost.label for cost in plan.costs]):
+    if not (weights_name := plan.declaration.weights):
+        raise UserError(f"extract: {trainer.name} keeps no weights to extract from")
+    label = extraction.sub_model or _chosen(tracker, run.artifacts, extraction, plan.declaration.primary)
+    if label not in (known := [cost.label for cost in trial.sub_models]):
         raise unknown("sub-model", label, known)
     with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(tracker.client.download_artifacts(run.run_id, "weights.safetensors", scratch))
+        weights = Path(tracker.client.download_artifacts(run.run_id, weights_name, scratch))
         writable(extraction.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, extraction.folder)
     plain_console().print(f"{label} of {trial.label}: {extraction.folder}", markup=False, soft_wrap=True)
     return 0
 
 
-def _chosen(tracker: "Tracker", artifacts: str, extraction: Extraction) -> str:
+def _refuse_the_wrong_way(metric: Metric, extraction: Extraction) -> None:
+    right = "--at-least" if metric.higher_is_better else "--at-most"
+    for option in extraction.reached:
+        if (option == "--at-most") == metric.higher_is_better:
+            raise UserError(
+                f"extract: of the {metric.title} {metric.best} is best: give {right} in the place of {option}"
+            )
+
+
+def _chosen(tracker: "Tracker", artifacts: str, extraction: Extraction, metric: Metric) -> str:
     import pandas as pd
 
     from orchestrator.report.selection import select
 
     table = pd.DataFrame(tracker.read_csv(artifacts, "sub_models.csv"))
-    for column in ("macs", "parameters", "test_acc"):
+    for column in ("macs", "parameters", metric.name):
         table[column] = table[column].astype(float)
-    return str(select(table, extraction.max_macs, extraction.max_parameters, extraction.min_accuracy)["sub_model"])
+    reached = next(iter(extraction.reached.values()), None)
+    return str(select(table, metric, extraction.max_macs, extraction.max_parameters, reached)["sub_model"])

@@ -40,6 +40,7 @@ class Options:
     stall: float | None
     debug: bool
     as_json: bool
+    command: tuple[str, ...]
 
 
 def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
@@ -87,6 +88,7 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
         stall=None if parameters["debug"] else parameters["stall"],
         debug=parameters["debug"],
         as_json=parameters["as_json"],
+        command=click.get_current_context().obj,
     )
 
 

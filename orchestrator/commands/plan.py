@@ -1,10 +1,9 @@
 """The command that shows what a study would do, and starts nothing."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -12,8 +11,12 @@ from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys
 from orchestrator.errors import UserError
+from orchestrator.run.environment import prepare_environment
+from orchestrator.run.machine import node_here
 from orchestrator.run.progress import duration
-from orchestrator.study.plan import Plan, make_plan
+from orchestrator.run.resources import Resources, allot
+from orchestrator.secrecy.redaction import shown_address
+from orchestrator.study.plan import Plan, Trial, make_plan
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
@@ -26,20 +29,21 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     tracker = find_tracker(options)
     finished = finished_keys(plan, tracker)
     missing = plan.missing(finished)
-    place = Place(threads=max(1, int(options.cpus)), gpu=bool(options.gpus), data=options.data)
-    configs = {trial.arm.label: trial.config for trial in plan.trials}
+    allotted = _allotted(options)
+    place = Place(threads=max(1, int(options.cpus)), gpu=allotted.gpu, data=options.data)
     rows = []
     for arm in plan.arms:
-        outlook = trainer.outlook(configs[arm.label])
+        trial = plan.first_trials[arm.label]
+        outlook = trainer.outlook(trial.config)
         left = sum(trial.arm == arm for trial in missing)
-        each = trainer.seconds(configs[arm.label], place)
+        each = trainer.seconds(trial.config, place)
         rows.append({"arm": arm.label, **asdict(outlook), "seconds_per_trial": each, "missing": left})
-    slots = max(1, int((os.cpu_count() or 1) // options.cpus))
-    side_by_side = min(slots, options.max_concurrent or slots)
+    side_by_side = allotted.slots
     total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
     separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
-    first = plan.trials[0].config
+    budgets = {trial.budget for trial in plan.first_trials.values()}
+    first = plan.trials[0].budget
     if options.as_json:
         print(
             json.dumps(
@@ -48,9 +52,10 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
                     "preset": plan.preset,
                     "base_key": plan.base_key,
                     "seeds": plan.seeds,
-                    "budget": {"unit": first.get("budget_unit"), "amount": first.get("budget")},
-                    "sub_models": [asdict(cost) for cost in plan.costs],
-                    "arms": rows,
+                    "budget": {"unit": first.unit, "amount": first.amount} if len(budgets) == 1 else None,
+                    "arms": [row | _own(plan.first_trials[str(row["arm"])]) for row in rows],
+                    "side_by_side": side_by_side,
+                    "estimated_on": allotted.where,
                     "trials": [{"key": t.key, "arm": t.arm.label, "seed": t.seed} for t in plan.trials],
                     "finished": len(plan.trials) - len(missing),
                     "seconds_left": total,
@@ -74,13 +79,59 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
             f"{row['missing']} of {len(plan.seeds)}",
         )
     console.print(table)
-    sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in plan.costs)
-    console.print(f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. Sub-models: {sizes}.")
+    equal = f"Equal for all: {first.amount:,} {first.unit}. " if len(budgets) == 1 else ""
+    for costs, arms in plan.sub_models:
+        whose = f"Sub-models of {', '.join(arms)}" if len(plan.sub_models) > 1 else "Sub-models"
+        sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in costs)
+        console.print(f"{equal}{whose}: {sizes}.", markup=False)
+        equal = ""
     seeds = ", ".join(map(str, plan.seeds))
-    console.print(f"Seeds {seeds}. About {duration(total)} on this machine for the rest.")
+    console.print(f"Seeds {seeds}. About {duration(total)} {allotted.where} for the rest.", markup=False)
     for line in separation.lines:
         console.print(line, markup=False)
     return 0
+
+
+def _own(trial: Trial) -> dict[str, Any]:
+    """What an arm has of its own."""
+    return {
+        "budget": {"unit": trial.budget.unit, "amount": trial.budget.amount},
+        "data_checksum": trial.data_checksum,
+        "sub_models": [asdict(cost) for cost in trial.sub_models],
+    }
+
+
+@dataclass(frozen=True)
+class _Allotted:
+    """What trials would be given: whether a GPU, how many run at once, and in words where this was found."""
+
+    gpu: bool
+    slots: int
+    where: str
+
+
+def _allotted(options: Options) -> _Allotted:
+    """As a run would allot it: on this machine, or on the cluster at the address if that can be asked.
+
+    The duration of a trial is measured on this machine whichever it is, on its GPU if it has one to give.
+    """
+    requested, here = Resources(options.cpus, options.gpus, options.max_concurrent), node_here()
+    if options.address is None:
+        given, slots = allot(requested, [here])
+        return _Allotted(bool(given.gpus), slots, "on this machine")
+    prepare_environment(options.address)
+    from orchestrator.run.cluster import nodes_at
+
+    shown = shown_address(options.address)
+    try:
+        found = nodes_at(options.address, plain_console().print)
+    except UserError as error:
+        given, slots = allot(replace(requested, gpus=None), [here])
+        return _Allotted(bool(given.gpus), slots, f"on this machine, since the cluster cannot be asked ({error}),")
+    given, slots = allot(requested, found)
+    gpu = bool(given.gpus and here["GPU"])
+    what = "GPU" if gpu else "processor"
+    return _Allotted(gpu, slots, f"on the cluster {shown}, {slots} at a time at the speed of this machine's {what},")
 
 
 @dataclass(frozen=True)

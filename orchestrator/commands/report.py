@@ -63,24 +63,27 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
 
 def _for_terminal(found: "Accuracies") -> Table:
     """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
-    title = f"Test accuracy (%) {found.title}".rstrip()
+    title = f"{found.metric.heading} {found.title}".rstrip()
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
     shown.add_column("arm", no_wrap=True)
     for row in rows:
         shown.add_column(row, justify="right", no_wrap=True)
     for arm in found.arms:
-        cells = [found.cells[row, arm] for row in rows]
-        shown.add_row(arm, *(Text(f"{cell.mean:.2f}", style="bold" if cell.best else "") for cell in cells))
+        cells = [found.cells.get((row, arm)) for row in rows]
+        means = (Text(found.metric.text(c.mean), style="bold" if c.best else "") if c else "–" for c in cells)
+        shown.add_row(arm, *means)
         if found.seeds > 1:
-            shown.add_row("  ± SD", *("" if c.sd is None else f"{c.sd:.2f}" for c in cells), style="dim")
+            spreads = ("" if c is None or c.sd is None else found.metric.text(c.sd) for c in cells)
+            shown.add_row("  ± SD", *spreads, style="dim")
         if found.compares:
-            printed = ["–" if c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
+            printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
             shown.add_row("  published", *printed, style="dim")
         if arm in found.against:
-            differences = (found.comparisons[row, arm].difference for row in rows)
+            compared = [found.comparisons.get((row, arm)) for row in rows]
+            differences = ("–" if each is None else each.difference for each in compared)
             shown.add_row(f"  − {found.against[arm]}", *differences, style="dim")
-            needed = [found.comparisons[row, arm].needed.removesuffix(" seeds") for row in rows]
+            needed = ["" if each is None else each.needed.removesuffix(" seeds") for each in compared]
             if any(needed):
                 shown.add_row("  seeds", *needed, style="dim")
     shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()

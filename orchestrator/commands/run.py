@@ -5,7 +5,7 @@ What takes long goes on aside from the start: a new database, the data and impor
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -108,7 +108,7 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     missing = run.plan.missing(run.patience.keep_trying(lambda: finished_keys(run.plan, tracker)))
     if missing:
         run.lease.cover([trial.key for trial in missing])
-    origin = provenance(run.script.parent)
+    origin = provenance(run.script.parent, run.trainer.versions(), run.options.command)
 
     def open_recorder() -> "Recorder":
         mlflow.result()
@@ -120,8 +120,14 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     with ThreadPoolExecutor(4) as threads:
         mlflow = threads.submit(import_module, "orchestrator.track.recorder")
         recorder = threads.submit(open_recorder)
-        data = threads.submit(run.trainer.prepare, missing[0].config, run.place) if missing else None
+        data = threads.submit(_prepare_data, run.trainer, missing, run.place) if missing else None
         yield _Preparation(missing, threads, mlflow, recorder, data)
+
+
+def _prepare_data(trainer: Trainer, trials: Sequence[Trial], place: Place) -> None:
+    """Makes every data set ready that the trials are trained on, each once."""
+    for trial in {trial.data_checksum: trial for trial in trials}.values():
+        trainer.prepare(trial.config, place)
 
 
 def _train_missing(run: _Run, preparation: _Preparation) -> list[Trial] | None:
@@ -219,10 +225,11 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
         preparation.data.result()
     if not options.pack:
         return resources, slots
-    from orchestrator.run.packing import choose
+    from orchestrator.run.packing import choose, heaviest
 
     run.console.print("Measuring how many trials at once do most work, half a minute for each number:")
-    best = choose(run.trainer, preparation.missing[0].config, run.place, options.cpus, run.console.print)
+    config = heaviest(run.trainer, preparation.missing).config
+    best = choose(run.trainer, config, run.place, options.cpus, run.console.print)
     return executor.allot(replace(requested, cpus=best.cpus, gpus=best.gpus))
 
 
@@ -247,5 +254,8 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", failed: 
 def _measure_latency(run: _Run, recorder: "Recorder") -> None:
     """On the driver's machine, now that no trial runs beside it."""
     place = replace(run.place, threads=max(1, int(run.options.cpus)))
-    milliseconds = run.trainer.latencies(run.plan.trials[0].config, place)
+    milliseconds: dict[str, Mapping[str, float]] = {}
+    for _, arms in run.plan.sub_models:  # once for every network
+        measured = run.trainer.latencies(run.plan.first_trials[arms[0]].config, place)
+        milliseconds |= dict.fromkeys(arms, measured)
     run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), milliseconds))

@@ -1,15 +1,18 @@
 """The command that shows where every trial of a study stands."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import find_tracker, tracked_trials
-from orchestrator.study.plan import Plan
-from orchestrator.trainer import Trainer
+from orchestrator.study.plan import Plan, Trial
+from orchestrator.trainer import Metric, Trainer
+
+if TYPE_CHECKING:
+    from orchestrator.track.tracker import TrackedTrial
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -17,19 +20,27 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     tracked = tracked_trials(plan, find_tracker(options))
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
+    metric = plan.declaration.primary
     for trial in plan.trials:
         run = tracked.get(trial.key)
         state = "missing" if run is None else names.get(run.status, run.status.lower())
-        average = None if run is None else run.metrics.get("test_acc_average")
+        average = None if run is None else _average(run, trial, metric)
         rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
     if options.as_json:
         print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
         return 0
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "seed", "state", "avg. acc", "key"):
+    for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
         table.add_column(column)
     for row in rows:
-        accuracy = "–" if row["average"] is None else f"{row['average']:.2f}"
-        table.add_row(row["arm"], str(row["seed"]), row["state"], accuracy, row["key"][:12])
+        shown = "–" if row["average"] is None else metric.text(row["average"])
+        table.add_row(row["arm"], str(row["seed"]), row["state"], shown, row["key"][:12])
     plain_console().print(table)
     return 0
+
+
+def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
+    """Over the trial's sub-models, as measured last; None if it was not yet."""
+    values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

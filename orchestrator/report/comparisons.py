@@ -47,6 +47,7 @@ class Comparison:
     statistics: Paired
     adjusted_p: float
     seeds: float | None = None
+    decimals: int = 2
 
     @property
     def separated(self) -> bool:
@@ -56,7 +57,8 @@ class Comparison:
     @property
     def difference(self) -> str:
         """`+1.20`."""
-        return f"{self.statistics.mean:+.2f}".replace("-0.00", "+0.00")
+        text = f"{self.statistics.mean:+.{self.decimals}f}"
+        return text if float(text) else f"{0:+.{self.decimals}f}"
 
     @property
     def needed(self) -> str:
@@ -70,7 +72,7 @@ class Comparison:
         """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90, ≈ 9 seeds`, or the difference alone."""
         found, text = self.statistics, self.difference
         if found.low is not None and found.high is not None:
-            text += f" [{found.low:+.2f}, {found.high:+.2f}]"
+            text += f" [{found.low:+.{self.decimals}f}, {found.high:+.{self.decimals}f}]"
         if found.p is not None:
             text += f", p {_p(found.p)} → {_p(self.adjusted_p)}"
         if found.effect is not None:
@@ -102,7 +104,7 @@ class Family:
         pairs: differences by row, arm and other arm; each pair once.
         adjusted: p-values after Holm's correction over `pairs`.
         alike: pairs whose means print alike.
-        highest: the arm of the highest mean, by row; none where no mean is a number.
+        highest: the arm of the best mean (the lowest where lower is better), by row; none where no mean is a number.
         best: by row, that arm and all that are not separated from it.
     """
 
@@ -113,6 +115,7 @@ class Family:
     alike: frozenset[tuple[str, str, str]]
     highest: Mapping[str, str]
     best: Mapping[str, frozenset[str]]
+    decimals: int = 2
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -126,7 +129,7 @@ class Family:
         if found.effect is not None and adjusted >= LEVEL and key not in self.alike:
             # Other steps of Holm's are no stricter than the first; these seeds did not suffice, whatever was expected.
             seeds = max(seeds_needed(found.effect, LEVEL / len(self)), self.seeds + 1)
-        return Comparison(found if there else found.turned(), adjusted, seeds)
+        return Comparison(found if there else found.turned(), adjusted, seeds, self.decimals)
 
     @property
     def rule(self) -> str:
@@ -144,15 +147,17 @@ class Family:
         )
 
 
-def compare(values: Mapping[str, Mapping[str, Mapping[int, float]]], decimals: int = 2) -> Family:
+def compare(
+    values: Mapping[str, Mapping[str, Mapping[int, float]]], decimals: int = 2, higher_is_better: bool = True
+) -> Family:
     """Tests every pair of arms on every row of a table.
 
-    The highest mean of a row is best, and so is every arm not separated from it. Means that print alike at `decimals`
-    count as equal: whatever the test says of them, they are not separated. With one seed nothing can be separated, so
-    only the highest are best. What is not a number is never best.
+    The highest mean of a row is best, or the lowest where lower is better, and so is every arm not separated from it.
+    Means that print alike at `decimals` count as equal: whatever the test says of them, they are not separated. With
+    one seed nothing can be separated, so only the best are. What is not a number is never best.
 
     Args:
-        values: by row, arm and seed; the same arms and seeds everywhere.
+        values: by row, arm and seed; the same seeds everywhere. An arm may lack a row, and is compared on the others.
 
     Raises:
         ValueError: an arm lacks a seed that another has.
@@ -180,6 +185,6 @@ def compare(values: Mapping[str, Mapping[str, Mapping[int, float]]], decimals: i
         numbers = {arm: mean for arm, mean in mean_of.items() if math.isfinite(mean)}
         best[row] = frozenset[str]()
         if numbers:
-            top = highest[row] = max(numbers, key=numbers.__getitem__)
+            top = highest[row] = (max if higher_is_better else min)(numbers, key=numbers.__getitem__)
             best[row] = frozenset(arm for arm in numbers if arm == top or {(row, arm, top), (row, top, arm)} & equal)
-    return Family(len(seeds), test, pairs, adjusted, alike, highest, best)
+    return Family(len(seeds), test, pairs, adjusted, alike, highest, best, decimals)

@@ -8,6 +8,7 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from orchestrator.report.results import Results
+from orchestrator.trainer import Metric
 
 _PALETTE = qualitative.Safe  # told apart by colour-blind readers
 _DASHES = ("solid", "dot", "dash", "dashdot")
@@ -30,10 +31,14 @@ def _styles(results: Results) -> dict[str, dict[str, str]]:
 
 
 def accuracy_over_macs(results: Results) -> go.Figure:
-    """Final accuracy of every sub-model over its multiply-accumulates, a line per arm, bars of one SD over seeds."""
+    """The final metric of every sub-model over its multiply-accumulates, a line per arm, bars of one SD over seeds."""
     figure = go.Figure()
     styles = _styles(results)
-    stats = results.frame.groupby(["arm", "sub_model", "macs"])["test_acc"].agg(["mean", "std", "count"]).reset_index()
+    stats = (
+        results.frame.groupby(["arm", "sub_model", "macs"])[results.metric.name]
+        .agg(["mean", "std", "count"])
+        .reset_index()
+    )
     for arm in results.arms:
         rows = stats[stats["arm"] == arm].sort_values("macs")
         several = bool((rows["count"] > 1).all())
@@ -45,27 +50,29 @@ def accuracy_over_macs(results: Results) -> go.Figure:
             mode="lines+markers",
             line=styles[arm],
             customdata=rows[["sub_model", "count"]],
-            hovertemplate="%{customdata[0]}: %{y:.2f} % at %{x:.3f} M MACs, n = %{customdata[1]}",
+            hovertemplate="%{customdata[0]}: "
+            + _number(results.metric, "y")
+            + " at %{x:.3f} M MACs, n = %{customdata[1]}",
         )
-    figure.update_layout(xaxis_title="MACs per image (millions)", yaxis_title="test accuracy (%)", height=460)
+    figure.update_layout(xaxis_title="MACs per example (millions)", yaxis_title=results.metric.axis, height=460)
     return _tidied(figure)
 
 
 def accuracy_over_updates(results: Results) -> go.Figure:
-    """Mean accuracy over gradient updates, a panel per sub-model, a line per arm."""
-    panels = _panels(results.sub_models)
+    """The mean primary metric over steps, a panel per sub-model, a line per arm."""
+    name, panels = results.metric.name, _panels(results.sub_models)
     figure = make_subplots(
         rows=(len(panels) + 1) // 2, cols=2, subplot_titles=panels, shared_xaxes=True, vertical_spacing=0.09
     )
     styles = _styles(results)
-    means = results.curves.groupby(["arm", "sub_model", "step"], observed=True)["test_acc"].mean()
+    means = results.curves.groupby(["arm", "sub_model", "step"], observed=True)[name].mean()
     curves = means.to_frame().reset_index()
     for index, panel in enumerate(panels):
         for arm in results.arms:
             rows = curves[(curves["arm"] == arm) & (curves["sub_model"] == panel)].sort_values("step")
             figure.add_scatter(
                 x=rows["step"],
-                y=rows["test_acc"],
+                y=rows[name],
                 name=arm,
                 legendgroup=arm,
                 showlegend=index == 0,
@@ -75,7 +82,7 @@ def accuracy_over_updates(results: Results) -> go.Figure:
                 col=index % 2 + 1,
             )
     figure.update_xaxes(title_text="gradient updates", row=(len(panels) + 1) // 2)
-    figure.update_yaxes(title_text="test accuracy (%)", col=1)
+    figure.update_yaxes(title_text=results.metric.axis, col=1)
     figure.update_layout(height=320 * ((len(panels) + 1) // 2))
     return _tidied(figure)
 
@@ -88,24 +95,25 @@ def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def accuracy_over_lattice(results: Results) -> go.Figure:
-    """A heat map per arm over two dimensions of the sub-models: mean final accuracy of every one."""
-    across, down = results.dimensions[-1], results.dimensions[0]
+    """A heat map per arm over two dimensions of the sub-models: mean final value of every one."""
+    across, down = results.shared_dimensions[-1], results.shared_dimensions[0]
     figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=results.arms, vertical_spacing=0.12)
-    accuracies = results.frame["test_acc"]
+    name, metric = results.metric.name, results.metric
+    values = results.frame[name]
     for index, arm in enumerate(results.arms):
         rows = results.frame[results.frame["arm"] == arm]
-        grid = rows.pivot_table(index=down, columns=across, values="test_acc", aggfunc="mean")
+        grid = rows.pivot_table(index=down, columns=across, values=name, aggfunc="mean")
         figure.add_heatmap(
             x=[f"{value:g}" for value in grid.columns],
             y=[f"{value:g}" for value in grid.index],
             z=grid.to_numpy(),
-            texttemplate="%{z:.1f}",
-            zmin=float(accuracies.min()),
-            zmax=float(accuracies.max()),
-            colorscale="Viridis",
-            colorbar={"title": "%"},
+            texttemplate=f"%{{z:.{max(1, metric.decimals - 1)}f}}",
+            zmin=float(values.min()),
+            zmax=float(values.max()),
+            colorscale="Viridis" if metric.higher_is_better else "Viridis_r",
+            colorbar={"title": metric.unit or metric.word},
             showscale=index == 0,
-            hovertemplate=f"{across} %{{x}}, {down} %{{y}}: %{{z:.2f}} %<extra></extra>",
+            hovertemplate=f"{across} %{{x}}, {down} %{{y}}: {_number(metric, 'z')}<extra></extra>",
             row=index + 1,
             col=1,
         )
@@ -116,17 +124,17 @@ def accuracy_over_lattice(results: Results) -> go.Figure:
 
 
 def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -> pd.DataFrame:
-    """Average accuracy over all sub-models: `panel`, `arm`, `level` of the axis, `budget` in the equalised unit,
-    `mean`, `sd`, `n`."""
-    frame = results.frame
+    """The metric averaged over the sub-models that all arms have: `panel`, `arm`, `level` of the axis, `mean`, `sd`,
+    `n`."""
+    frame = results.frame[results.frame["sub_model"].isin(results.shared)]
     panel = frame[list(others)].agg(" · ".join, axis=1) if others else pd.Series("", index=frame.index)
-    averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)["test_acc"].mean()
+    averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)[results.metric.name].mean()
     over_seeds = averages.groupby(["panel", "arm", axis], sort=False).agg(["mean", "std", "count"]).reset_index()
     return over_seeds.rename(columns={axis: "level", "std": "sd", "count": "n"})
 
 
 def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) -> go.Figure:
-    """Average accuracy over the budget, a panel per kind of budget, a line per arm, bars of one SD over seeds."""
+    """The average over the budget, a panel per kind of budget, a line per arm, bars of one SD over seeds."""
     panels = list(dict.fromkeys(averages["panel"]))
     figure = make_subplots(rows=1, cols=len(panels), subplot_titles=panels, shared_yaxes=True)
     styles = _styles(results)
@@ -146,29 +154,39 @@ def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) ->
                 col=index + 1,
             )
     figure.update_xaxes(title_text=axis, type="category")
-    figure.update_yaxes(title_text="average test accuracy (%)", col=1)
+    figure.update_yaxes(title_text=f"average {results.metric.axis}", col=1)
     figure.update_layout(height=440)
     return _tidied(figure)
 
 
-def crossings(averages: pd.DataFrame) -> list[str]:
+def crossings(averages: pd.DataFrame, metric: Metric) -> list[str]:
     """Where the lines of two arms cross between neighbouring budgets, one sentence each."""
     lines: dict[str, dict[str, dict[str, float]]] = {}
     for point in averages.to_dict("records"):
         lines.setdefault(str(point["panel"]), {}).setdefault(str(point["arm"]), {})[str(point["level"])] = point["mean"]
     found = []
+    points = f" {'points' if metric.unit == '%' else metric.unit}".rstrip()
     for panel, arms in lines.items():
         where = f"{panel}: " if panel else ""
         for one, other in combinations(arms, 2):
-            lead = [(level, mean - arms[other][level]) for level, mean in arms[one].items() if level in arms[other]]
+            lead = [
+                (level, metric.gain(mean - arms[other][level]))
+                for level, mean in arms[one].items()
+                if level in arms[other]
+            ]
             for (low, before), (high, after) in pairwise(lead):
                 if before * after < 0:
                     ahead, behind = (one, other) if after > 0 else (other, one)
                     found.append(
                         f"{where}{ahead} overtakes {behind} between {low} and {high} "
-                        f"({abs(before):.2f} points behind, then {abs(after):.2f} ahead)"
+                        f"({metric.text(abs(before))}{points} behind, then {metric.text(abs(after))} ahead)"
                     )
     return found
+
+
+def _number(metric: Metric, axis: str) -> str:
+    """Plotly's template for a value of the metric."""
+    return f"%{{{axis}:.{metric.decimals}f}} {metric.unit}".rstrip()
 
 
 def _tidied(figure: go.Figure) -> go.Figure:

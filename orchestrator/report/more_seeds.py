@@ -64,7 +64,7 @@ def more_seeds(
     seconds: Mapping[str, float],
     side_by_side: int,
 ) -> list[MoreSeeds]:
-    """Every arm that is not separated from its baseline, or from the highest where there is none; the nearest first.
+    """Every arm that is not separated from its baseline, or from the best where there is none; the nearest first.
 
     Args:
         extended: the same plan with other seeds.
@@ -127,7 +127,10 @@ def in_words(found: Sequence[MoreSeeds], results: Results) -> list[str]:
     if len(results.arms) < 2:
         return []
     if not found:
-        return [f"On {AVERAGE} these seeds separate every arm from its baseline, or from the highest without one."]
+        return [
+            f"On {AVERAGE} these seeds separate every arm from its baseline, or from the {results.metric.best} without "
+            "one."
+        ]
     if seen == 1:
         return ["One finished seed shows no spread, so nothing says yet how many would separate the arms: --seeds 3."]
     known = [each for each in found if each.seeds is not None]

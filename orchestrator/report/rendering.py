@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.report.tables import LEDGER_ROWS, Table
+from orchestrator.report.tables import Table
+from orchestrator.trainer import Metric
 
-BEHIND_CAPTION = "Differences to the highest mean of the row, with the adjusted p that bold is decided by."
+COSTS_CAPTION = "The arms' networks differ. Multiply-accumulates of every sub-model for one example, by arm:"
+_NOTHING = "–"
 _MOST_COLUMNS = 7  # arms
 
 
@@ -24,15 +26,31 @@ Grid = list[list[Shown]]
 
 def accuracies(table: Table) -> Grid:
     """The accuracies; arms are rows where they are many."""
-    timed = bool(table.milliseconds)
-    grid = [_plain("sub-model", "MACs", *(["ms"] if timed else []), *table.arms)]
+    heads = [] if not table.one_network else ["MACs", "ms"] if table.milliseconds else ["MACs"]
+    grid = [_plain("sub-model", *heads, *table.arms)]
     for row in table.rows:
-        cost = [_macs(table, row), *([_latency(table, row)] if timed else [])]
-        cells = (table.cells[row, arm] for arm in table.arms)
-        shown = (Shown(cell.text, cell.best, "" if cell.published is None else cell.published_text) for cell in cells)
-        grid.append([*_plain(row, *cost), *shown])
-    blank = [""] * (2 if timed else 1)
-    grid.append(_plain("sorted pairs (shortfall)", *blank, *(table.sorted[arm] for arm in table.arms)))
+        first = next((row, arm) for arm in table.arms if (row, arm) in table.cells)
+        cost = [_macs(table, first), _latency(table, first)][: len(heads)]
+        grid.append([*_plain(row, *cost), *(_accuracy(table, row, arm) for arm in table.arms)])
+    grid.append(_plain("sorted pairs (shortfall)", *[""] * len(heads), *(table.sorted[arm] for arm in table.arms)))
+    return _turned(table, grid)
+
+
+def _accuracy(table: Table, row: str, arm: str) -> Shown:
+    cell = table.cells.get((row, arm))
+    if cell is None:
+        return Shown(_NOTHING)
+    return Shown(cell.text, cell.best, "" if cell.published is None else cell.published_text)
+
+
+def costs(table: Table) -> Grid:
+    """What every sub-model takes in each arm's network; empty where all arms have one network."""
+    if table.one_network:
+        return []
+    grid = [_plain("MACs, ms" if table.milliseconds else "MACs", *table.arms)]
+    for row in table.rows[:-1]:
+        cells = ((_macs(table, (row, arm)), _latency(table, (row, arm))) for arm in table.arms)
+        grid.append(_plain(row, *(", ".join(filter(None, cell)) or _NOTHING for cell in cells)))
     return _turned(table, grid)
 
 
@@ -42,29 +60,52 @@ def differences(table: Table) -> Grid:
         return []
     differing = [arm for arm in table.arms if arm in table.against]
     grid = [_plain("difference", *(f"{arm} − {table.against[arm]}" for arm in differing))]
-    grid += [_plain(row, *(table.comparisons[row, arm].text for arm in differing)) for row in table.rows]
+    grid += [_plain(row, *(_difference(table, row, arm) for arm in differing)) for row in table.rows]
     return _turned(table, grid)
+
+
+def behind_caption(metric: Metric) -> str:
+    """What `behind` shows."""
+    return f"Differences to the {metric.best} mean of the row, with the adjusted p that bold is decided by."
+
+
+def _difference(table: Table, row: str, arm: str) -> str:
+    return table.comparisons[row, arm].text if (row, arm) in table.comparisons else _NOTHING
 
 
 def behind(table: Table) -> Grid:
-    """How far every arm is behind the highest of its row; empty where the differences show who is not separated."""
+    """How far every arm is behind the best of its row; empty where the differences show who is not separated."""
     if not table.crowded:
         return []
-    grid = [_plain("behind the highest", *table.arms)]
-    for row in table.rows:
-        found = (table.behind.get((row, arm)) for arm in table.arms)
-        grid.append(_plain(row, *("highest" if each is None else each.short_text for each in found)))
+    grid = [_plain(f"behind the {table.metric.best}", *table.arms)]
+    grid += [_plain(row, *(_behind(table, row, arm) for arm in table.arms)) for row in table.rows]
     return _turned(table, grid)
+
+
+def _behind(table: Table, row: str, arm: str) -> str:
+    if (row, arm) not in table.cells:
+        return _NOTHING
+    return table.behind[row, arm].short_text if (row, arm) in table.behind else table.metric.best
 
 
 def ledger(table: Table) -> Grid:
-    """Gradient updates per sub-model and totals of every unit, means over seeds."""
-    grid = [_plain("updates", *table.arms)]
-    grid += [_plain(row, *(f"{table.updates[row, arm]:,.0f}" for arm in table.arms)) for row in table.rows[:-1]]
-    for name, title in LEDGER_ROWS:
-        form = "{:.3e}" if name == "total_macs" else "{:,.0f}"
-        grid.append(_plain(title, *(form.format(table.totals[arm][name]) for arm in table.arms)))
+    """What was counted of every sub-model, and totals, means over seeds."""
+    grid = [_plain(table.counted, *table.arms)]
+    for row in table.rows[:-1] if table.counted else ():
+        counts = (table.updates.get((row, arm)) for arm in table.arms)
+        grid.append(_plain(row, *(_NOTHING if count is None else f"{count:,.0f}" for count in counts)))
+    for total in table.ledger:
+        form = "{:.3e}" if total.scientific else "{:,.0f}"
+        grid.append(_plain(total.title, *(form.format(table.totals[arm][total.name]) for arm in table.arms)))
     return _turned(table, grid)
+
+
+def ledger_caption(table: Table) -> str:
+    """What `ledger` shows."""
+    counted = {"": "Totals", "updates": "Gradient updates per sub-model, and totals"}
+    return (
+        f"{counted.get(table.counted, f'{table.counted.capitalize()} per sub-model, and totals')} (means over seeds):"
+    )
 
 
 def _plain(*texts: str) -> list[Shown]:
@@ -77,30 +118,36 @@ def _turned(table: Table, grid: Grid) -> Grid:
     return [list(column) for column in zip(*grid, strict=True)]
 
 
-def _macs(table: Table, row: str) -> str:
-    return f"{table.macs[row] / 1e6:.3f} M" if row in table.macs else ""
+def _macs(table: Table, where: tuple[str, str]) -> str:
+    return f"{table.macs[where] / 1e6:.3f} M" if where in table.macs else ""
 
 
-def _latency(table: Table, row: str) -> str:
-    return f"{table.milliseconds[row]:.2f}" if row in table.milliseconds else ""
+def _latency(table: Table, where: tuple[str, str]) -> str:
+    return f"{table.milliseconds[where]:.2f}" if where in table.milliseconds else ""
 
 
 def as_markdown(table: Table) -> str:
     """GitHub Markdown: the table, the comparisons and the seeds they would need, the published numbers, the ledger."""
     parts = [f"## {table.title}"] if table.title else []
     parts += [_markdown(accuracies(table)), table.caption]
+    if not table.one_network:
+        parts += [COSTS_CAPTION, _markdown(costs(table))]
     if table.comparisons:
         parts += [_markdown(differences(table)), table.comparison_caption]
     if table.crowded:
-        parts += [_markdown(behind(table)), BEHIND_CAPTION]
+        parts += [_markdown(behind(table)), behind_caption(table.metric)]
     if table.seeds_caption:
         parts.append(table.seeds_caption)
     if table.compares:
         beside = [_plain("sub-model", *table.arms)]
-        beside += [_plain(row, *(table.cells[row, arm].published_text for arm in table.arms)) for row in table.rows]
+        beside += [_plain(row, *(_published(table, row, arm) for arm in table.arms)) for row in table.rows]
         parts += ["Published, and ours minus published:", _markdown(_turned(table, beside))]
-    parts += ["Gradient updates per sub-model, and totals (means over seeds):", _markdown(ledger(table))]
+    parts += [ledger_caption(table), _markdown(ledger(table))]
     return "\n\n".join(parts) + "\n"
+
+
+def _published(table: Table, row: str, arm: str) -> str:
+    return table.cells[row, arm].published_text if (row, arm) in table.cells else _NOTHING
 
 
 def _markdown(grid: Grid) -> str:

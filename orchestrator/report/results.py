@@ -14,9 +14,10 @@ import pandas as pd
 from orchestrator.errors import UserError
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
-from orchestrator.track.tracker import ARM, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
+from orchestrator.track.tracker import ARM, BUDGET, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
+from orchestrator.trainer import LEDGER, Declaration, Metric
 
-_UNITS = ("updates", "passes", "samples", "macs", "forwards")
+_ORIGINS = ("version.", "git.", "data.", "device", "command")
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,10 @@ class Failure:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of every sub-model for one example, and where they were measured."""
+    """Milliseconds of every sub-model for one example, by (table, arm) and label, and where they were measured."""
 
     device: str
-    milliseconds: dict[str, float]
+    milliseconds: dict[tuple[str, str], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,20 @@ class Results:
 
     Attributes:
         frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor, `seed`, `sub_model`, a column
-            per dimension, `macs`, `parameters`, every metric of the last evaluation (`test_acc` in per cent),
-            `total_…` per ledger unit.
+            per dimension, `macs`, `parameters`, every metric of the last evaluation, `total_…` per
+            total of the ledger.
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
-            `test_acc`; names are categories.
+            the primary metric; names are categories.
         facets: the tables; one nameless without.
-        arms, sub_models: in the order of the study, and smallest first.
-        dimensions: of the sub-models.
+        arms, sub_models: in the order of the study, and smallest first. Not every arm need have every sub-model.
+        dimensions: of the sub-models of any arm.
         against: the arm that each arm is compared with, by arm; none for a baseline.
         unpaired: trials left out, since some arm of their table lacks their seed.
         failures: trials that raised or were lost.
         unfinished: number of trials that run or were interrupted.
         latency: of the sub-models, if measured.
-        about: what is common to all: settings, checksum, versions.
+        about: where the trials come from: checksum, versions, commit, command line.
+        declaration: of the trainer.
     """
 
     frame: pd.DataFrame
@@ -69,19 +71,38 @@ class Results:
     unfinished: int
     latency: Latency | None
     about: dict[str, str]
+    declaration: Declaration
+
+    @property
+    def metric(self) -> Metric:
+        """What tables, figures and tests are of."""
+        return self.declaration.primary
 
     def of(self, facet: str) -> "Results":
         """One table's part."""
         frame = self.frame[self.frame["facet"] == facet]
         present = set(frame["arm"])
+        inside = set(frame["sub_model"])
         return replace(
             self,
             frame=frame,
             curves=self.curves[self.curves["facet"] == facet],
             facets=(facet,),
             arms=tuple(arm for arm in self.arms if arm in present),
+            sub_models=tuple(label for label in self.sub_models if label in inside),
             against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
         )
+
+    @property
+    def shared_dimensions(self) -> tuple[str, ...]:
+        """The dimensions that the sub-models of every arm have."""
+        return tuple(name for name in self.dimensions if self.frame[name].notna().all())
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The sub-models that every arm has, smallest first."""
+        has = self.frame.groupby("sub_model")["arm"].nunique()
+        return tuple(label for label in self.sub_models if has[label] == len(self.arms))
 
 
 def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
@@ -102,7 +123,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     unpaired: list[str] = []
     for facet in facets:
         inside = [trial for trial in finished if facet_of[trial.tags[ARM]] == facet]
-        _refuse_unequal_budgets(inside)
+        _refuse_unequal_budgets(inside, plan)
         unpaired += _without_partner(inside)
     finished = [trial for trial in finished if _name(trial) not in unpaired]
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
@@ -120,23 +141,46 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         for trial in trials
         if trial.status == "FAILED"
     )
-    tags = finished[0].tags
-    about = {name: tags[name] for name in sorted(tags) if name.startswith(("version.", "git.", "data.", "device"))}
     present = set(frame["arm"])
     return Results(
         frame=frame,
         curves=_curves(tracker, plan, finished, facet_of, names),
         facets=facets,
         arms=tuple(dict.fromkeys(names[label] for label in order if names[label] in present)),
-        sub_models=tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"]),
-        dimensions=tuple(sorted(plan.costs[0].dimensions)),
+        sub_models=_by_size(frame),
+        dimensions=tuple(sorted({name for costs, _ in plan.sub_models for name in costs[0].dimensions})),
         against=_against(plan),
         unpaired=tuple(unpaired),
         failures=failures,
         unfinished=sum(trial.status not in ("FINISHED", "FAILED") for trial in trials),
         latency=_latency(tracker, experiment, plan),
-        about=about,
+        about=_about(finished),
+        declaration=plan.declaration,
     )
+
+
+def _by_size(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The sub-models, smallest first: by their share of the multiply-accumulates of their arm's largest.
+
+    Arms with networks of their own agree on these far better than on the multiply-accumulates themselves.
+    """
+    one = frame.drop_duplicates(["facet", "arm", "sub_model"])
+    shares = one.assign(share=one["macs"] / one.groupby(["facet", "arm"])["macs"].transform("max"))
+    means = shares.groupby("sub_model", sort=False)["share"].mean()
+    return tuple(str(label) for label in means.sort_values(kind="stable").index)
+
+
+def _about(trials: Sequence[TrackedTrial]) -> dict[str, str]:
+    """What the trials say of where they come from; where they differ, every answer with the arms that gave it."""
+    names = sorted({name for trial in trials for name in trial.tags if name.startswith(_ORIGINS)})
+    found = {}
+    for name in names:
+        arms: dict[str, list[str]] = {}
+        for trial in trials:
+            arms.setdefault(trial.tags.get(name, "unknown"), []).append(trial.tags[ARM])
+        answers = (f"{answer} ({', '.join(dict.fromkeys(who))})" for answer, who in arms.items())
+        found[name] = next(iter(arms)) if len(arms) == 1 else "; ".join(answers)
+    return found
 
 
 @contextmanager
@@ -159,12 +203,16 @@ def _rows(
     label = trial.tags[ARM]
     who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
     levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
-    totals = {f"total_{unit}": trial.metrics.get(f"ledger/{unit}") for unit in _UNITS}
+    totals = {f"total_{total.name}": trial.metrics.get(f"{LEDGER}/{total.name}") for total in plan.declaration.totals}
     common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
-    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.costs]:
-        raise ValueError("its sub-models are not the study's")
-    if not all(math.isfinite(float(row["test_acc"])) for row in table):
-        raise ValueError("an accuracy is no number")
+    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.first_trials[label].sub_models]:
+        raise ValueError("its sub-models are not its arm's")
+    if [float(row["macs"]) for row in table] != [cost.macs for cost in plan.first_trials[label].sub_models]:
+        raise ValueError("its multiply-accumulates are not its arm's")  # an earlier version took the first arm's
+    metric = plan.declaration.primary
+    measured = [float(row[metric.name]) for row in table]
+    if common["outcome"] != "diverged" and not all(map(math.isfinite, measured)):
+        raise ValueError(f"a {metric.title} is no number")
     return [
         {**common, "sub_model": row["sub_model"]}
         | {name: _number(name, value) for name, value in row.items() if name != "sub_model"}
@@ -176,12 +224,14 @@ def _rows(
 def _curves(
     tracker: Tracker, plan: Plan, trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
 ) -> pd.DataFrame:
-    """The curves of accuracy; a column at a time and names by number, since there may be a million points."""
+    """The curves of the primary metric; a column at a time and names by number, since there may be a million points."""
     counts: list[int] = []
     steps: list[int] = []
     sub_models: list[int] = []
-    accuracies: list[float] = []
-    wanted = {f"test_acc/{cost.label}": place for place, cost in enumerate(plan.costs)}
+    values: list[float] = []
+    name = plan.declaration.primary.name
+    labels = list(dict.fromkeys(cost.label for costs, _ in plan.sub_models for cost in costs))
+    wanted = {f"{name}/{label}": place for place, label in enumerate(labels)}
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
         before = len(steps)
         with _legible(trial, "history.json"):
@@ -191,11 +241,11 @@ def _curves(
                     if metric in metrics:
                         steps.append(step)
                         sub_models.append(place)
-                        accuracies.append(metrics[metric])
+                        values.append(metrics[metric])
             if not all(type(step) is int for step in steps[before:]):
                 raise ValueError("a step is no whole number")
-            if not all(type(accuracy) is float for accuracy in accuracies[before:]):
-                raise ValueError("an accuracy is no number")
+            if not all(type(value) is float for value in values[before:]):
+                raise ValueError(f"a {plan.declaration.primary.title} is no number")
         counts.append(len(steps) - before)
 
     def repeated(values: Sequence[str]) -> "pd.Categorical[str]":
@@ -209,8 +259,8 @@ def _curves(
             "arm": repeated([names[trial.tags[ARM]] for trial in trials]),
             "seed": np.repeat([int(trial.tags[SEED]) for trial in trials], counts),
             "step": steps,
-            "sub_model": pd.Categorical.from_codes(sub_models, pd.Index([cost.label for cost in plan.costs])),
-            "test_acc": accuracies,
+            "sub_model": pd.Categorical.from_codes(sub_models, pd.Index(labels)),
+            name: values,
         }
     )
 
@@ -236,7 +286,14 @@ def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
         kept = tracker.read_json(parent.info.artifact_uri, LATENCY)
         if not kept or not kept["milliseconds"]:
             return None
-        return Latency(str(kept["device"]), {name: float(value) for name, value in kept["milliseconds"].items()})
+        found = kept["milliseconds"]
+        apart = isinstance(next(iter(found.values())), dict)  # else of an earlier version: the first arm's, for all
+        by_arm: dict[tuple[str, str], dict[str, float]] = {}
+        for arm in plan.arms:
+            if measured := found.get(arm.label) if apart else found:
+                where = plan.study.facet(dict(arm.levels)), plan.compared(dict(arm.levels))
+                by_arm[where] = {name: float(value) for name, value in measured.items()}
+        return Latency(str(kept["device"]), by_arm) if by_arm else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"[:200]
         raise UserError(
@@ -260,14 +317,20 @@ def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
     return [_name(trial) for trial in trials if trial.tags[SEED] not in shared]
 
 
-def _refuse_unequal_budgets(trials: Sequence[TrackedTrial]) -> None:
-    budgets: dict[tuple[str, str], list[str]] = {}
+def _refuse_unequal_budgets(trials: Sequence[TrackedTrial], plan: Plan) -> None:
+    budgets: dict[str, list[str]] = {}
     for trial in trials:
-        budget = (trial.params.get("budget_unit", ""), trial.params.get("budget", ""))
-        budgets.setdefault(budget, []).append(_name(trial))
+        budgets.setdefault(_budget(trial, plan), []).append(_name(trial))
     if len(budgets) > 1:
-        listed = "; ".join(f"{amount} {unit}: {', '.join(who)}" for (unit, amount), who in budgets.items())
+        listed = "; ".join(f"{budget}: {', '.join(who)}" for budget, who in budgets.items())
         raise UserError(f"these trials have unequal budgets and cannot stand in one table: {listed}")
+
+
+def _budget(trial: TrackedTrial, plan: Plan) -> str:
+    """`99 updates`, as recorded; a trial of before budgets were has its arm's."""
+    planned = plan.first_trials[trial.tags[ARM]].budget
+    unit, amount = json.loads(trial.tags[BUDGET]) if BUDGET in trial.tags else (planned.unit, planned.amount)
+    return f"{amount} {unit}"
 
 
 def _number(name: str | None, text: str | None) -> float:

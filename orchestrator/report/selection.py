@@ -5,21 +5,23 @@ from typing import Any
 import pandas as pd
 
 from orchestrator.errors import UserError
+from orchestrator.trainer import Metric
 
 
 def select(
     sub_models: pd.DataFrame,
+    metric: Metric,
     max_macs: float | None = None,
     max_parameters: float | None = None,
-    min_accuracy: float | None = None,
+    reached: float | None = None,
 ) -> "pd.Series[Any]":
     """The sub-model to use.
 
     Under a bound on cost it is the largest that fits, whatever its measured accuracy: nothing is picked on the test
-    set. With `min_accuracy` (per cent) it is the smallest that reached it, among those that fit.
+    set. With `reached` it is the smallest that is at least as good by the metric, among those that fit.
 
     Args:
-        sub_models: `sub_model`, `macs`, `parameters`, `test_acc` of one arm.
+        sub_models: `sub_model`, `macs`, `parameters` and the metric of one arm.
 
     Raises:
         UserError: none fits.
@@ -29,24 +31,27 @@ def select(
         fitting = fitting[fitting["macs"] <= max_macs]
     if max_parameters is not None:
         fitting = fitting[fitting["parameters"] <= max_parameters]
-    if min_accuracy is not None:
-        fitting = fitting[fitting["test_acc"] >= min_accuracy]
+    if reached is not None:
+        measured = fitting[metric.name]
+        fitting = fitting[measured >= reached if metric.higher_is_better else measured <= reached]
     if fitting.empty:
+        measured = sub_models[metric.name]
+        best = measured.max() if metric.higher_is_better else measured.min()
         least = sub_models.sort_values("macs").iloc[0]
         raise UserError(
             f"no sub-model fits: the smallest has {least['macs']:,.0f} MACs and {least['parameters']:,.0f} parameters, "
-            f"the highest accuracy is {sub_models['test_acc'].max():.2f} %"
+            f"the {metric.best} {metric.word} is {metric.with_unit(best)}"
         )
-    return fitting.sort_values("macs").iloc[0 if min_accuracy is not None else -1]
+    return fitting.sort_values("macs").iloc[0 if reached is not None else -1]
 
 
-def pareto(sub_models: pd.DataFrame) -> pd.DataFrame:
-    """The rows that no other row beats in accuracy at no more multiply-accumulates; cheapest first."""
+def pareto(sub_models: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    """The rows that no other row beats by the metric at no more multiply-accumulates; cheapest first."""
     best = float("-inf")
     kept = []
-    ordered = sub_models.sort_values(["macs", "test_acc"], ascending=[True, False])
-    for index, accuracy in zip(ordered.index, ordered["test_acc"], strict=True):
-        if accuracy > best:
-            best = accuracy
+    ordered = sub_models.sort_values(["macs", metric.name], ascending=[True, not metric.higher_is_better])
+    for index, value in zip(ordered.index, ordered[metric.name], strict=True):
+        if (gain := metric.gain(value)) > best:
+            best = gain
             kept.append(index)
     return sub_models.loc[kept]

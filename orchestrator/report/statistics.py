@@ -119,11 +119,11 @@ def holm(p_values: Mapping[Key, float | None]) -> dict[Key, float]:
 
 @dataclass(frozen=True)
 class Sortedness:
-    """How well an arm's accuracies are sorted by size, over all pairs of a sub-model nested in a larger one.
+    """How well an arm's sub-models are sorted by size, over all pairs of a sub-model nested in a larger one.
 
     Attributes:
-        share: of pairs in which the larger is at least as accurate, 0..1.
-        shortfall: by how many percentage points it falls short in the others, on average; 0 if there are none.
+        share: of pairs in which the larger is at least as good, 0..1.
+        shortfall: by how much it falls short in the others, on average; 0 if there are none.
     """
 
     share: float
@@ -131,10 +131,15 @@ class Sortedness:
 
 
 def sortedness(sub_models: Sequence[tuple[tuple[float, ...], float]]) -> Sortedness | None:
-    """Of one trial's sub-models, each with what it keeps of every dimension and its accuracy; None without a pair."""
+    """Of one trial's sub-models, each with what it keeps of every dimension and how good it is (more is better).
+
+    None without a pair, and where one of them is no number.
+    """
+    if not all(math.isfinite(good) for _, good in sub_models):
+        return None
     gains = [
-        accuracy - lesser
-        for dimensions, accuracy in sub_models
+        good - lesser
+        for dimensions, good in sub_models
         for smaller, lesser in sub_models
         if smaller != dimensions and all(a <= b for a, b in zip(smaller, dimensions, strict=True))
     ]

@@ -10,20 +10,16 @@ from orchestrator.report.comparisons import Comparison, Family, compare
 from orchestrator.report.power import POWER
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import LEVEL, mean_and_sd, sortedness
+from orchestrator.trainer import Metric, Total
 
 AVERAGE = "avg."
-LEDGER_ROWS = (
-    ("total_updates", "all updates"),
-    ("total_passes", "all passes"),
-    ("total_macs", "training MACs (forward)"),
-    ("seconds", "seconds"),
-)
+_SECONDS = Total("seconds", "seconds")
 _MOST_ROWS = 12  # sub-models; of larger lattices some stand for all
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Accuracy in per cent over n seeds. With one seed no spread is known: `sd` is None."""
+    """The primary metric over n seeds. With one seed no spread is known: `sd` is None."""
 
     mean: float
     sd: float | None
@@ -31,18 +27,21 @@ class Cell:
     best: bool
     published: float | None = None
     derived: bool = False
+    decimals: int = 2
 
     @property
     def text(self) -> str:
         """`41.23 ± 0.35`, or the mean alone."""
-        return f"{self.mean:.2f}" if self.sd is None else f"{self.mean:.2f} ± {self.sd:.2f}"
+        mean = f"{self.mean:.{self.decimals}f}"
+        return mean if self.sd is None else f"{mean} ± {self.sd:.{self.decimals}f}"
 
     @property
     def published_text(self) -> str:
         """The published value as printed, `†` if derived, and how far ours lies from it."""
         if self.published is None:
             return "–"
-        return f"{self.published:.2f}{'†' if self.derived else ''} ({self.mean - self.published:+.2f})"
+        printed, apart = (f"{self.published:.{self.decimals}f}", f"{self.mean - self.published:+.{self.decimals}f}")
+        return f"{printed}{'†' if self.derived else ''} ({apart})"
 
 
 @dataclass(frozen=True)
@@ -51,25 +50,32 @@ class Table:
 
     Attributes:
         title: of one of several tables; else empty.
+        metric: what it is of.
+        macs, milliseconds: of one example, by row and arm; the latter if measured.
+        cells: by row and arm; none where the arm has no such sub-model.
         comparisons: by row and arm, for arms that have a baseline.
         behind: by row and arm, the arm minus the highest mean of the row; none for the highest.
         against: the baseline of each such arm.
         sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
-        milliseconds: by row, if measured.
+        counted: what `updates` counts, of every sub-model; empty if nothing is.
+        totals: by arm and name; `ledger` says which, and how they are printed.
         family: what decides bold and the comparisons.
     """
 
     title: str
+    metric: Metric
     arms: tuple[str, ...]
     rows: tuple[str, ...]
-    macs: Mapping[str, int]
-    milliseconds: Mapping[str, float]
+    macs: Mapping[tuple[str, str], int]
+    milliseconds: Mapping[tuple[str, str], float]
     cells: Mapping[tuple[str, str], Cell]
     comparisons: Mapping[tuple[str, str], Comparison]
     behind: Mapping[tuple[str, str], Comparison]
     against: Mapping[str, str]
     sorted: Mapping[str, str]
+    counted: str
     updates: Mapping[tuple[str, str], float]
+    ledger: tuple[Total, ...]
     totals: Mapping[str, Mapping[str, float]]
     seeds: int
     caption: str
@@ -77,10 +83,20 @@ class Table:
     family: Family
 
     @property
+    def one_network(self) -> bool:
+        """Whether every arm that has a sub-model takes as many multiply-accumulates for it."""
+        return all(
+            len({self.macs[row, arm] for arm in self.arms if (row, arm) in self.macs}) == 1 for row in self.rows[:-1]
+        )
+
+    @property
     def comparison_caption(self) -> str:
         """What the comparisons are and how they were corrected."""
         baselines = ", ".join(dict.fromkeys(self.against.values()))
-        text = f"Differences to the baseline ({baselines}) in percentage points, paired by seed"
+        points = f" in {self.metric.points}" if self.metric.points else ""
+        text = f"Differences to the baseline ({baselines}){points}, paired by seed"
+        if not self.metric.higher_is_better:
+            text += "; lower is better, so below zero is better than the baseline"
         if self.seeds == 1:
             return f"{text}; one seed, so nothing is known of their spread."
         return (
@@ -126,57 +142,83 @@ def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], 
 
 
 def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float, bool]], caption: str) -> Table:
-    """The table of final test accuracies of one facet's results."""
+    """The table of the primary metric's final values of one facet's results."""
+    metric, declaration = results.metric, results.declaration
+    totals = (*(total for total in declaration.totals if total.title), _SECONDS)
     frame = results.frame
     shown = _shown(results.sub_models)
     rows = (*reversed(shown), AVERAGE)
-    wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values="test_acc").astype(float)
-    wide[AVERAGE] = wide.mean(axis="columns", skipna=False)
-    by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in results.arms} for row in rows}
+    wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values=metric.name).astype(float)
+    shared = results.shared
+    wide[AVERAGE] = wide[[label for label in wide if label in shared]].mean(axis="columns", skipna=False)
+    costs = frame.drop_duplicates(["arm", "sub_model"]).set_index(["sub_model", "arm"])["macs"]
+    has = {row: [arm for arm in results.arms if row == AVERAGE or (row, arm) in costs.index] for row in rows}
+    by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in has[row]} for row in rows}
     for arm, accuracies in wide.groupby("arm"):
         seeds = accuracies.index.get_level_values("seed").astype(int)
         for row in rows:
-            by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
-    family = compare(by_seed)
+            if arm in has[row]:
+                by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
+    family = compare(by_seed, metric.decimals, metric.higher_is_better)
     cells: dict[tuple[str, str], Cell] = {}
     for row in rows:
-        for arm in results.arms:
+        for arm in has[row]:
             mean, sd = mean_and_sd(list(by_seed[row][arm].values()))
             printed, derived = published.get((arm, row), (None, False))
-            cells[row, arm] = Cell(mean, sd, family.seeds, arm in family.best[row], printed, derived)
-    costs = frame.groupby("sub_model")["macs"].first()
+            cells[row, arm] = Cell(mean, sd, family.seeds, arm in family.best[row], printed, derived, metric.decimals)
+    remarks = [
+        _bold_rule(family, metric),
+        _alone(results.facets[0]),
+        _left_out(results.sub_models, shown),
+        _not_shared(results.sub_models, shared),
+    ]
+    measured = {} if results.latency is None else results.latency.milliseconds
+    milliseconds = {arm: measured.get((results.facets[0], arm), {}) for arm in results.arms}
     return Table(
         title=results.facets[0],
+        metric=metric,
         arms=results.arms,
         rows=rows,
-        macs={row: int(costs[row]) for row in shown},
-        milliseconds={} if results.latency is None else results.latency.milliseconds,
+        macs={(row, arm): int(costs[row, arm]) for row in shown for arm in has[row]},
+        milliseconds={
+            (row, arm): milliseconds[arm][row] for row in shown for arm in has[row] if row in milliseconds.get(arm, {})
+        },
         cells=cells,
         comparisons={
-            (row, arm): family.between(row, arm, other) for row in rows for arm, other in results.against.items()
+            (row, arm): family.between(row, arm, other)
+            for row in rows
+            for arm, other in results.against.items()
+            if {arm, other} <= set(has[row])
         },
         behind={
             (row, arm): family.between(row, arm, family.highest[row])
             for row in rows
-            for arm in results.arms
+            for arm in has[row]
             if row in family.highest and arm != family.highest[row]
         },
         against=results.against,
-        sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions) for arm in results.arms},
+        sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions, metric) for arm in results.arms},
+        counted=declaration.counted,
         updates={
-            (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)]["updates"].mean())
-            for arm in results.arms
+            (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)][declaration.counted].mean())
             for row in shown
+            for arm in has[row]
+            if declaration.counted
         },
+        ledger=totals,
         totals={
-            arm: {name: float(frame[frame["arm"] == arm][name].mean()) for name, _ in LEDGER_ROWS}
+            arm: {total.name: float(frame[frame["arm"] == arm][_column(total)].mean()) for total in totals}
             for arm in results.arms
         },
         seeds=family.seeds,
-        caption=f"{caption} {_bold_rule(family)}{_alone(results.facets[0])}{_left_out(results.sub_models, shown)}",
+        caption=" ".join(filter(None, [caption, *remarks])),
         compares=any(cell.published is not None for cell in cells.values()),
         family=family,
     )
+
+
+def _column(total: Total) -> str:
+    return total.name if total is _SECONDS else f"total_{total.name}"
 
 
 def _shown(sub_models: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,31 +231,43 @@ def _shown(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 def _left_out(sub_models: tuple[str, ...], shown: tuple[str, ...]) -> str:
     if len(shown) == len(sub_models):
         return ""
-    return f" {len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
+    return f"{len(shown)} of {len(sub_models)} sub-models are shown, avg. is over all; results.csv has every one."
 
 
-def _bold_rule(family: Family) -> str:
+def _not_shared(sub_models: tuple[str, ...], shared: tuple[str, ...]) -> str:
+    """What stands in the place of a sub-model that some arm lacks."""
+    if len(shared) == len(sub_models):
+        return ""
+    return (
+        f"–: the arm has no such sub-model; avg., and what is compared on it, is over those that every arm has "
+        f"({', '.join(reversed(shared))})."
+    )
+
+
+def _bold_rule(family: Family, metric: Metric) -> str:
     if family.seeds == 1:
-        return "Bold: the highest per sub-model; one seed, so no spread is known and nothing is separated."
+        return f"Bold: the {metric.best} per sub-model; one seed, so no spread is known and nothing is separated."
     spread = f"Mean ± SD over n = {family.seeds} seeds."
     if not family.pairs:
         return spread
-    return f"{spread} Bold: the highest mean per sub-model and every arm that is not separated from it; {family.rule}."
+    best = f"Bold: the {metric.best} mean per sub-model and every arm that is not separated from it"
+    return f"{spread} {best}; {family.rule}."
 
 
 def _alone(title: str) -> str:
-    return " This table is corrected by itself, not together with the others." if title else ""
+    return "This table is corrected by itself, not together with the others." if title else ""
 
 
-def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...]) -> str:
+def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) -> str:
     trials: dict[int, list[tuple[tuple[float, ...], float]]] = {}
-    sizes = frame[list(dimensions)].astype(float).to_numpy().tolist()
-    for seed, size, accuracy in zip(frame["seed"], sizes, frame["test_acc"].astype(float), strict=True):
-        trials.setdefault(seed, []).append((tuple(size), accuracy))
+    own = [name for name in dimensions if frame[name].notna().all()]  # another arm's network may have others
+    sizes = frame[own].astype(float).to_numpy().tolist()
+    for seed, size, value in zip(frame["seed"], sizes, frame[metric.name].astype(float), strict=True):
+        trials.setdefault(seed, []).append((tuple(size), metric.gain(value)))
     known = [each for _, trial in sorted(trials.items()) if (each := sortedness(trial)) is not None]
     if not known:
         return "–"
     share, shortfall = (
         sum(values) / len(known) for values in zip(*((k.share, k.shortfall) for k in known), strict=True)
     )
-    return f"{100 * share:.0f} % ({shortfall:.2f})"
+    return f"{100 * share:.0f} % ({metric.text(shortfall)})"

@@ -10,13 +10,21 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
-from orchestrator.report.rendering import BEHIND_CAPTION, accuracies, as_latex, as_markdown, behind, differences, ledger
+from orchestrator.report.rendering import (
+    COSTS_CAPTION,
+    accuracies,
+    as_latex,
+    as_markdown,
+    behind,
+    behind_caption,
+    costs,
+    differences,
+    ledger,
+)
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
 from orchestrator.report.tables import Table, make_table, read_published
 from orchestrator.study.plan import Plan
-
-_READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
 
 
 def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
@@ -43,7 +51,10 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         accuracies=accuracies,
         differences=differences,
         behind=behind,
-        behind_caption=BEHIND_CAPTION,
+        behind_caption=behind_caption(results.metric),
+        metric=results.metric,
+        costs=costs,
+        costs_caption=COSTS_CAPTION,
         ledger=ledger,
         figures=[(title, _embedded(figure)) for title, figure in shown.items()],
         overview=overview,
@@ -73,13 +84,10 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     printed = read_published(study.published, factors) if study.published and comparable else {}
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
-    unit, amount = common.get("budget_unit", "updates"), int(common.get("budget", 0))
-    budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
-    what = " on ".join(common[name] for name in ("network", "dataset") if name in common)
-    how = [f"batch {common['batch_size']}"] if "batch_size" in common else []
-    how += [common["precision"]] if "precision" in common else []
-    gets = f"preset {plan.preset}: every arm gets {budget} {_READINGS.get(unit, unit)}"
-    caption = ", ".join([*([what] if what else []), gets, *how]) + ". Final test accuracy in per cent."
+    budget = next(t.budget for t in plan.trials if study.facet(dict(t.arm.levels)) == facet)
+    what, *how = plan.described.get(facet) or ("",)
+    gets = f"preset {plan.preset}: every arm gets {budget.words}"
+    caption = f"{', '.join(filter(None, [what, gets, *how]))}. Final {results.metric.in_words}."
     if published:
         caption += f" {study.published_caption}"
     return make_table(results, published, caption)
@@ -92,27 +100,29 @@ def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str
         return None, []
     others = tuple(name for name in plan.study.facets if name != axis)
     averages = figures.averages_over_budget(results, axis, others)
-    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages)
+    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
 
 
 def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
     shown: dict[str, go.Figure] = {}
-    if len(results.dimensions) > 1:
-        for facet in results.facets:
-            shown[f"Accuracy over the lattice {facet}".strip()] = figures.accuracy_over_lattice(results.of(facet))
+    word = results.metric.word[:1].upper() + results.metric.word[1:]
     for facet in results.facets:
-        shown[f"Accuracy over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
+        if len((part := results.of(facet)).shared_dimensions) > 1:
+            shown[f"{word} over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
+    for facet in results.facets:
+        shown[f"{word} over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
     evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
     if len(results.facets) == 1 and evaluations.max() > 1:
-        shown["Accuracy over training"] = figures.accuracy_over_updates(results)
+        shown[f"{word} over training"] = figures.accuracy_over_updates(results)
     return shown
 
 
 def _pareto(results: Results) -> pd.DataFrame:
     """Of every table, the sub-models that none beats at no more multiply-accumulates, by their means over seeds."""
     means = results.frame.groupby(["facet", "arm", "sub_model", "macs", "parameters"], as_index=False, sort=False)
-    points = means["test_acc"].mean()
-    return pd.concat([pareto(points[points["facet"] == facet]) for facet in results.facets])
+    points = means[results.metric.name].mean()
+    found = [pareto(points[points["facet"] == facet], results.metric) for facet in results.facets]
+    return pd.concat(found).rename(columns={results.metric.name: "value"})
 
 
 def _notes(results: Results) -> str:

@@ -6,7 +6,7 @@ question, all its trials at once, and the one that gets most done in the memory 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import ray
 
 from orchestrator.run.cluster import nodes
 from orchestrator.run.gpu_spreading import gpu_request
+from orchestrator.study.plan import Trial
 from orchestrator.trainer import Place, Probe, Trainer
 
 _START_SECONDS, _SECONDS = 15.0, 8.0  # to import and warm up, and then of measuring
@@ -62,7 +63,7 @@ def choose(
 
     Args:
         trainer: its `probe` trains.
-        config: of a trial like the others.
+        config: of the trial that stands for all: the heaviest, since what fits with it fits with every other.
         place: where the data is; the rest of it follows from the packing.
         cpus: of a trial that has a GPU.
         say: told of every packing measured.
@@ -80,6 +81,16 @@ def choose(
             break
     assert best is not None
     return best
+
+
+def heaviest(trainer: Trainer, trials: Sequence[Trial]) -> Trial:
+    """The trial whose optimizer steps take the most multiply-accumulates."""
+
+    def per_step(trial: Trial) -> float:
+        outlook = trainer.outlook(trial.config)
+        return outlook.macs / outlook.updates
+
+    return max({trial.arm.label: trial for trial in trials}.values(), key=per_step)
 
 
 def _cpu_packings(cores: int) -> Iterator[Packing]:

@@ -19,6 +19,8 @@ _REFRESH_SECONDS = 0.5
 
 @dataclass
 class _Standing:
+    largest_label: str
+    smallest_label: str
     state: str = "waiting"
     progress: float = 0.0
     seconds: float = 0.0
@@ -49,13 +51,15 @@ class Progress:
 
     def __init__(self, plan: Plan, console: Console, slots: int, live: bool = True) -> None:
         self._plan, self._console, self._slots = plan, console, max(1, slots)
-        self._standing = {trial.key: _Standing() for trial in plan.trials}
+        self._standing = {
+            trial.key: _Standing(trial.sub_models[-1].label, trial.sub_models[0].label) for trial in plan.trials
+        }
         self._of_arm: dict[str, list[_Standing]] = {arm.label: [] for arm in plan.arms}
         for trial in plan.trials:
             self._of_arm[trial.arm.label].append(self._standing[trial.key])
+        self._metric = plan.declaration.primary
         self._started = time.monotonic()
         self._refreshed = 0.0
-        self._largest, self._smallest = plan.costs[-1].label, plan.costs[0].label
         self._live = Live(console=console, auto_refresh=False, transient=True) if live and console.is_terminal else None
 
     def __enter__(self) -> "Progress":
@@ -86,18 +90,18 @@ class Progress:
         if standing.first_progress is None and standing.seconds:
             standing.first_progress = standing.progress if standing.steps_done == 0 else 0.0
         for point in report["points"]:
-            standing.largest = point["metrics"].get(f"test_acc/{self._largest}")
-            standing.smallest = point["metrics"].get(f"test_acc/{self._smallest}")
+            standing.largest = point["metrics"].get(f"{self._metric.name}/{standing.largest_label}")
+            standing.smallest = point["metrics"].get(f"{self._metric.name}/{standing.smallest_label}")
         if report["points"] and standing.seconds and not report.get("final"):
-            self._line(f"{trial.label}: {standing.progress:.0%}, {self._accuracy([standing])}")
+            self._line(f"{trial.label}: {standing.progress:.0%}, {self._measured(standing)}")
         self.refresh()
 
     def ended(self, trial: Trial, state: str, note: str = "") -> None:
         """A trial is `done` or `failed`."""
         standing = self._standing[trial.key]
         standing.state = state
-        accuracy = self._accuracy([standing]) if state == "done" else ""
-        self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if accuracy else ''}{accuracy}{note}")
+        measured = self._measured(standing) if state == "done" else ""
+        self._line(f"{trial.label}: {state} in {duration(standing.seconds)}{', ' if measured else ''}{measured}{note}")
         self.refresh()
 
     def put_off(self, trial: Trial, why: str) -> None:
@@ -119,32 +123,44 @@ class Progress:
         if self._live is None:
             self.say(text)
 
-    def _accuracy(self, standings: Sequence[_Standing]) -> str:
-        parts = []
-        for name, label in (("largest", self._largest), ("smallest", self._smallest)):
-            values = [value for standing in standings if (value := getattr(standing, name)) is not None]
-            if values:
-                parts.append(f"{label} {sum(values) / len(values):.2f} %")
-        return ", ".join(parts)
+    def _column(self, name: str) -> str:
+        """The label of the largest or smallest sub-model where all trials have the same one, else that word."""
+        labels = {getattr(standing, f"{name}_label") for standing in self._standing.values()}
+        return labels.pop() if len(labels) == 1 else name
+
+    def _measured(self, standing: _Standing) -> str:
+        values = ((standing.largest_label, standing.largest), (standing.smallest_label, standing.smallest))
+        return ", ".join(f"{label} {self._metric.with_unit(value)}" for label, value in values if value is not None)
 
     def _table(self) -> Table:
         table = Table(title=self._plan.study.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("arm", no_wrap=True)
-        for column in ("done", "run", "wait", "fail", f"{self._largest} %", f"{self._smallest} %", "upd/s", "left"):
+        for column in (
+            "done",
+            "run",
+            "wait",
+            "fail",
+            *(f"{self._column(n)} {self._metric.unit}".rstrip() for n in ("largest", "smallest")),
+            "upd/s",
+            "left",
+        ):
             table.add_column(column, justify="right", no_wrap=True)
         for arm, standings in self._of_arm.items():
             states = Counter(standing.state for standing in standings)
             running = [standing for standing in standings if standing.state == "running"]
             rates = [rate for standing in running if (rate := standing.rate)]
             left = [left for standing in running if (left := standing.left) is not None]
-            accuracies = [
-                next((f"{value:.2f}" for s in reversed(standings) if (value := getattr(s, name)) is not None), "–")
+            measured = [
+                next(
+                    (self._metric.text(value) for s in reversed(standings) if (value := getattr(s, name)) is not None),
+                    "–",
+                )
                 for name in ("largest", "smallest")
             ]
             table.add_row(
                 arm,
                 *(str(states[state] or "–") for state in ("done", "running", "waiting", "failed")),
-                *accuracies,
+                *measured,
                 f"{sum(rates):.1f}" if rates else "–",
                 duration(max(left)) if left else "–",
             )

@@ -3,7 +3,8 @@
 Run = plan − finished. Restarting, extending by seeds or levels, and running failures again are then one mechanism.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,17 +12,28 @@ from typing import Any
 from orchestrator.errors import UserError
 from orchestrator.study.identity import fingerprint
 from orchestrator.study.study import Arm, Layout, Study
-from orchestrator.trainer import SubModelCost, Trainer
+from orchestrator.trainer import Declaration, SubModelCost, Trainer, TrialBudget
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm with one seed. `key` identifies it by content."""
+    """One arm with one seed.
+
+    Attributes:
+        config: resolved.
+        key: identifies it by content.
+        data_checksum: identifies the data that it is trained on.
+        sub_models: its targets with their costs, smallest first.
+        budget: what ends it.
+    """
 
     arm: Arm
     seed: int
     config: Mapping[str, Any]
     key: str
+    data_checksum: str
+    sub_models: tuple[SubModelCost, ...]
+    budget: TrialBudget
 
     @property
     def label(self) -> str:
@@ -31,7 +43,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study at one base config. `base_key` identifies the base config by content."""
+    """The trials of a study at one base config. `base_key` identifies the base config by content.
+
+    Attributes:
+        declaration: of the trainer.
+        described: by facet, what its trials have in common, as `Trainer.describe` says it.
+    """
 
     study: Study
     layout: Layout
@@ -41,8 +58,33 @@ class Plan:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     trials: tuple[Trial, ...]
-    data_checksum: str
-    costs: tuple[SubModelCost, ...]
+    declaration: Declaration
+    described: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def first_trials(self) -> dict[str, Trial]:
+        """A trial of every arm by the arm's label; but for the seed all of an arm's trials are alike."""
+        found: dict[str, Trial] = {}
+        for trial in self.trials:
+            found.setdefault(trial.arm.label, trial)
+        return found
+
+    @property
+    def data_checksums(self) -> tuple[str, ...]:
+        """Every distinct data set's, in the order of the arms."""
+        return tuple(dict.fromkeys(trial.data_checksum for trial in self.first_trials.values()))
+
+    @property
+    def sub_models(self) -> list[tuple[tuple[SubModelCost, ...], list[str]]]:
+        """Every distinct list of sub-models with the labels of the arms that have it, in the order of the arms."""
+        found: list[tuple[tuple[SubModelCost, ...], list[str]]] = []
+        for label, trial in self.first_trials.items():
+            same = next((labels for known, labels in found if known == trial.sub_models), None)
+            if same is None:
+                found.append((trial.sub_models, [label]))
+            else:
+                same.append(label)
+        return found
 
     def compared(self, levels: Mapping[str, str]) -> str:
         """An arm's name within its table: its levels of the factors that vary there."""
@@ -75,28 +117,31 @@ def make_plan(
     Seeds come outermost, so that a study cut short has whole sets of paired arms.
 
     Raises:
-        UserError: a setting, factor or level that cannot be used; two arms that are the same experiment.
+        UserError: a setting, factor or level that cannot be used; two arms that are the same experiment; arms of one
+            table that have no sub-model in common.
     """
     base = {**study.presets[preset].settings, **overrides}
     layout = layout or Layout(baseline=study.baseline)
     arms = study.arms(base, layout)
     configs = [trainer.resolve(arm.settings) for arm in arms]
-    checksum = trainer.data_checksum(configs[0])
+    checksums = [trainer.data_checksum(config) for config in configs]
+    sub_models = _shared([tuple(trainer.costs(config)) for config in configs])
+    _refuse_nothing_in_common(study, arms, sub_models)
     seen: dict[str, Arm] = {}
     trials = []
     for seed in seeds:
-        for arm, config in zip(arms, configs, strict=True):
+        for arm, config, checksum, targets in zip(arms, configs, checksums, sub_models, strict=True):
             key = fingerprint(trainer=trainer.name, config=config, data=checksum, seed=seed)
             if key in seen:
                 raise UserError(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
                 )
             seen[key] = arm
-            trials.append(Trial(arm, seed, config, key))
-    # Equal for every arm by construction; precision is resolved here, so bf16 and fp32 never share a parent.
-    base_key = fingerprint(
-        trainer=trainer.name, study=study.name, base=base, data=checksum, precision=configs[0].get("precision")
-    )
+            trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config)))
+    base_key = fingerprint(trainer=trainer.name, study=study.name, base=base, **_of_the_base(study, trainer, arms[0]))
+    of_facet: dict[str, list[Mapping[str, Any]]] = {}
+    for arm, config in zip(arms, configs, strict=True):
+        of_facet.setdefault(study.facet(dict(arm.levels)), []).append(config)
     return Plan(
         study,
         layout,
@@ -106,6 +151,56 @@ def make_plan(
         tuple(arms),
         tuple(seeds),
         tuple(trials),
-        checksum,
-        tuple(trainer.costs(configs[0])),
+        trainer.declaration,
+        {facet: trainer.describe(inside) for facet, inside in of_facet.items()},
     )
+
+
+def _of_the_base(study: Study, trainer: Trainer, arm: Arm) -> dict[str, Any]:
+    """What of the data and of the resolved precision is the base config's own: None where a factor's levels vary it.
+
+    Precision is resolved here, so bf16 and fp32 never share a parent. Every level of a factor is looked at, whichever
+    levels are asked for: with more or fewer of them the parent is the same one.
+    """
+    found = [
+        {"data": trainer.data_checksum(config), "precision": config.get("precision")}
+        for config in _neighbours(study, trainer, arm)
+    ]
+    return {name: value if all(each[name] == value for each in found) else None for name, value in found[0].items()}
+
+
+def _neighbours(study: Study, trainer: Trainer, arm: Arm) -> Iterator[dict[str, Any]]:
+    """The resolved config of an arm, then those of all that differ from it in one factor, as far as they can be."""
+    yield trainer.resolve(arm.settings)
+    chosen = dict(arm.levels)
+    varied = {setting for factor in study.factors for setting in factor.levels[chosen[factor.name]]}
+    base = {name: value for name, value in arm.settings.items() if name not in varied}
+    for factor in study.factors:
+        for level in factor.levels.keys() - {chosen[factor.name]}:
+            levels = chosen | {factor.name: level}
+            patches = [each.levels[levels[each.name]] for each in study.factors]
+            with suppress(UserError):  # a combination that cannot be, which nobody has asked for
+                yield trainer.resolve({**base, **{name: patch[name] for patch in patches for name in patch}})
+
+
+def _shared(found: Sequence[tuple[SubModelCost, ...]]) -> list[tuple[SubModelCost, ...]]:
+    """The same lists, equal ones as one object: a study may have thousands of arms and one network."""
+    distinct: list[tuple[SubModelCost, ...]] = []
+    for costs in found:
+        if costs not in distinct:
+            distinct.append(costs)
+    return [distinct[distinct.index(costs)] for costs in found]
+
+
+def _refuse_nothing_in_common(
+    study: Study, arms: Sequence[Arm], sub_models: Sequence[tuple[SubModelCost, ...]]
+) -> None:
+    common: dict[str, set[str]] = {}
+    for arm, costs in zip(arms, sub_models, strict=True):
+        facet, labels = study.facet(dict(arm.levels)), {cost.label for cost in costs}
+        common[facet] = common.get(facet, labels) & labels
+        if not common[facet]:
+            raise UserError(
+                f"{arm.label} has no sub-model in common with the arms before it, so they cannot stand in one table: "
+                "leave some out with --only, or make what tells them apart one of the study's facets"
+            )

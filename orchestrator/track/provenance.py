@@ -1,25 +1,34 @@
-"""Where a result comes from: commit, uncommitted changes, package versions."""
+"""Where a result comes from: the command line, commit, uncommitted changes, versions of packages and drivers."""
 
 import hashlib
 import json
 import platform
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.secrecy.confidential import NOTHING, Included
+from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.track.uncommitted import patch, run_git
 
 ORIGIN = "study-origin.json"  # beside the packages in a copy that has no `.git`
-_PACKAGES = ("torch", "torchvision", "ray", "mlflow", "numpy", "sortednet-studies")
+_PACKAGES = ("ray", "mlflow", "numpy", "sortednet-studies")  # the engine's own
+_COMMAND_LIMIT = 5000  # characters that MLflow keeps in a tag
 
 
-def provenance(directory: Path) -> dict[str, str]:
+def provenance(directory: Path, versions: Mapping[str, str], command: Sequence[str]) -> dict[str, str]:
     """Tags: `git.commit`, `git.dirty`, `git.diff` (a digest) of the checkout that holds `directory`, `version.…`.
 
     In a copy made for a cluster, commit and changes are those of the checkout that it was made of.
+
+    Args:
+        versions: of what the trainer uses, by name.
+        command: that was run, word by word; kept as `command`, without the secrets in it.
     """
-    tags = {"version.python": platform.python_version(), "platform": platform.platform()}
+    shown = shlex.join(without_passwords(word) for word in command)
+    tags = {f"version.{name}": text for name, text in versions.items()} | {"command": shown[:_COMMAND_LIMIT]}
+    tags |= {"version.python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
             tags[f"version.{package}"] = version(package)

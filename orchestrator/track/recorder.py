@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.client import MlflowClient
 
@@ -22,6 +23,7 @@ from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.tracker import (
     ARM,
     BASE,
+    BUDGET,
     DEVICE,
     FACTOR,
     KEY,
@@ -33,11 +35,10 @@ from orchestrator.track.tracker import (
     Standing,
     Tracker,
 )
+from orchestrator.trainer import LEDGER
 
-_SENTINEL = "ledger/updates"  # in every point, and the last of it to be written
 _LANES = 8  # writers at once, for a store that takes several
 _METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
-WEIGHTS = "weights.safetensors"
 
 
 class Recorder:
@@ -78,7 +79,7 @@ class Recorder:
             BASE: plan.base_key,
             PRESET: plan.preset,
             SAID: json.dumps(dict(plan.base), sort_keys=True),
-            "data.checksum": plan.data_checksum,
+            "data.checksum": ", ".join(plan.data_checksums),
             "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
         }
         run = self._client.create_run(self.experiment, tags=tags | self._provenance)
@@ -95,7 +96,7 @@ class Recorder:
             self._doubtful.discard(trial.key)
         if trial.key in self._runs:
             run_id = self._runs[trial.key]
-            recorded = self._client.get_metric_history(run_id, _SENTINEL)
+            recorded = self._client.get_metric_history(run_id, self._sentinel(trial))
             self._steps[trial.key] = {metric.step for metric in recorded}
             self._client.update_run(run_id, status="RUNNING")
             if device:
@@ -110,13 +111,18 @@ class Recorder:
             BASE: self._plan.base_key,
             ARM: trial.arm.label,
             SEED: str(trial.seed),
-            "data.checksum": self._plan.data_checksum,
+            "data.checksum": trial.data_checksum,
+            BUDGET: json.dumps([trial.budget.unit, trial.budget.amount]),
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
         run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
         self._doubtful.discard(trial.key)
         self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
+
+    def _sentinel(self, trial: Trial) -> str:
+        """The metric that is in every point, and the last of it to be written."""
+        return f"{self._plan.declaration.primary.name}/{trial.sub_models[-1].label}"
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
         """Writes the points that are not there yet, parameters with the first thing written, tags with the last.
@@ -139,14 +145,14 @@ class Recorder:
             return bool(error.error_code == "RESOURCE_DOES_NOT_EXIST")
 
     def _record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag]) -> None:
-        run_id, steps = self._runs[trial.key], self._steps[trial.key]
-        batches: list[tuple[list[Metric], int | None]] = []  # the step that is whole once a batch is written
+        run_id, steps, sentinel = self._runs[trial.key], self._steps[trial.key], self._sentinel(trial)
+        batches: list[tuple[list[MlflowMetric], int | None]] = []  # the step that is whole once a batch is written
         for point in points:
             if point["step"] in steps or any(step == point["step"] for _, step in batches):
                 continue
             metrics = [
-                Metric(name, float(value), int(point["time"]), int(point["step"]))
-                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == _SENTINEL)
+                MlflowMetric(name, float(value), int(point["time"]), int(point["step"]))
+                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == sentinel)
             ]
             starts = range(0, len(metrics), _METRICS_AT_ONCE)
             batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
@@ -171,26 +177,13 @@ class Recorder:
             folder = Path(scratch)
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
-            (folder / "sub_models.csv").write_text(self._sub_model_table(history))
-            if (checkpoint / WEIGHTS).is_file():
-                shutil.copyfile(checkpoint / WEIGHTS, folder / WEIGHTS)
+            (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
+            for name in self._plan.declaration.artifacts:
+                if (checkpoint / name).is_file():
+                    shutil.copyfile(checkpoint / name, folder / name)
             self._client.log_artifacts(run_id, scratch)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
-
-    def _sub_model_table(self, history: Sequence[Mapping[str, Any]]) -> str:
-        """The targets with their cost and the metrics of the last evaluation."""
-        last: Mapping[str, float] = history[-1]["metrics"] if history else {}
-        groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {"ledger"})
-        out = io.StringIO()
-        table = csv.writer(out, lineterminator="\n")
-        dimensions = sorted(self._plan.costs[0].dimensions)
-        table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
-        for cost in self._plan.costs:
-            values = [last.get(f"{group}/{cost.label}", "") for group in groups]
-            place = [cost.dimensions[name] for name in dimensions]
-            table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
-        return out.getvalue()
 
     def fail(self, trial: Trial, error: str, traceback: str) -> None:
         """Closes the run as failed, with its own traceback."""
@@ -206,8 +199,8 @@ class Recorder:
         for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
             self._client.set_terminated(run_id, "KILLED")
 
-    def note_latency(self, device: str, milliseconds: Mapping[str, float]) -> None:
-        """Keeps the latency of every target with the base config."""
+    def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]]) -> None:
+        """Keeps the latency of every target, by arm and label, with the base config."""
         self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
 
     def attach_report(self, folder: Path) -> None:
@@ -215,6 +208,21 @@ class Recorder:
         self._client.log_artifacts(self.parent_id, str(folder), "report")
         complete = all(trial.key in self.finished for trial in self._plan.trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
+
+
+def _sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
+    """The trial's targets with their cost and the metrics of the last evaluation."""
+    last: Mapping[str, float] = history[-1]["metrics"] if history else {}
+    groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {LEDGER})
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    dimensions = sorted(trial.sub_models[0].dimensions)
+    table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
+    for cost in trial.sub_models:
+        values = [last.get(f"{group}/{cost.label}", "") for group in groups]
+        place = [cost.dimensions[name] for name in dimensions]
+        table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
+    return out.getvalue()
 
 
 def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import orchestrator
 from orchestrator.commands.command_line import main
 from orchestrator.errors import UserError
 from orchestrator.study.study import Factor, Preset, Study
-from orchestrator.trainer import Outlook, Place, Probe, SubModelCost
+from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
 LABELS = ("w050", "w100")
 STUDY = Study(
@@ -57,6 +57,32 @@ class ChainTrainer:
         if not isinstance(settings["steps"], int) or settings["steps"] < 1:
             raise UserError("steps is a whole number from 1")
         return {**settings, "budget_unit": "updates", "budget": settings["steps"]}
+
+    declaration = Declaration(
+        metrics=(
+            Metric("test_acc", "test accuracy", "%", primary=True, short="accuracy"),
+            Metric("test_acc_average", "average test accuracy", "%", per_sub_model=False),
+            Metric("train_loss", "training loss", higher_is_better=False, per_sub_model=False),
+        ),
+        totals=(
+            Total("updates", "all updates", per_sub_model=True),
+            Total("passes", "all passes"),
+            Total("samples"),
+            Total("macs", "training MACs (forward)", scientific=True),
+            Total("forwards"),
+        ),
+        artifacts=("weights.safetensors",),
+        weights="weights.safetensors",
+    )
+
+    def budget(self, config: Mapping[str, Any]) -> TrialBudget:
+        return TrialBudget(config["budget_unit"], config["budget"], f"{config['budget']:,} optimizer steps")
+
+    def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        return ("",)
+
+    def versions(self) -> dict[str, str]:
+        return {}
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         return "none"

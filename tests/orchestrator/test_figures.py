@@ -9,6 +9,9 @@ from orchestrator.report.figures import (
 )
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, make_table
+from studies.image_trainer import ImageTrainer
+
+DECLARATION = ImageTrainer.declaration
 
 WIDTHS, DEPTHS, SEEDS = (0.25, 0.5, 0.75, 1.0), (1, 2, 3, 4), (0, 1)
 
@@ -42,7 +45,7 @@ def grid(arms: tuple[str, ...] = ("NS",)) -> Results:
     frame = pd.DataFrame(rows)
     curves = frame[["facet", "arm", "seed", "sub_model", "test_acc"]].assign(step=10)
     names = tuple(frame.drop_duplicates("sub_model").sort_values("macs")["sub_model"])
-    return Results(frame, curves, ("",), arms, names, ("depth", "width"), {}, (), (), 0, None, {})
+    return Results(frame, curves, ("",), arms, names, ("depth", "width"), {}, (), (), 0, None, {}, DECLARATION)
 
 
 def test_the_heat_map_has_every_sub_model_in_its_place() -> None:
@@ -76,14 +79,15 @@ def test_no_two_arms_look_alike() -> None:
 def test_crossings_are_named_with_their_budgets_and_margins() -> None:
     frame = pd.DataFrame(
         [
-            {"facet": level, "arm": arm, "budget": level, "unit": "passes", "seed": 0, "test_acc": value}
+            {"facet": level, "arm": arm, "budget": level, "unit": "passes", "seed": 0, "sub_model": "w100",
+             "test_acc": value}
             for arm, values in (("NS", (10.0, 20.0, 30.0)), ("SortedNet", (8.0, 22.0, 33.0)))
             for level, value in zip(("1×", "2×", "4×"), values, strict=True)
         ]
-    )
-    results = Results(frame, frame, (), ("NS", "SortedNet"), (), (), {}, (), (), 0, None, {})
+    )  # fmt: skip
+    results = Results(frame, frame, (), ("NS", "SortedNet"), ("w100",), (), {}, (), (), 0, None, {}, DECLARATION)
     averages = averages_over_budget(results, "budget", ("unit",))
     assert list(averages["mean"]) == [10.0, 20.0, 30.0, 8.0, 22.0, 33.0]
-    assert crossings(averages) == [
+    assert crossings(averages, DECLARATION.primary) == [
         "passes: SortedNet overtakes NS between 1× and 2× (2.00 points behind, then 2.00 ahead)"
     ]

@@ -52,7 +52,21 @@ def results(accuracies: dict[str, Sequence[float]], seeds: Sequence[int], baseli
     ]  # fmt: skip
     frame = pd.DataFrame(rows)
     against = {} if baseline is None else {arm: baseline for arm in accuracies if arm != baseline}
-    return Results(frame, frame, ("",), tuple(accuracies), ("w100",), ("width",), against, (), (), 0, None, {})
+    return Results(
+        frame,
+        frame,
+        ("",),
+        tuple(accuracies),
+        ("w100",),
+        ("width",),
+        against,
+        (),
+        (),
+        0,
+        None,
+        {},
+        ImageTrainer.declaration,
+    )
 
 
 NEAR = {"rate 1": (40.0, 41.0, 42.0), "rate 2": (41.0, 42.5, 42.8)}

@@ -82,6 +82,6 @@ def test_a_copy_knows_the_commit_and_the_changes_it_was_made_of(tree: Path) -> N
     with package(tree / "studies" / "study.py", tree / "runs").copied(tags, diff(tree)) as copy:
         assert (copy / ORIGIN).is_file()
         assert not (copy / ".git").exists()
-        found = provenance(copy / "studies")
+        found = provenance(copy / "studies", {}, ())
         assert {name: found[name] for name in tags} == tags
         assert "+changed = 1" in diff(copy / "studies")

@@ -1,5 +1,6 @@
 """The recorder on a real MLflow database, and the report that reads it back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +266,8 @@ def test_nothing_finished_and_unequal_budgets_are_refused(plan: Plan, tracker: T
         read_results(tracker, recorder.experiment, plan)
     for trial in plan.trials[:2]:
         finish(recorder, trial, 40.0, tmp_path / "end")
-    other = Trial(plan.trials[2].arm, 7, {**plan.trials[2].config, "budget": 99}, "k" * 64)
+    third = plan.trials[2]
+    other = replace(third, seed=7, budget=replace(third.budget, amount=99), key="k" * 64)
     finish(recorder, other, 40.0, tmp_path / "end")
     with pytest.raises(UserError, match=r"unequal budgets.*99 updates: NS · seed 7"):
         read_results(tracker, recorder.experiment, plan)

@@ -20,6 +20,7 @@ from orchestrator.report.comparisons import Family, chosen_test, compare
 from orchestrator.report.power import power, seeds_needed
 from orchestrator.report.selection import pareto, select
 from orchestrator.report.statistics import LEVEL, Paired, holm, paired, sign_flip_p, sortedness
+from orchestrator.trainer import Metric
 
 
 def differences(n: int, seed: int = 0) -> list[float]:
@@ -312,6 +313,7 @@ def test_sortedness_counts_nested_pairs_only() -> None:
     assert sortedness([((0.5,), 1.0), ((1.0,), 1.0)]) is not None
 
 
+ACCURACY = Metric("test_acc", "test accuracy", "%", primary=True, short="accuracy")
 SUB_MODELS = pd.DataFrame(
     {
         "sub_model": ["w025", "w050", "w075", "w100"],
@@ -323,15 +325,15 @@ SUB_MODELS = pd.DataFrame(
 
 
 def test_selection_takes_the_largest_that_fits_without_looking_at_accuracy() -> None:
-    assert select(SUB_MODELS, max_macs=20)["sub_model"] == "w075"  # though w050 measured better
-    assert select(SUB_MODELS, max_parameters=4)["sub_model"] == "w050"
-    assert select(SUB_MODELS)["sub_model"] == "w100"
-    assert select(SUB_MODELS, min_accuracy=70)["sub_model"] == "w050"
+    assert select(SUB_MODELS, ACCURACY, max_macs=20)["sub_model"] == "w075"  # though w050 measured better
+    assert select(SUB_MODELS, ACCURACY, max_parameters=4)["sub_model"] == "w050"
+    assert select(SUB_MODELS, ACCURACY)["sub_model"] == "w100"
+    assert select(SUB_MODELS, ACCURACY, reached=70)["sub_model"] == "w050"
     with pytest.raises(UserError, match="highest accuracy is 80"):
-        select(SUB_MODELS, min_accuracy=99)
+        select(SUB_MODELS, ACCURACY, reached=99)
     with pytest.raises(UserError, match="the smallest has 2 MACs"):
-        select(SUB_MODELS, max_macs=1)
+        select(SUB_MODELS, ACCURACY, max_macs=1)
 
 
 def test_the_pareto_set_holds_what_nothing_cheaper_reaches() -> None:
-    assert list(pareto(SUB_MODELS)["sub_model"]) == ["w025", "w050", "w100"]
+    assert list(pareto(SUB_MODELS, ACCURACY)["sub_model"]) == ["w025", "w050", "w100"]

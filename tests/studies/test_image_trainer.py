@@ -10,12 +10,33 @@ import psutil
 import pytest
 import torch
 
-from orchestrator.trainer import Place
+from orchestrator.testing.trainer_contract import TrainerContract
+from orchestrator.trainer import Place, Trainer
 from studies import image_trainer
 from studies.image_trainer import ImageTrainer
 from tests.conftest import TINY
 
 HERE = Place(1, gpu=False, data=None)
+
+
+class TestImageTrainer(TrainerContract):
+    @pytest.fixture
+    def trainer(self) -> Trainer:
+        return ImageTrainer()
+
+    @pytest.fixture
+    def settings(self) -> dict[str, Any]:
+        return {**TINY, "updates": 3, "evaluations": 2, "batch_size": 4, "widths": [0.5, 1.0]}
+
+    @pytest.fixture
+    def bad_settings(self) -> list[dict[str, Any]]:
+        return [{"updates": 0}, {"widths": [0.5]}, {"dataset": "digit"}, {"method": "SortdNet"}]
+
+
+def test_it_names_the_versions_of_all_it_computes_with() -> None:
+    versions = ImageTrainer().versions()
+    assert versions.keys() == {"torch", "torchvision", "triton", "cuda", "cudnn", "scikit-learn"}
+    assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
 
 
 def train_with_little_memory() -> str:

@@ -16,6 +16,7 @@ class Dataset:
     Attributes:
         shape: of one image, (channels, height, width).
         classes: number of classes.
+        test_images: number of images that are tested on.
         crop_padding: pixels of zero padding of the random crop that is usual for it.
         flip: whether a mirrored image is still of its class.
         checksum: identifies the content; known before anything is fetched.
@@ -26,6 +27,7 @@ class Dataset:
 
     shape: tuple[int, int, int]
     classes: int
+    test_images: int
     crop_padding: int
     flip: bool
     checksum: Callable[[], str]
@@ -38,6 +40,7 @@ DATASETS: dict[str, Dataset] = {
     "cifar10": Dataset(
         shape=(3, 32, 32),
         classes=10,
+        test_images=10_000,
         crop_padding=4,
         flip=True,
         checksum=cifar10.checksum,
@@ -48,6 +51,7 @@ DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
         shape=(1, 16, 16),
         classes=10,
+        test_images=360,
         crop_padding=2,
         flip=False,
         checksum=digits.checksum,
