@@ -72,8 +72,14 @@ class Trainer(Protocol):
     def name(self) -> str:
         """Name and version; part of every trial's identity."""
 
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The same settings under one name each, whatever short names they were given by. Raises `UserError`."""
+
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Every setting explicit, as JSON values. Raises `UserError`."""
+        """Every setting explicit, as JSON values; `budget` among them, of `unit` and `amount`. Raises `UserError`."""
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a resolved config what its trial is known by, as JSON values: all that is not at its default."""
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         """Identifies the data without fetching it."""

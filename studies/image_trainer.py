@@ -1,7 +1,6 @@
 """Binds `trainers` to the engine's contract (`orchestrator.trainer.Trainer`) for image classification."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import torch
 from orchestrator.errors import UserError
 from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost
 from trainers.build import target_costs
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.names import full_names
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, DataError
@@ -26,26 +27,35 @@ _TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 class ImageTrainer:
     """Stateless: workers import it by name."""
 
-    name = "sortednet image classification 4"  # raised whenever the same config gives another result
+    name = "sortednet image classification 5"  # raised whenever the same config gives another result
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return asdict(resolve(settings))
+            return resolve(settings).as_dict()
         except ConfigError as error:
             raise UserError(str(error)) from error
 
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return full_names(settings)
+        except ConfigError as error:
+            raise UserError(str(error)) from error
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return TrialConfig.from_dict(config).identity()
+
     def data_checksum(self, config: Mapping[str, Any]) -> str:
-        return dataset(config["dataset"]).checksum()
+        return dataset(config["task"]["dataset"]).checksum()
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
         try:
-            dataset(config["dataset"]).fetch(place.data)
+            dataset(config["task"]["dataset"]).fetch(place.data)
         except DataError as error:
             raise UserError(str(error)) from error
 
     def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
         resolved = TrialConfig.from_dict(config)
-        costs = target_costs(resolved.network, resolved.dataset, resolved.lattice)
+        costs = target_costs(resolved)
         return [
             SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
             for target in resolved.lattice
@@ -56,10 +66,10 @@ class ImageTrainer:
         return Outlook(work.updates, work.all_passes, work.macs)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
-        return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
+        return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["task"]["dataset"]], _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        data = _arrays(config["dataset"], place.data)
+        data = _arrays(config["task"]["dataset"], place.data)
         return Probe(*throughput(TrialConfig.from_dict(config), data, _on(place), starts, ends))
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
@@ -82,7 +92,7 @@ class ImageTrainer:
         device = _on(place)
         try:
             yield from fit(
-                TrialConfig.from_dict(config), seed, _arrays(config["dataset"], place.data), device, resume_from
+                TrialConfig.from_dict(config), seed, _arrays(config["task"]["dataset"], place.data), device, resume_from
             )
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
-from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys
+from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker, finished_keys
 from orchestrator.errors import UserError
 from orchestrator.run.progress import duration
 from orchestrator.study.plan import Plan, make_plan
@@ -39,7 +39,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
     separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
-    first = plan.trials[0].config
+    budget = plan.trials[0].config["budget"]
     if options.as_json:
         print(
             json.dumps(
@@ -48,7 +48,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
                     "preset": plan.preset,
                     "base_key": plan.base_key,
                     "seeds": plan.seeds,
-                    "budget": {"unit": first.get("budget_unit"), "amount": first.get("budget")},
+                    "budget": budget,
                     "sub_models": [asdict(cost) for cost in plan.costs],
                     "arms": rows,
                     "trials": [{"key": t.key, "arm": t.arm.label, "seed": t.seed} for t in plan.trials],
@@ -75,10 +75,10 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
         )
     console.print(table)
     sizes = ", ".join(f"{c.label} {c.macs / 1e6:.3f} M MACs, {c.parameters:,} parameters" for c in plan.costs)
-    console.print(f"Equal for all: {first.get('budget'):,} {first.get('budget_unit')}. Sub-models: {sizes}.")
+    console.print(f"Equal for all: {budget['amount']:,} {budget['unit']}. Sub-models: {sizes}.")
     seeds = ", ".join(map(str, plan.seeds))
     console.print(f"Seeds {seeds}. About {duration(total)} on this machine for the rest.")
-    for line in separation.lines:
+    for line in (*separation.lines, *earlier_trials(plan, trainer, tracker)):
         console.print(line, markup=False)
     return 0
 

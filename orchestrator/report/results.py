@@ -263,7 +263,7 @@ def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
 def _refuse_unequal_budgets(trials: Sequence[TrackedTrial]) -> None:
     budgets: dict[tuple[str, str], list[str]] = {}
     for trial in trials:
-        budget = (trial.params.get("budget_unit", ""), trial.params.get("budget", ""))
+        budget = (trial.params.get("budget.unit", ""), trial.params.get("budget.amount", ""))
         budgets.setdefault(budget, []).append(_name(trial))
     if len(budgets) > 1:
         listed = "; ".join(f"{amount} {unit}: {', '.join(who)}" for (unit, amount), who in budgets.items())

@@ -1,7 +1,9 @@
 """Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -61,9 +63,20 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
 def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
     """What the resolved configs of all arms, or of one facet's, agree on."""
     first, *others = [
-        trial.config for trial in plan.trials if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
+        dict(_flat(trial.config))
+        for trial in plan.trials
+        if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
     ]
-    return {key: str(first[key]) for key in first if all(config[key] == first[key] for config in others)}
+    return {key: str(first[key]) for key in first if all(key in other and other[key] == first[key] for other in others)}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a config in parts by their full names, `budget.amount`."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:
@@ -73,11 +86,11 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     printed = read_published(study.published, factors) if study.published and comparable else {}
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
-    unit, amount = common.get("budget_unit", "updates"), int(common.get("budget", 0))
+    unit, amount = common.get("budget.unit", "updates"), int(common.get("budget.amount", 0))
     budget = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
-    what = " on ".join(common[name] for name in ("network", "dataset") if name in common)
-    how = [f"batch {common['batch_size']}"] if "batch_size" in common else []
-    how += [common["precision"]] if "precision" in common else []
+    what = " on ".join(common[name] for name in ("network.name", "task.dataset") if name in common)
+    how = [f"batch {common['task.batch_size']}"] if "task.batch_size" in common else []
+    how += [common["precision.activations"]] if "precision.activations" in common else []
     gets = f"preset {plan.preset}: every arm gets {budget} {_READINGS.get(unit, unit)}"
     caption = ", ".join([*([what] if what else []), gets, *how]) + ". Final test accuracy in per cent."
     if published:

@@ -77,16 +77,16 @@ def make_plan(
     Raises:
         UserError: a setting, factor or level that cannot be used; two arms that are the same experiment.
     """
-    base = {**study.presets[preset].settings, **overrides}
+    base = {**trainer.full_names(study.presets[preset].settings), **trainer.full_names(overrides)}
     layout = layout or Layout(baseline=study.baseline)
-    arms = study.arms(base, layout)
+    arms = study.arms(base, layout, trainer.full_names)
     configs = [trainer.resolve(arm.settings) for arm in arms]
     checksum = trainer.data_checksum(configs[0])
     seen: dict[str, Arm] = {}
     trials = []
     for seed in seeds:
         for arm, config in zip(arms, configs, strict=True):
-            key = fingerprint(trainer=trainer.name, config=config, data=checksum, seed=seed)
+            key = fingerprint(trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed)
             if key in seen:
                 raise UserError(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
