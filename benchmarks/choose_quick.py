@@ -12,7 +12,7 @@ import torch
 
 from orchestrator.commands.options import setting
 from studies.presets import QUICK
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.training.loop import fit
 
@@ -24,7 +24,7 @@ def main() -> None:
     torch.set_num_threads(1)
     given = dict(setting(argument) for argument in sys.argv[1:])
     config = resolve({**QUICK.settings, "equalize": "updates", **given})
-    data = dataset(config.dataset).load(None).hold_out(_HELD_OUT)
+    data = dataset(config.task.dataset).load(None).hold_out(_HELD_OUT)
     started = time.perf_counter()
     for snapshot in fit(config, 0, data, torch.device("cpu")):
         if snapshot.metrics:

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import ARMS, append
 from trainers.build import build, mac_counter
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cuda import own_stream
-from trainers.lattice import Lattice
 from trainers.measuring.timing import expected_trial
 from trainers.submodel import SubModel
 from trainers.training.loop import fit
@@ -60,11 +60,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def elements(lattice: Lattice) -> dict[SubModel, int]:
+def elements(config: TrialConfig) -> dict[SubModel, int]:
     """Outputs of all convolutions of a target, for one image."""
-    nested = build("cpreresnet20", "cifar10", lattice, "batch", "shared", seed=0)
+    nested = build(config, seed=0)
     found = {}
-    for target in lattice:
+    for target in config.lattice:
         network, counted = nested.extract(target).eval(), [0]
 
         def count(module: nn.Module, inputs: Any, output: Tensor, counted: list[int] = counted) -> None:
@@ -81,13 +81,13 @@ def elements(lattice: Lattice) -> dict[SubModel, int]:
 
 def floor_seconds(config: TrialConfig, mac_rate: float, bandwidth: float) -> tuple[float, float]:
     """The least a trial's passes can take by arithmetic, and by memory."""
-    macs, outputs = mac_counter(config.network, config.dataset, config.lattice), elements(config.lattice)
+    macs, outputs = mac_counter(config), elements(config)
     arithmetic, memory = 0.0, 0.0
     for sub_model, count in expected_trial(config).passes.items():
         nearest = min(outputs, key=lambda target: abs(macs(target) - macs(sub_model)))
         size = outputs[nearest] * macs(sub_model) ** 0.5 / macs(nearest) ** 0.5  # outputs grow with width, MACs squared
-        arithmetic += 3 * count * config.batch_size * macs(sub_model) / mac_rate
-        memory += count * config.batch_size * size * 2 * _TOUCHES / bandwidth
+        arithmetic += 3 * count * config.task.batch_size * macs(sub_model) / mac_rate
+        memory += count * config.task.batch_size * size * 2 * _TOUCHES / bandwidth
     return arithmetic, memory
 
 

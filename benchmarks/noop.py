@@ -15,7 +15,7 @@ from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, Sub
 STUDY = Study(
     name="noop",
     title="Nothing, many times",
-    presets={"none": Preset({"seconds": 0.0, "budget_unit": "updates", "budget": 1}, 1, "")},
+    presets={"none": Preset({"seconds": 0.0, "budget": {"unit": "updates", "amount": 1}}, 1, "")},
     factors=(Factor("arm", {f"{index:03d}": {"index": index} for index in range(1000)}),),
 )
 
@@ -69,6 +69,12 @@ class NoopTrainer:
 
     def versions(self) -> dict[str, str]:
         return {}
+
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(config)
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         return "none"

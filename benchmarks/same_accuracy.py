@@ -18,7 +18,8 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.measuring import append
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.training.loop import fit
@@ -44,9 +45,9 @@ def theirs(trial: TrialConfig, method: str, norm: str, seed: int, data: ImageArr
     torch.manual_seed(seed)
     random.seed(seed)
     net = reference.network(norm).train()
-    updates = trial.budget // (1 if method == "SortedNet" else 4)
+    updates = trial.budget.amount // (1 if method == "SortedNet" else 4)
     rates = (learning_rate(trial, (step + 0.5) / updates) for step in range(updates))
-    for _ in reference.steps(net, method, data, trial.batch_size, rates):
+    for _ in reference.steps(net, method, data, trial.task.batch_size, rates):
         pass
     return {width: accuracy(net.eval(), width, data) for width in reference.TARGETS}
 

@@ -17,7 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measuring import ARMS, append, warm_up_steps
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.training.loop import Snapshot, fit
 

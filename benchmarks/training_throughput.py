@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import reference
 from benchmarks.measuring import ARMS, append, warm_up_steps
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.training.loop import fit

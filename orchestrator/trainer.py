@@ -232,8 +232,14 @@ class Trainer(Protocol):
     def versions(self) -> dict[str, str]:
         """What results may depend on and the engine does not know, with versions: libraries, drivers."""
 
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The same settings under one name each, whatever short names they were given by. Raises `UserError`."""
+
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Every setting explicit, as JSON values. Raises `UserError`."""
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Of a resolved config what its trial is known by, as JSON values: all that is not at its default."""
 
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         """Identifies the data without fetching it."""

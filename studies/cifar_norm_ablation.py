@@ -33,7 +33,7 @@ STUDY = Study(
     ),
     baseline={"method": "NS"},
     published=Path(__file__).parent / "published" / "sortednet_table1.csv",
-    published_for={"dataset": "cifar10", "network": "cpreresnet20"},
+    published_for={"task.dataset": "cifar10", "network.name": "cpreresnet20"},
     published_caption=(
         "Published: SortedNet (Valipour et al. 2023), Table 1, after 78,200 updates of batch 128; † blank in print, "
         "derived from the printed average. LCS-p under BatchNorm is US. The paper's FLOPs column (301/209/97/59 M) "

@@ -1,7 +1,6 @@
 """Binds `trainers` to the engine's contract (`orchestrator.trainer.Trainer`) for image classification."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +11,9 @@ import torch
 from orchestrator.errors import UserError
 from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, Snapshot, SubModelCost, Total, TrialBudget
 from trainers.build import target_costs
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.names import full_names
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, DataError
@@ -46,17 +47,18 @@ class ImageTrainer:
     """Stateless: workers import it by name."""
 
     declaration = _DECLARATION
-    name = "sortednet image classification 4"  # raised whenever the same config gives another result
+    name = "sortednet image classification 5"  # raised whenever the same config gives another result
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return asdict(resolve(settings))
+            return resolve(settings).as_dict()
         except ConfigError as error:
             raise UserError(str(error)) from error
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
         resolved = TrialConfig.from_dict(config)
-        unit, amount = resolved.budget_unit, resolved.budget
+        unit, amount = resolved.budget.unit, resolved.budget.amount
+        assert amount is not None  # of a resolved config
         shown = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
         return TrialBudget(unit, amount, f"{shown} {_READINGS[unit]}")
 
@@ -67,9 +69,9 @@ class ImageTrainer:
             found = {str(read(config)) for config in resolved}
             return list(found) if len(found) == 1 else []
 
-        what = [*common(lambda config: config.network), *common(lambda config: config.dataset)]
-        batch = [f"batch {size}" for size in common(lambda config: config.batch_size)]
-        return " on ".join(what), *batch, *common(lambda config: config.precision)
+        what = [*common(lambda config: config.network.name), *common(lambda config: config.task.dataset)]
+        batch = [f"batch {size}" for size in common(lambda config: config.task.batch_size)]
+        return " on ".join(what), *batch, *common(lambda config: config.precision.activations)
 
     def versions(self) -> dict[str, str]:
         found = {"cuda": torch.version.cuda or "none", "cudnn": str(torch.backends.cudnn.version() or "none")}
@@ -80,18 +82,27 @@ class ImageTrainer:
                 found[package] = "not installed"
         return found
 
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return full_names(settings)
+        except ConfigError as error:
+            raise UserError(str(error)) from error
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return TrialConfig.from_dict(config).identity()
+
     def data_checksum(self, config: Mapping[str, Any]) -> str:
-        return dataset(config["dataset"]).checksum()
+        return dataset(config["task"]["dataset"]).checksum()
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
         try:
-            dataset(config["dataset"]).fetch(place.data)
+            dataset(config["task"]["dataset"]).fetch(place.data)
         except DataError as error:
             raise UserError(str(error)) from error
 
     def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
         resolved = TrialConfig.from_dict(config)
-        costs = target_costs(resolved.network, resolved.dataset, resolved.lattice)
+        costs = target_costs(resolved)
         return [
             SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
             for target in resolved.lattice
@@ -102,10 +113,10 @@ class ImageTrainer:
         return Outlook(work.updates, work.all_passes, work.macs)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
-        return trial_seconds(TrialConfig.from_dict(config), dataset(config["dataset"]).test_images, _on(place))
+        return trial_seconds(TrialConfig.from_dict(config), dataset(config["task"]["dataset"]).test_images, _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        data = _arrays(config["dataset"], place.data)
+        data = _arrays(config["task"]["dataset"], place.data)
         return Probe(*throughput(TrialConfig.from_dict(config), data, _on(place), starts, ends))
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
@@ -128,7 +139,7 @@ class ImageTrainer:
         device = _on(place)
         try:
             yield from fit(
-                TrialConfig.from_dict(config), seed, _arrays(config["dataset"], place.data), device, resume_from
+                TrialConfig.from_dict(config), seed, _arrays(config["task"]["dataset"], place.data), device, resume_from
             )
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):

@@ -11,7 +11,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice

@@ -6,28 +6,30 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from trainers.config.methods import Affine
+from trainers.config.images import ImagesConfig
+from trainers.config.network import NetworkConfig
+from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.layers.norms import NormPolicy
 from trainers.nested.network import NestedNetwork, SeparateNetworks, exchange, nest
 from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.randomness import stream
 
 
-def build(network: str, data: str, lattice: Lattice, norm: NormPolicy, affine: Affine, seed: int) -> NestedNetwork:
-    """The nested network. Arms with the same seed start from the same weights, whatever their norm or method.
+def build(config: TrialConfig, seed: int) -> NestedNetwork:
+    """A trial's nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
     line (LCS-l) where `LineAffine` says.
     """
-    source, architecture = dataset(data), NETWORKS[network]
+    source, architecture, lattice = dataset(config.task.dataset), NETWORKS[config.network.name], config.lattice
     plain = architecture.build(source.shape, source.classes)
     initialise(plain, seed)
     optional = architecture.optional if "depth" in lattice.largest else ()
     _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
-    return exchange(plain, lattice, norm, source.shape, architecture.heads, optional, affine)
+    norm = config.norm
+    return exchange(plain, lattice, norm.policy, source.shape, architecture.heads, optional, norm.affine)
 
 
 @lru_cache(maxsize=64)
@@ -68,18 +70,31 @@ def initialise(network: nn.Module, seed: int) -> None:
             parameter.data.copy_(torch.from_numpy(values))
 
 
-@lru_cache(maxsize=8)
-def mac_counter(network: str, data: str, lattice: Lattice) -> MacCounter:
+def mac_counter(config: TrialConfig) -> MacCounter:
     """Counts the sub-models of a network. Multiply-accumulates do not depend on the norm policy, nor on weights."""
-    return MacCounter(build(network, data, lattice, "instance", "shared", seed=0))
+    return network_counter(config.task.dataset, config.network.name, config.lattice)
+
+
+def target_costs(config: TrialConfig) -> dict[str, Cost]:
+    """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
+    return _target_costs(config.task.dataset, config.network.name, config.lattice)
+
+
+@lru_cache(maxsize=8)
+def network_counter(data: str, network: str, lattice: Lattice) -> MacCounter:
+    return MacCounter(build(_plainest(data, network, lattice), seed=0))
 
 
 @lru_cache(maxsize=64)
-def target_costs(network: str, data: str, lattice: Lattice) -> dict[str, Cost]:
-    """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
-    nested = build(network, data, lattice, "instance", "shared", seed=0)
-    macs = mac_counter(network, data, lattice)
+def _target_costs(data: str, network: str, lattice: Lattice) -> dict[str, Cost]:
+    nested, macs = build(_plainest(data, network, lattice), seed=0), network_counter(data, network, lattice)
     return {
         target.label: Cost(macs(target), sum(parameter.numel() for parameter in nested.extract(target).parameters()))
         for target in lattice
     }
+
+
+def _plainest(data: str, network: str, lattice: Lattice) -> TrialConfig:
+    """Any config with these sub-models: what is not told apart here is counted once."""
+    dimensions = {name: tuple({target[name]: None for target in lattice}) for name in lattice.largest.dimensions}
+    return TrialConfig(task=ImagesConfig(dataset=data), network=NetworkConfig(name=network, dimensions=dimensions))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, absolute, writable
-from orchestrator.commands.tracking import find_tracker, tracked_trials
+from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
 from orchestrator.errors import UserError, unknown
 from orchestrator.study.plan import Plan
 from orchestrator.trainer import Metric, Trainer
@@ -60,6 +60,8 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
     tracked = tracked_trials(plan, tracker)
     done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
     if tracker is None or not done:
+        for line in earlier_trials(plan, trainer, tracker):
+            raise UserError(f"extract: {line}")
         raise UserError(f"extract: {plan.arms[0].label} has not finished yet: run the study first")
     trial = done[0]
     run = tracked[trial.key]

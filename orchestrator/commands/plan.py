@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
-from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys
+from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker, finished_keys
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
 from orchestrator.run.machine import node_here
@@ -87,7 +87,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
         equal = ""
     seeds = ", ".join(map(str, plan.seeds))
     console.print(f"Seeds {seeds}. About {duration(total)} {allotted.where} for the rest.", markup=False)
-    for line in separation.lines:
+    for line in (*separation.lines, *earlier_trials(plan, trainer, tracker)):
         console.print(line, markup=False)
     return 0
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
-from orchestrator.commands.tracking import experiment_id, find_tracker
+from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker
 from orchestrator.errors import UserError
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.plan import Plan
@@ -31,6 +31,8 @@ def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
         raise UserError(
             f"nothing of {plan.study.name} is in {shown_address(options.tracking_uri)}: run the study first"
         )
+    for line in earlier_trials(plan, trainer, tracker):
+        raise UserError(line)
     writable(options.storage, "--storage")
     print_report(plan, options, tracker, experiment)
     return 0

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
-from orchestrator.commands.tracking import find_tracker, tracked_trials
+from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Metric, Trainer
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker alone."""
-    tracked = tracked_trials(plan, find_tracker(options))
+    tracker = find_tracker(options)
+    tracked = tracked_trials(plan, tracker)
     names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
     metric = plan.declaration.primary
@@ -36,6 +37,8 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
         shown = "–" if row["average"] is None else metric.text(row["average"])
         table.add_row(row["arm"], str(row["seed"]), row["state"], shown, row["key"][:12])
     plain_console().print(table)
+    for line in earlier_trials(plan, trainer, tracker):
+        plain_console().print(line, markup=False)
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.commands.options import Options
 from orchestrator.study.plan import Plan
+from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial, Tracker
@@ -35,6 +36,16 @@ def tracked_trials(plan: Plan, tracker: "Tracker | None") -> "dict[str, TrackedT
     if tracker is None or experiment is None:
         return {}
     return {trial.key: trial for trial in tracker.trials(experiment, plan.base_key)}
+
+
+def earlier_trials(plan: Plan, trainer: Trainer, tracker: "Tracker | None") -> list[str]:
+    """At most one line, about trials of an earlier version that this one passes over."""
+    if tracker is None:
+        return []
+    from orchestrator.track.earlier import of_an_earlier_version
+
+    line = of_an_earlier_version(tracker, plan, trainer.full_names)
+    return [line] if line else []
 
 
 def finished_keys(plan: Plan, tracker: "Tracker | None") -> set[str]:

@@ -1,7 +1,9 @@
 """Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -72,9 +74,20 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
 def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
     """What the resolved configs of all arms, or of one facet's, agree on."""
     first, *others = [
-        trial.config for trial in plan.trials if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
+        dict(_flat(trial.config))
+        for trial in plan.trials
+        if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
     ]
-    return {key: str(first[key]) for key in first if all(config[key] == first[key] for config in others)}
+    return {key: str(first[key]) for key in first if all(key in other and other[key] == first[key] for other in others)}
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a config in parts by their full names, `budget.amount`."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:

@@ -120,9 +120,9 @@ def make_plan(
         UserError: a setting, factor or level that cannot be used; two arms that are the same experiment; arms of one
             table that have no sub-model in common.
     """
-    base = {**study.presets[preset].settings, **overrides}
+    base = {**trainer.full_names(study.presets[preset].settings), **trainer.full_names(overrides)}
     layout = layout or Layout(baseline=study.baseline)
-    arms = study.arms(base, layout)
+    arms = study.arms(base, layout, trainer.full_names)
     configs = [trainer.resolve(arm.settings) for arm in arms]
     checksums = [trainer.data_checksum(config) for config in configs]
     sub_models = _shared([tuple(trainer.costs(config)) for config in configs])
@@ -131,7 +131,7 @@ def make_plan(
     trials = []
     for seed in seeds:
         for arm, config, checksum, targets in zip(arms, configs, checksums, sub_models, strict=True):
-            key = fingerprint(trainer=trainer.name, config=config, data=checksum, seed=seed)
+            key = fingerprint(trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed)
             if key in seen:
                 raise UserError(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"

@@ -1,7 +1,7 @@
 """A study: what is compared. Base settings × factors × seeds, laid out in a design."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ from orchestrator.errors import UserError, unknown
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 Design = Literal["factorial", "one-factor-at-a-time", "leave-one-out"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
+Names = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Study:
         curve: the facet that is an axis, over which the average accuracy is drawn.
         published: a CSV with a column per factor, `sub_model` (`avg.` for the printed average), `accuracy` in per
             cent, and `source` (`printed` or `derived`); or None.
-        published_for: settings, resolved, that a result must have to stand beside the published ones.
+        published_for: resolved settings by their full names that a result must have to stand beside the published ones.
         published_caption: where the numbers are from and what is known to be wrong with them.
     """
 
@@ -142,8 +143,12 @@ class Study:
             raise unknown(f"level of {name}", level, by_name[name].levels)
         return by_name[name]
 
-    def arms(self, base: Mapping[str, Any], layout: Layout) -> list[Arm]:
+    def arms(self, base: Mapping[str, Any], layout: Layout, full_names: Names = dict) -> list[Arm]:
         """The arms of a layout, in the order of the factors' levels.
+
+        Args:
+            base: settings, by their full names.
+            full_names: gives settings those; unless given, they have them.
 
         Raises:
             UserError: as `check`; a base setting that a factor varies anyway.
@@ -165,7 +170,7 @@ class Study:
                 continue
             patch: dict[str, Any] = {}
             for factor, level in zip(self.factors, combination, strict=True):
-                patch |= factor.levels[level]
+                patch |= full_names(factor.levels[level])
             if overlap := sorted(patch.keys() & base.keys()):
                 raise UserError(f"{overlap[0]} is varied by this study and cannot be set: use --only to choose levels")
             names = (factor.name for factor in self.factors)

@@ -118,6 +118,10 @@ class Tracker:
         found = self.client.search_runs([experiment], wanted, max_results=1)
         return found[0] if found else None
 
+    def parents(self, experiment: str, preset: str) -> Iterator[Run]:
+        """The parent runs of every base config of a preset, oldest first."""
+        return self._search(experiment, f"tags.`{PRESET}` = '{preset}' AND tags.`study.role` = 'base'")
+
     def standings(self, experiment: str, base_key: str) -> dict[str, Standing]:
         """Every child run of a base config, by the key of its trial."""
         if _is_served(self.uri):

@@ -56,7 +56,13 @@ class ChainTrainer:
             raise UserError(f"unknown setting {min(unknown)!r}")
         if not isinstance(settings["steps"], int) or settings["steps"] < 1:
             raise UserError("steps is a whole number from 1")
-        return {**settings, "budget_unit": "updates", "budget": settings["steps"]}
+        return {**settings, "budget": {"unit": "updates", "amount": settings["steps"]}}
+
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(config)
 
     declaration = Declaration(
         metrics=(

@@ -30,7 +30,7 @@ from tests.faults.chain import STUDY as CHAIN
 from tests.faults.chain import ChainTrainer
 from tests.fuzz import mutate
 from trainers.build import build
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.errors import ConfigError
 from trainers.optimizers.sgd import Sgd
 from trainers.training.ledger import UpdateLedger
@@ -39,6 +39,7 @@ from trainers.training.state import TrainingState
 FIELDS = (
     *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine",
     "sharing", "momentum", "weight_decay", "equalize", "network", "deterministic", "extract_at", "crop_padding", "flip",
+    "optimizer", "optimizer.momentum", "dimensions", "budget", "amount", "unit", "schedule", "name", "task",
 )  # fmt: skip
 _HERE = Place(threads=1, gpu=False, data=None)
 
@@ -73,7 +74,7 @@ def test_settings(fuzz: int) -> None:
         except ConfigError as error:
             refused += "\n" not in str(error)  # else it counts as neither
         else:
-            resolved += config.budget > 0
+            resolved += config.budget.amount > 0
     print(f"settings: {fuzz} generated, {refused} refused in a line each, {resolved} resolved")
     assert refused + resolved == fuzz
 
@@ -143,7 +144,7 @@ def test_training_states(fuzz: int, tmp_path: Path) -> None:
     config = tiny(widths=[0.5, 1.0])
 
     def fresh() -> TrainingState:
-        network = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+        network = build(config, seed=0)
         return TrainingState(network, lambda net: Sgd(net, 0.9, 0), UpdateLedger(config.lattice))
 
     state = fresh()

@@ -131,7 +131,7 @@ def test_every_arm_gets_the_same_amount_of_the_chosen_unit(unit: str) -> None:
     made = plan(equalize=unit)
     outlooks = [ImageTrainer().outlook(trial.config) for trial in made.trials]
     amounts = {round(getattr(outlook, unit)) for outlook in outlooks}
-    assert amounts == {made.trials[0].config["budget"]}
+    assert amounts == {made.trials[0].config["budget"]["amount"]}
 
 
 def test_a_factor_cannot_be_set_besides() -> None:

@@ -88,7 +88,7 @@ def test_recording_twice_adds_nothing_and_a_gap_is_filled(plan: Plan, tracker: T
     (tracked,) = tracker.trials(second.experiment, plan.base_key)
     for key in ("test_acc/w050", "updates/w100", "ledger/macs"):
         assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2, 4]
-    assert tracked.params["budget"] == "4"
+    assert tracked.params["budget.amount"] == "4"
     assert tracked.tags["factor.method"] == "NS"
     assert {file.path for file in tracker.client.list_artifacts(tracked.run_id)} == {
         "config.json", "history.json", "sub_models.csv", "weights.safetensors",
@@ -122,7 +122,7 @@ def test_a_point_cut_off_midway_is_written_whole_when_it_is_handed_over_again(
     assert len(tracked.metrics) == len(many["metrics"])
     for key in ("test_loss/3", "test_loss/999", "ledger/updates"):
         assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2]
-    assert tracked.params["budget"] == "4"
+    assert tracked.params["budget.amount"] == "4"
 
 
 def test_a_run_whose_creation_got_no_answer_is_found_again(
@@ -158,7 +158,7 @@ def test_a_base_config_whose_parameters_were_refused_gets_them_when_it_is_taken_
     parent = tracker.parent(recorder.experiment, plan.base_key)
     assert parent is not None
     assert parent.info.run_id == recorder.parent_id
-    assert parent.data.params["dataset"] == "digits"
+    assert parent.data.params["task.dataset"] == "digits"
     with monkeypatch.context() as broken:
         broken.setattr(tracker.client, "log_batch", refusing)
         Recorder(tracker, plan, {})  # nothing is left to be written

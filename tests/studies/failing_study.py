@@ -10,8 +10,8 @@ from studies.image_trainer import ImageTrainer
 
 class Faulty(ImageTrainer):
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
-        if config["sampler"] == "sandwich(4)":
+        if config["method"]["sampler"] == "sandwich(4)":
             raise ZeroDivisionError("on purpose")
-        if config["sampler"] == "uniform":
+        if config["method"]["sampler"] == "uniform":
             config = {**config, "learning_rate": 1e9}
         return super().fit(config, seed, place, resume_from)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from trainers.build import mac_counter
-from trainers.config.trial import resolve
+from trainers.build import network_counter
+from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.layers.norms import NORM_POLICIES
@@ -77,13 +77,13 @@ CASES: dict[str, dict[str, Any]] = {
 @contextmanager
 def double_precision() -> Iterator[None]:
     """Whatever is built inside has torch's default type, which here is double."""
-    mac_counter.cache_clear()  # it keeps a network
+    network_counter.cache_clear()  # it keeps a network
     torch.set_default_dtype(torch.float64)
     try:
         yield
     finally:
         torch.set_default_dtype(torch.float32)
-        mac_counter.cache_clear()
+        network_counter.cache_clear()
 
 
 def losses(settings: dict[str, Any]) -> dict[str, list[float]]:

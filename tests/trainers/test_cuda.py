@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tests.conftest import FOUR
 from trainers.build import build
-from trainers.config.trial import TrialConfig, resolve
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
 from trainers.data.images import cifar10
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cuda import own_stream
@@ -64,7 +64,7 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
     inputs = inputs.to(memory_format=torch.channels_last)
 
     def gradients(precise: bool, fused: bool) -> Tensor:
-        nested = build("cpreresnet20", "cifar10", FOUR, norm, "shared", seed=0).train().to(CUDA)
+        nested = build(config(norm=norm), seed=0).train().to(CUDA)
         nested.to(memory_format=torch.channels_last)
         nested.activate(SubModel(width=width))
         with torch.autocast("cuda", torch.bfloat16, enabled=not precise):
@@ -132,7 +132,7 @@ def test_a_step_of_sgd_is_torchs() -> None:
 
 @pytest.mark.parametrize("differentiated", ["in evaluation", "by its input"])
 def test_gradients_that_fused_passes_do_not_have_are_the_layers(differentiated: str) -> None:
-    nested = build("cpreresnet20", "cifar10", FOUR, "batch", "shared", seed=0).to(CUDA)
+    nested = build(config(norm="batch"), seed=0).to(CUDA)
     nested.to(memory_format=torch.channels_last).train(differentiated == "by its input")
     inputs = torch.randn(8, 3, 32, 32, device=CUDA).to(memory_format=torch.channels_last)
     inputs.requires_grad_(differentiated == "by its input")

@@ -51,7 +51,7 @@ def test_an_exported_sub_model_answers_as_the_nested_one(
     about = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (about["label"], about["input_shape"]) == ("w050", [1, 16, 16])
     assert (about["mean"], about["std"]) == (list(digits.mean), list(digits.std))
-    assert about["macs"] == target_costs(config.network, config.dataset, config.lattice)["w050"].macs
+    assert about["macs"] == target_costs(config)["w050"].macs
     assert about["parameters"] == sum(parameter.numel() for parameter in alone.parameters())
 
     torch.save(images, tmp_path / "in.pt")

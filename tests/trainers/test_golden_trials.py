@@ -17,7 +17,7 @@ from tests.conftest import FOUR
 from tests.trainers.golden_losses import double_precision
 from tests.trainers.naive.recipe import METHODS, Images, Recipe
 from tests.trainers.naive.trial import Trial
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import trained
 from trainers.training.loop import fit

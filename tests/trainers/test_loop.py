@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import FOUR, tiny
-from trainers.build import mac_counter
+from trainers.build import network_counter
 from trainers.config.trial import TrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream
@@ -89,10 +89,10 @@ def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) ->
         *_, last = fit(config, 3, digits, CPU)
         return last.metrics
 
-    mac_counter.cache_clear()  # so that they count at once
+    network_counter.cache_clear()  # so that they count at once
     with ThreadPoolExecutor(len(configs)) as trials:
         together = list(trials.map(ended, configs))
-    mac_counter.cache_clear()  # and anew
+    network_counter.cache_clear()  # and anew
     assert together == [ended(config) for config in configs]
 
 

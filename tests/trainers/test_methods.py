@@ -1,13 +1,16 @@
 import math
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FOUR, tiny
+from trainers.config.optimizer import SgdConfig
+from trainers.config.schedule import ScheduleConfig
+from trainers.config.trial import TrialConfig
 from trainers.measuring.timing import expected_step
 from trainers.objectives import OBJECTIVES
 from trainers.randomness import stream
@@ -40,7 +43,7 @@ def test_lcs_p_under_batch_norm_is_us() -> None:
 def test_sorted_net_draws_every_target_as_often_and_nested_dropout_each_half_as_often_as_the_one_before(
     method: str, shares: tuple[float, ...]
 ) -> None:
-    draw, moment, draws = sampler(tiny(method=method).sampler), Moment(FOUR, lambda _: 1), 6000
+    draw, moment, draws = sampler(tiny(method=method).method.sampler), Moment(FOUR, lambda _: 1), 6000
     drawn = Counter(draw.sample(stream(0, "sub-models", index), moment) for index in range(draws))
     for target, share in zip(FOUR, shares, strict=True):
         assert abs(drawn[(target,)] - draws * share) < 4 * math.sqrt(draws * share * (1 - share))  # standard errors
@@ -74,21 +77,27 @@ def test_a_budget_ends_at_its_amount_in_each_unit(unit: str, amount: int) -> Non
 
 
 def test_equal_amounts_are_what_training_every_target_would_take() -> None:
-    assert tiny(equalize="updates").budget == 12
-    assert tiny(equalize="passes").budget == 48
+    assert tiny(equalize="updates").budget.amount == 12
+    assert tiny(equalize="passes").budget.amount == 48
     one = tiny(equalize="macs", method="NS")
-    per_step = one.budget / 12
+    per_step = one.budget.amount / 12
     assert per_step == int(per_step)
     cifar = tiny(dataset="cifar10", equalize="macs", batch_size=128)
-    assert cifar.budget / (12 * 128 * 33_753_600) == pytest.approx(1.884, abs=1e-3)  # paper notes: NS per step
+    assert cifar.budget.amount / (12 * 128 * 33_753_600) == pytest.approx(1.884, abs=1e-3)  # paper notes: NS per step
 
 
-CONFIG = tiny(learning_rate=1.0)
+CONFIG = tiny()
+
+
+def scheduled(full: float = 1.0, **schedule: Any) -> TrialConfig:
+    """A trial with this schedule."""
+    update = {"schedule": ScheduleConfig(**schedule), "optimizer": SgdConfig(learning_rate=full)}
+    return CONFIG.model_copy(update=update)
 
 
 def by_stage(warmup: float, stages: int) -> list[float]:
     """The learning rate in each stage, of a full rate of 1."""
-    config = replace(CONFIG, warmup=warmup, schedule_stages=stages)
+    config = scheduled(warmup=warmup, stages=stages)
     return [learning_rate(config, (stage + 0.5) / stages) for stage in range(stages)]
 
 
@@ -120,7 +129,7 @@ def test_the_rate_rises_to_the_full_one_and_falls_from_it_whatever_the_warm_up(w
 def test_the_rate_is_finite_from_the_first_step_to_one_that_overshoots_the_budget(
     warmup: float, stages: int, full: float
 ) -> None:
-    config = replace(CONFIG, warmup=warmup, schedule_stages=stages, learning_rate=full)
+    config = scheduled(full, warmup=warmup, stages=stages)
     for progress in (0.0, 1e-12, warmup, 0.5, 1.0, 1.5):
         assert 0 <= learning_rate(config, progress) <= full
     if stages:
@@ -144,9 +153,17 @@ def test_a_stage_has_the_highest_rate_of_its_share_of_the_curve(warmup: float, s
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5, 1.0])
 def test_without_stages_the_rate_changes_at_every_step_along_the_same_curve(warmup: float) -> None:
-    config = replace(CONFIG, warmup=warmup, schedule_stages=0)
+    config = scheduled(warmup=warmup, stages=0)
     assert learning_rate(config, warmup) == 1.0
     assert learning_rate(config, warmup / 2) == pytest.approx(0.5 if warmup else 1.0)
     assert learning_rate(config, (1 + warmup) / 2) == pytest.approx(0.5 if warmup < 1 else 1.0)
     fine = by_stage(warmup, 20_000)
     assert [learning_rate(config, (k + 0.5) / 20_000) for k in range(20_000)] == pytest.approx(fine, abs=1e-3)
+
+
+@pytest.mark.parametrize(("shape", "rates"), [("linear", [1.0, 0.75, 0.25]), ("constant", [1.0, 1.0, 1.0])])
+def test_a_line_falls_to_zero_after_warm_up_and_a_constant_rate_stays(shape: str, rates: list[float]) -> None:
+    config = scheduled(shape=shape, warmup=0.2, stages=0)
+    assert learning_rate(config, 0.1) == pytest.approx(0.5)
+    assert [learning_rate(config, progress) for progress in (0.2, 0.4, 0.8)] == pytest.approx(rates)
+    assert learning_rate(config, 1.5) == (0.0 if shape == "linear" else 1.0)

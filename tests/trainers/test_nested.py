@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.conftest import FOUR
+from tests.conftest import FOUR, tiny
 from trainers.build import build, initialise, multiply, target_costs
 from trainers.lattice import Lattice
 from trainers.measuring.cost import MacCounter, measure
@@ -35,7 +35,7 @@ NESTED = NestedConv2d | NestedLinear | OptionalBlock | NestedGroupNorm | NestedB
 
 
 def network(norm: NormPolicy) -> NestedNetwork:
-    return build("cpreresnet20", "cifar10", FOUR, norm, "shared", seed=0)
+    return build(tiny(dataset="cifar10", norm=norm), seed=0)
 
 
 def images(count: int = 4) -> torch.Tensor:
@@ -43,7 +43,7 @@ def images(count: int = 4) -> torch.Tensor:
 
 
 def test_macs_and_parameters_are_the_published_network_s() -> None:
-    costs = target_costs("cpreresnet20", "cifar10", FOUR)
+    costs = target_costs(tiny(dataset="cifar10"))
     assert [round(cost.macs / 1e6, 3) for cost in costs.values()] == [2.196, 8.554, 19.073, 33.754]
     assert costs["w100"].parameters == 219_472
     assert sum(p.numel() for p in CPreResNet20().parameters()) == 219_472
@@ -222,12 +222,14 @@ def test_a_layer_without_a_nested_form_is_named() -> None:
         nest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.1)), FOUR, "batch", (3, 8, 8), frozenset())
 
 
-GRID = Lattice.product(width=(0.35, 0.5, 1.0), depth=(1, 4, 10))
+GRID_WIDTHS, GRID_DEPTHS = (0.35, 0.5, 1.0), (1, 4, 10)
+GRID = Lattice.product(width=GRID_WIDTHS, depth=GRID_DEPTHS)
 
 
 @pytest.mark.parametrize("norm", NORM_POLICIES)
 def test_torchvision_s_mobilenet_is_nested_in_width_and_depth_unedited(norm: NormPolicy) -> None:
-    net = build("mobilenet_v2", "cifar10", GRID, norm, "shared", seed=0)
+    dimensions = {"width": GRID_WIDTHS, "depth": GRID_DEPTHS}
+    net = build(tiny(dataset="cifar10", network="mobilenet_v2", dimensions=dimensions, norm=norm), seed=0)
     net.train()
     for target in GRID:
         net.activate(target)
@@ -252,7 +254,7 @@ def test_the_full_sub_model_is_torchvision_s_own_network() -> None:
     for name, original in (("mobilenet_v2", mobilenet_v2), ("resnet18", resnet18)):
         plain = original((3, 32, 32), 10)
         initialise(plain, seed=0)
-        net = build(name, "cifar10", FOUR, "batch", "shared", seed=0).eval()
+        net = build(tiny(dataset="cifar10", network=name, norm="batch"), seed=0).eval()
         with torch.no_grad():
             assert torch.equal(net(images()), plain.eval()(images()))
 
@@ -265,7 +267,7 @@ def test_depth_is_nested_every_depth_keeps_the_blocks_of_the_one_before() -> Non
 
 
 def test_lcs_l_puts_norm_parameters_on_a_line_between_two_endpoints() -> None:
-    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    net = build(tiny(dataset="cifar10", affine="line"), seed=0)
     norm = net.network.get_submodule("blocks.0.norm1")
     assert isinstance(norm, NestedGroupNorm)
     assert isinstance(norm.affine, LineAffine)
@@ -280,7 +282,7 @@ def test_lcs_l_puts_norm_parameters_on_a_line_between_two_endpoints() -> None:
 
 def test_the_lines_of_lcs_l_start_at_one_and_end_at_a_half() -> None:
     """Its second endpoint, the full width's, starts at γ = ½, as its `cpreresnet.py` fills `weight1`."""
-    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    net = build(tiny(dataset="cifar10", affine="line"), seed=0)
     assert len(_lines(net)) == 19
     for width, scale in ((0.25, 1.0), (0.5, 5 / 6), (1.0, 0.5)):
         net.activate(SubModel(width=width))
@@ -291,7 +293,7 @@ def test_the_lines_of_lcs_l_start_at_one_and_end_at_a_half() -> None:
 
 
 def test_the_regulariser_of_lcs_l_is_the_squared_cosine_of_gammas_alone() -> None:
-    net = build("cpreresnet20", "cifar10", FOUR, "instance", "line", seed=0)
+    net = build(tiny(dataset="cifar10", affine="line"), seed=0)
     generator = torch.Generator().manual_seed(0)
     for parameter in (p for line in _lines(net) for p in line.parameters()):
         parameter.data.uniform_(0.2, 1.8, generator=generator)  # γ and β alike: only γ may count

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.config.trial import resolve
+from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images import cifar10
 from trainers.optimizers.sgd import Sgd
@@ -20,7 +20,7 @@ EPOCHS, IMAGES, BATCH = 200, 50_000, 128
 def moved(gradient: float, steps: int, rate: float) -> list[float]:
     """Where a parameter of one dimension, 1 at first, is after each step under a steady gradient."""
     network = nn.BatchNorm1d(1).double()
-    optimizer = Sgd(network, PUBLISHED.momentum, PUBLISHED.weight_decay)
+    optimizer = Sgd(network, PUBLISHED.optimizer.momentum, PUBLISHED.optimizer.weight_decay)
     optimizer.rate = torch.tensor(rate, dtype=torch.float64)
     places = []
     for _ in range(steps):
@@ -32,10 +32,10 @@ def moved(gradient: float, steps: int, rate: float) -> list[float]:
 
 
 def test_it_trains_for_200_epochs_of_391_batches() -> None:
-    assert PUBLISHED.batch_size == BATCH
-    assert (PUBLISHED.budget_unit, PUBLISHED.budget) == ("updates", EPOCHS * math.ceil(IMAGES / BATCH))
-    assert PUBLISHED.budget == 78_200
-    assert PUBLISHED.accumulation == 1
+    assert PUBLISHED.task.batch_size == BATCH
+    assert (PUBLISHED.budget.unit, PUBLISHED.budget.amount) == ("updates", EPOCHS * math.ceil(IMAGES / BATCH))
+    assert PUBLISHED.budget.amount == 78_200
+    assert PUBLISHED.method.accumulation == 1
 
 
 def test_the_rate_peaks_at_a_tenth_once_five_epochs_are_over_and_is_halved_midway_between_there_and_the_end() -> None:
@@ -61,7 +61,7 @@ def test_under_a_steady_gradient_steps_grow_to_ten_times_the_first() -> None:
 
 
 def test_images_are_padded_by_4_mirrored_and_normalised_with_the_published_figures() -> None:
-    assert (PUBLISHED.crop_padding, PUBLISHED.flip) == (4, True)
+    assert (PUBLISHED.task.crop_padding, PUBLISHED.task.flip) == (4, True)
     mean, std = dataset("cifar10").statistics()
     assert mean == (0.4914, 0.4822, 0.4465)  # red, green, blue
     assert std == (0.2023, 0.1994, 0.2010)

@@ -59,10 +59,11 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
 
 def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False) -> list[Tensor]:
     """The gradient of the summed losses of `widths` by plain autograd; the first of them teaches when `distilled`."""
-    last = prefers_channels_last(config.norm, config.precision, CPU)
+    last = prefers_channels_last(config.norm.policy, config.precision.activations, CPU)
     layout = torch.channels_last if last else torch.contiguous_format  # the other rounds otherwise
-    net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0).to(memory_format=layout)
-    task = ImageClassification(data, config.batch_size, 0, CPU, config.crop_padding, config.flip, last)
+    net = build(config, 0).to(memory_format=layout)
+    images = config.task
+    task = ImageClassification(data, images.batch_size, 0, CPU, images.crop_padding, images.flip, last)
     batch = task.gather(task.selection(0))
     total, teacher = torch.zeros(()), None
     net.train()
@@ -125,8 +126,8 @@ def test_a_teacher_that_is_not_among_the_trained_runs_forward_only_and_is_counte
 def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> None:
     """Between endpoints that differ, the penalty's gradient is all that a step with it has more than one without."""
     config = tiny(method="LCS-l")
-    assert (config.affine, config.line_penalty, config.objective) == ("line", 1.0, "sum")
-    assert tiny(method="LCS-p").line_penalty == 0.0
+    assert (config.norm.affine, config.norm.penalty, config.method.objective) == ("line", 1.0, "sum")
+    assert tiny(method="LCS-p").norm.penalty == 0.0
     start = LineAffine.__init__
 
     def parted(self: LineAffine, channels: int, lattice: Lattice) -> None:
@@ -136,7 +137,7 @@ def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> 
     with patch.object(LineAffine, "__init__", parted):
         ran, with_penalty = first_step(tiny(method="LCS-l", line_penalty=3.0), digits)
         same, without = first_step(tiny(method="LCS-l", line_penalty=0.0), digits)
-        net = build(config.network, config.dataset, config.lattice, config.norm, config.affine, 0)
+        net = build(config, 0)
     assert ran == same
     assert len(ran) == 4
     (3.0 * line_cosine_squared(net)).backward()

@@ -32,7 +32,7 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
     Raises:
         DataError: no safetensors, or the weights of another network.
     """
-    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    nested = build(config, seed=0)
     try:
         values = load_file(weights)
     except (SafetensorError, OSError) as error:  # a pickle in its place included: nothing is ever unpickled
@@ -61,7 +61,7 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     if label not in targets:
         raise unknown("target", label, targets)
     network = trained(config, weights).extract(targets[label]).eval()
-    source = dataset(config.dataset)
+    source = dataset(config.task.dataset)
     shape, (mean, std) = source.shape, source.statistics()
     values = save(network.state_dict())  # before the export, which leaves the network's parameters without their values
     batch = {0: torch.export.Dim("batch", min=1)}
@@ -74,7 +74,7 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
         "input_shape": shape,
         "mean": mean,
         "std": std,
-        "config": asdict(config),
+        "config": config.as_dict(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)  # of an earlier one: it shall not describe these weights
@@ -91,7 +91,7 @@ def load(folder: Path) -> nn.Module:
     """
     about: dict[str, Any] = json.loads((folder / CONFIG).read_text())
     config = TrialConfig.from_dict(about["config"])
-    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
+    nested = build(config, seed=0)
     network = nested.extract(SubModel(**about["target"]))
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network.eval()

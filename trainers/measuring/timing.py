@@ -3,7 +3,7 @@
 import resource
 import statistics
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import psutil
 import torch
@@ -42,18 +42,20 @@ class Work:
 
 def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
     """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
-    lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.lattice)
-    draw, objective = phase(config, extracted=config.sharing == "extracted" and progress >= config.extract_at)
+    lattice, macs = config.lattice, mac_counter(config)
+    draw, objective = phase(
+        config, extracted=config.method.sharing == "extracted" and progress >= config.method.extract_at
+    )
     passes: dict[SubModel, float] = {}
     for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
         trained = (sub_model,) if draw.draws != 1 else objective((sub_model,), lattice)
         for each in trained:
-            passes[each] = passes.get(each, 0.0) + share * config.accumulation
+            passes[each] = passes.get(each, 0.0) + share * config.method.accumulation
     forwards = 0.0
-    if config.distillation == "in-place":
-        forwards = max(0.0, config.accumulation - passes.get(lattice.largest, 0.0))
+    if config.method.distillation == "in-place":
+        forwards = max(0.0, config.method.accumulation - passes.get(lattice.largest, 0.0))
     total = sum(share * macs(sub_model) for sub_model, share in passes.items()) + forwards * macs(lattice.largest) / 3
-    return Work(1.0, passes, forwards, total * config.batch_size)
+    return Work(1.0, passes, forwards, total * config.task.batch_size)
 
 
 def expected_trial(config: TrialConfig) -> Work:
@@ -61,8 +63,8 @@ def expected_trial(config: TrialConfig) -> Work:
     updates, passes, forwards, macs = 0.0, dict.fromkeys(config.lattice, 0.0), 0.0, 0.0
     for node in range(_NODES):
         step = expected_step(config, (node + 0.5) / _NODES)
-        per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget_unit]
-        count = config.budget / _NODES / per_update
+        per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget.unit]
+        count = config.budget.amount / _NODES / per_update
         updates, forwards, macs = updates + count, forwards + count * step.forwards, macs + count * step.macs
         for sub_model, share in step.passes.items():
             passes[sub_model] = passes.get(sub_model, 0.0) + count * share
@@ -76,12 +78,12 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
     """
     prepare_cpu()
     lattice = config.lattice
-    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed=0)
-    network = (nested if config.sharing == "nested" else multiply(nested, seed=0)).to(device)
-    if prefers_channels_last(config.norm, config.precision, device):
+    nested = build(config, seed=0)
+    network = (nested if config.method.sharing == "nested" else multiply(nested, seed=0)).to(device)
+    if prefers_channels_last(config.norm.policy, config.precision.activations, device):
         network.to(memory_format=torch.channels_last)
-    source = dataset(config.dataset)
-    inputs = torch.zeros(config.batch_size, *source.shape, device=device)
+    source = dataset(config.task.dataset)
+    inputs = torch.zeros(config.task.batch_size, *source.shape, device=device)
     found: dict[SubModel, float] = {}
     every = max(1, -(-len(lattice) // _TIMED))
     for target in {*lattice.targets[::every], lattice.largest}:
@@ -89,7 +91,7 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
         times = []
         for _ in range(_REPEATS + 1):
             started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision.activations == "bf16"):
                 outputs = network(inputs)
             float(outputs.float().sum().detach())
             outputs.float().sum().backward()
@@ -102,7 +104,7 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
 
 def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
     """Estimated seconds of a whole trial, evaluations included."""
-    macs = mac_counter(config.network, config.dataset, config.lattice)
+    macs = mac_counter(config)
     timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(config, device).items())
 
     def seconds(sub_model: SubModel) -> float:
@@ -112,7 +114,7 @@ def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -
     training = sum(count * seconds(sub_model) for sub_model, count in work.passes.items())
     # A forward takes about a third of a pass.
     training += work.forwards * seconds(config.lattice.largest) / 3
-    evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.batch_size
+    evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.task.batch_size
     return training + config.evaluations * evaluation
 
 
@@ -124,7 +126,13 @@ def throughput(
     Trains without evaluations until `ends` and counts from `starts` on (`time.time()`). Of the machine, memory is
     the peak of this process; of a GPU, what torch has reserved and a context besides.
     """
-    endless = replace(config, budget=1 << 60, evaluations=1, schedule_stages=0)
+    endless = config.model_copy(
+        update={
+            "budget": config.budget.model_copy(update={"amount": 1 << 60}),
+            "schedule": config.schedule.model_copy(update={"stages": 0}),
+            "evaluations": 1,
+        }
+    )
     counted, since = 0.0, None
     for step, snapshot in enumerate(fit(endless, 0, data, device)):
         if step % _SYNCHRONISED == 0 and device.type == "cuda":
@@ -147,8 +155,8 @@ def throughput(
 
 def latency(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
     """Seconds that each target, extracted, takes for one example in fp32, the median of several."""
-    nested = build(config.network, config.dataset, config.lattice, config.norm, config.affine, seed=0)
-    example = torch.zeros(1, *dataset(config.dataset).shape, device=device)
+    nested = build(config, seed=0)
+    example = torch.zeros(1, *dataset(config.task.dataset).shape, device=device)
     found = {}
     for target in config.lattice:
         network = nested.extract(target).eval().to(device)

@@ -75,7 +75,7 @@ def fit(
     Args:
         config: resolved.
         seed: decides init, data order, augmentation and sampled sub-models; arms with the same seed are paired.
-        data: the arrays of `config.dataset`.
+        data: the arrays of `config.task.dataset`.
         device: where to train.
         resume_from: a directory that `Snapshot.save` filled.
         graphs: how the work on the device is launched; as suits the device unless given.
@@ -84,21 +84,22 @@ def fit(
         ValueError: `resume_from` holds the state of another network.
     """
     prepare_cpu()
-    prepare_cuda(config.deterministic)
+    prepare_cuda(config.precision.deterministic)
     lattice = config.lattice
-    channels_last = prefers_channels_last(config.norm, config.precision, device)
+    channels_last = prefers_channels_last(config.norm.policy, config.precision.activations, device)
+    images, method = config.task, config.method
     task = ImageClassification(
-        data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
+        data, images.batch_size, seed, device, images.crop_padding, images.flip, channels_last=channels_last
     )
-    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed)
-    macs = mac_counter(config.network, config.dataset, lattice)
-    network = multiply(nested, seed) if config.sharing == "separate" else nested
+    nested = build(config, seed)
+    macs = mac_counter(config)
+    network = multiply(nested, seed) if method.sharing == "separate" else nested
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)
-    budget = Budget(config.budget_unit, config.budget)
+    budget = Budget(config.budget.unit, config.budget.amount)
 
-    optimize = partial(Sgd, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimize = partial(Sgd, momentum=config.optimizer.momentum, weight_decay=config.optimizer.weight_decay)
     state = TrainingState(network, optimize, UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
@@ -112,23 +113,23 @@ def fit(
     state.network.train()
     while True:
         before = budget.spent(ledger)
-        if config.sharing == "extracted" and not state.extracted and before >= config.extract_at * budget.amount:
+        if method.sharing == "extracted" and not state.extracted and before >= method.extract_at * budget.amount:
             step.extract()
         draw, objective = phase(config, state.extracted)
-        for micro in range(config.accumulation):
-            index = ledger.total.updates * config.accumulation + micro
+        for micro in range(method.accumulation):
+            index = ledger.total.updates * method.accumulation + micro
             batch = step.batch(index)
             moment = Moment(lattice, macs, index, before / budget.amount, state.gaps if draw.needs_gaps else {})
             trained = objective(draw.sample(stream(seed, "sub-models", index), moment), lattice)
-            if config.distillation == "in-place":
+            if method.distillation == "in-place":
                 trained = tuple(sorted(trained, key=lambda sub_model: sub_model != lattice.largest))
                 if trained[0] != lattice.largest:
                     step.teach(lattice.largest, batch)
-                    ledger.record_forward(lattice.largest, macs(lattice.largest) * config.batch_size)
+                    ledger.record_forward(lattice.largest, macs(lattice.largest) * images.batch_size)
             for sub_model, loss in step.passes(trained, batch):
                 if draw.needs_gaps:
                     state.note_gap(sub_model, loss)
-                ledger.record_pass(sub_model, config.batch_size, macs(sub_model) * config.batch_size)
+                ledger.record_pass(sub_model, images.batch_size, macs(sub_model) * images.batch_size)
         ledger.record_update()
         after = budget.spent(ledger)
         step.update(learning_rate(config, (before + after) / 2 / budget.amount))
@@ -148,12 +149,12 @@ def phase(config: TrialConfig, extracted: bool) -> tuple[Sampler, Objective]:
     """What is sampled and summed: as configured, or every network once they are extracted."""
     if extracted:
         return All(), OBJECTIVES["sum"]
-    return sampler(config.sampler), OBJECTIVES[config.objective]
+    return sampler(config.method.sampler), OBJECTIVES[config.method.objective]
 
 
 def _evaluation(config: TrialConfig, spent: int) -> int:
     """The number of the evaluation that is due once `spent` of the budget is used, in whole numbers."""
-    return spent * config.evaluations // config.budget
+    return spent * config.evaluations // config.budget.amount
 
 
 def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], final: bool) -> Snapshot:

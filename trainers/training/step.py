@@ -66,14 +66,14 @@ class Step:
     def _apart(self, batch: Batch) -> bool:
         """Whether passes can run beside one another."""
         network = self._state.network
-        if self._config.distillation == "in-place" or not isinstance(network, NestedNetwork):
+        if self._config.method.distillation == "in-place" or not isinstance(network, NestedNetwork):
             return False
         with self._precision():
             return network.separable(batch.inputs)
 
     def _alone(self, sub_model: SubModel, batch: Batch) -> Tensor:
         largest = sub_model == self._state.ledger.lattice.largest
-        teacher = None if largest or self._config.distillation == "none" else self._teacher
+        teacher = None if largest or self._config.method.distillation == "none" else self._teacher
 
         def work() -> tuple[Tensor, Tensor]:
             loss, outputs = self._forward_backward(sub_model, batch, teacher)
@@ -82,7 +82,7 @@ class Step:
 
         loss, outputs = self._graphs.run(("pass", self._name(sub_model)), work, counted=True)
         self._state.losses += 1
-        if self._config.distillation == "in-place" and largest:
+        if self._config.method.distillation == "in-place" and largest:
             self._keep(outputs)
         return loss
 
@@ -113,7 +113,7 @@ class Step:
         with self._precision():
             outputs: Tensor = network(batch.inputs)
         loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
-        (loss if self._config.accumulation == 1 else loss / self._config.accumulation).backward()
+        (loss if self._config.method.accumulation == 1 else loss / self._config.method.accumulation).backward()
         return loss.detach(), outputs.detach()
 
     def teach(self, sub_model: SubModel, batch: Batch) -> None:
@@ -130,7 +130,7 @@ class Step:
 
     def update(self, rate: float) -> None:
         """One optimizer step over the gradients added up, which are zero afterwards."""
-        state, penalty = self._state, self._config.line_penalty
+        state, penalty = self._state, self._config.norm.penalty
         state.optimizer.rate.fill_(rate)
 
         def work() -> None:
@@ -152,7 +152,7 @@ class Step:
         for target in self._state.ledger.lattice:
             network.activate(target)
             recalibration: AbstractContextManager[None] = nullcontext()
-            if count := self._config.recalibration_batches:
+            if count := self._config.norm.recalibrated:
                 recalibration = recalibrated(network, self._forward, self._task.calibration(count))
             with recalibration, torch.no_grad():
                 network.eval()
@@ -170,7 +170,7 @@ class Step:
         self._teacher = outputs.clone() if self._teacher is None else self._teacher.copy_(outputs)
 
     def _precision(self) -> AbstractContextManager[object]:
-        if self._config.precision == "fp32":
+        if self._config.precision.activations == "fp32":
             return nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 
@@ -180,7 +180,7 @@ class Step:
         if (
             not self._graphs.capturing
             or sub_model in network.lattice
-            or self._config.affine == "line"
+            or self._config.norm.affine == "line"
             or not isinstance(network, NestedNetwork)
         ):
             return sub_model

@@ -1,0 +1,208 @@
+"""The config of parts: names, values, what is resolved, what a trial is known by, and the defaults once released."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from studies.image_trainer import ImageTrainer
+from tests.conftest import tiny
+from trainers.config.method import MethodConfig
+from trainers.config.methods import METHODS
+from trainers.config.names import full_names
+from trainers.config.part import extra, leaves, parts
+from trainers.config.resolution import resolve
+from trainers.config.trial import TrialConfig
+from trainers.errors import ConfigError
+
+RELEASED = Path(__file__).parent / "released_defaults.json"
+
+NAMES = {
+    "optimizer.learning_rate": "optimizer.learning_rate",
+    "learning_rate": "optimizer.learning_rate",
+    "optimizer_learning_rate": "optimizer.learning_rate",
+    "schedule_stages": "schedule.stages",
+    "budget_scale": "budget.scale",
+    "method": "method.name",
+    "norm": "norm.policy",
+    "network": "network.name",
+    "precision": "precision.activations",
+    "schedule": "schedule.shape",
+    "widths": "network.dimensions.width",
+    "depths": "network.dimensions.depth",
+    "evaluations": "evaluations",
+}
+
+
+@pytest.mark.parametrize("said", NAMES)
+def test_a_setting_goes_by_its_full_name_and_by_short_ones_that_mean_no_other(said: str) -> None:
+    assert full_names({said: 1}) == {NAMES[said]: 1}
+
+
+def test_whole_parts_may_be_said_at_once() -> None:
+    said = {"optimizer": {"momentum": 0}, "dimensions": {"width": [1]}, "network": {"dimensions": {"depth": [2]}}}
+    named = {"optimizer.momentum": 0, "network.dimensions.width": [1], "network.dimensions.depth": [2]}
+    assert full_names(said) == named
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown": ({"lerning_rate": 1}, "unknown setting 'lerning_rate': did you mean 'learning_rate'?"),
+    "unknown, full": ({"optimizer.lerning_rate": 1}, "did you mean 'optimizer.learning_rate'?"),
+    "unknown in a part": ({"optimizer": {"momentun": 1}}, "did you mean 'optimizer.momentum'?"),
+    "ambiguous": ({"name": "NS"}, "name is ambiguous: say network.name or method.name"),
+    "twice": ({"learning_rate": 0.1, "optimizer.learning_rate": 0.2}, "optimizer.learning_rate is given twice"),
+    "range": ({"momentum": 2}, "optimizer.momentum=2.0: must be from 0 to 1"),
+    "range of what may be unsaid": ({"updates": 0}, "budget.updates=0: must be from 1 to "),
+    "bool for a number": ({"learning_rate": True}, "optimizer.learning_rate=True: give a number"),
+    "bool for a whole number": ({"batch_size": True}, "task.batch_size=True: give a whole number"),
+    "text for a number": ({"batch_size": "3"}, "task.batch_size='3': give a whole number"),
+    "fraction": ({"batch_size": 16.5}, "task.batch_size=16.5: give a whole number"),
+    "number for a bool": ({"flip": 1}, "task.flip=1: give true or false"),
+    "not finite": ({"warmup": float("inf")}, "schedule.warmup=inf: give a number"),
+    "of 400 digits": ({"evaluations": 10**400}, "evaluations=a number of many digits: give a whole number"),
+    "beyond 64 bits": ({"evaluations": 2**70}, "evaluations=a number of many digits: must be from 1 to 100000"),
+    "long": ({"batch_size": "x" * 500}, f"task.batch_size='{'x' * 79}…: give a whole number"),
+    "nested list": ({"widths": [[0.5], 1]}, "widths=[[0.5], 1]: give a list of numbers"),
+    "fraction of a block": ({"depths": [1.5]}, "depths=[1.5]: give a list of whole numbers"),
+    "no widths": ({"widths": []}, "widths=[]: give a list of numbers"),
+    "too wide": ({"widths": [0.5, 1, 2]}, "width=2.0: give a share in (0, 1]"),
+    "twice the same": ({"widths": [1, 1.0]}, "listed twice"),
+    "unknown dimension": ({"dimensions": {"widht": [1]}}, "'network.dimensions.width'"),
+    "name": ({"network": "resnt18"}, "unknown network 'resnt18': did you mean 'resnet18'?"),
+    "policy": ({"norm": "instnace"}, "'instance'"),
+    "kind": ({"optimizer": "sdg"}, "'sgd'"),
+    "equalize": ({"equalize": "pases"}, "'passes'"),
+    "equalize by a number": ({"equalize": 3}, "choose from macs, passes, updates"),
+    "shape": ({"schedule": "cosin"}, "'cosine'"),
+    "amount and updates": ({"amount": 3, "updates": 2}, "budget.amount and budget.updates both say how long to train"),
+    "unit alone": ({"budget.unit": "macs"}, "give budget.amount, too"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_refused_in_a_line_with_its_name_what_it_got_and_what_it_takes(case: str) -> None:
+    said, hint = REFUSED[case]
+    with pytest.raises(ConfigError) as caught:
+        resolve(said)
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"method": "LCS-p", "norm": "batch"}, {"method.name": "US", "norm": {"policy": "batch"}}),
+        ({"method": "SortedNet"}, {}),
+        ({"method": "NS"}, {"sampler": "all", "objective": "sum"}),
+        ({"updates": 24}, {"updates": 12, "budget_scale": 2}),
+        ({"equalize": "passes", "updates": 12}, {"unit": "passes", "amount": 48}),
+        ({"crop_padding": None, "flip": "auto"}, {"crop_padding": 2, "flip": False}),
+        ({"widths": [1, 0.25, 0.5, 0.75]}, {"dimensions": {"width": [0.25, 0.5, 0.75, 1.0]}}),
+        ({"depths": []}, {}),
+        ({"recalibration_batches": 3}, {}),  # without effect under this norm
+        ({"line_penalty": 3}, {}),
+        ({"extract_at": 0.1}, {}),
+    ],
+)
+def test_two_spellings_of_an_experiment_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
+    base = {"dataset": "digits", "precision": "fp32", "evaluations": 1}
+    first, second = resolve({**base, **one}), resolve({**base, **other})
+    assert first == second
+    assert first.identity() == second.identity()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("equalize", ["updates", "passes", "macs"])
+def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equalize: str) -> None:
+    config = tiny(method=method, equalize=equalize, norm="batch-recalibrated")
+    written = json.loads(json.dumps(config.as_dict()))
+    assert TrialConfig.from_dict(written) == resolve(written) == config
+    assert "name" not in written["method"]
+    assert "updates" not in written["budget"]
+
+
+OTHER: dict[str, Any] = {
+    "task.dataset": "digits", "task.batch_size": 3, "task.crop_padding": 1, "task.flip": False,
+    "network.name": "resnet18", "network.dimensions": {"width": [1.0]},
+    "method.sampler": "linear", "method.objective": "stochastic-summation", "method.sharing": "separate",
+    "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",
+    "norm.policy": "batch", "norm.recalibration_batches": 3, "norm.affine": "line", "norm.line_penalty": 2.0,
+    "optimizer.learning_rate": 0.2, "optimizer.momentum": 0.5, "optimizer.weight_decay": 0.0,
+    "schedule.shape": "linear", "schedule.warmup": 0.5, "schedule.stages": 3,
+    "budget.unit": "passes", "budget.amount": 3,
+    "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3,
+}  # fmt: skip
+NOT_RESOLVED = {"method.name", "budget.updates", "budget.scale", "budget.equalize"}
+ONE_KIND = {"optimizer.kind"}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_trial_is_known_by_what_is_not_at_its_default(name: str) -> None:
+    """So a field that is added, at a default that changes nothing, re-keys nothing."""
+    part, _, field = name.rpartition(".")
+    written = {part: {field: OTHER[name]}} if part else {field: OTHER[name]}
+    assert TrialConfig.from_dict(written).identity() == written
+    declared = json.loads(json.dumps(dict(leaves(TrialConfig))[name].default))
+    assert TrialConfig.from_dict({part: {field: declared}} if part else {field: declared}).identity() == {}
+
+
+def test_every_field_is_tried() -> None:
+    assert {name for name, _ in leaves(TrialConfig)} == OTHER.keys() | NOT_RESOLVED | ONE_KIND
+
+
+def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range() -> None:
+    for name, field in leaves(TrialConfig):
+        assert field.description, name
+        assert field.description.endswith("."), name
+        if field.annotation in (int, float):
+            assert len([limit for limit in field.metadata if hasattr(limit, "ge") or hasattr(limit, "le")]) == 2, name
+        if field.default is None:
+            assert not extra(field, "usual"), name  # it would be written and read as unsaid
+
+
+def test_parts_are_frozen_and_refuse_what_they_do_not_know() -> None:
+    for name, field in TrialConfig.model_fields.items():
+        for kind in parts(field):
+            with pytest.raises(ValidationError):
+                kind.model_validate({"nothing": 1})
+            with pytest.raises(ValidationError):
+                setattr(kind(), next(iter(kind.model_fields)), 1)
+            assert name in TrialConfig().as_dict()
+
+
+def test_widths_are_shares_and_depths_are_counts_whatever_json_makes_of_them() -> None:
+    config = tiny(network="mobilenet_v2", widths=[1], depths=[10, 2.0])
+    for read in (config, TrialConfig.from_dict(json.loads(json.dumps(config.as_dict())))):
+        assert [target.label for target in read.lattice] == ["d02_w100", "d10_w100"]
+        assert repr(read.network.dimensions) == "{'width': (1.0,), 'depth': (2, 10)}"
+
+
+def test_sorted_net_is_what_nothing_said_means() -> None:
+    recipe = METHODS["SortedNet"]
+    for field in ("sampler", "objective", "sharing", "accumulation", "distillation"):
+        assert MethodConfig.model_fields[field].default == getattr(recipe, field)
+    assert TrialConfig().norm.affine == recipe.affine
+
+
+def released() -> dict[str, Any]:
+    """What this version holds, to be compared with what was released."""
+    return {
+        "trainer": ImageTrainer.name,
+        "defaults": {name: json.loads(json.dumps(field.default)) for name, field in leaves(TrialConfig)},
+        "resolved": resolve({"precision": "fp32"}).as_dict(),
+        "identity": resolve({"precision": "fp32"}).identity(),
+    }
+
+
+def test_a_default_once_released_does_not_change_under_the_same_name_of_the_trainer() -> None:
+    was, now = json.loads(RELEASED.read_text()), released()
+    mend = (
+        "Fields at their default are left out of a trial's key: one that changes gives old keys to new experiments. "
+        f"Raise the number in ImageTrainer.name (now {now['trainer']!r}), say so in CHANGELOG.md, and write "
+        f"{RELEASED.name} anew from released(). A field that is added needs only its line there."
+    )
+    assert now["trainer"] == was["trainer"], mend
+    assert now["defaults"] == was["defaults"], mend
+    assert (now["resolved"], now["identity"]) == (was["resolved"], was["identity"]), mend

@@ -1,0 +1,36 @@
+"""The task of classifying images: which ones, how many at once, how they are varied."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainers.config.part import Flag, Part, Text, Whole, one_of
+from trainers.data.datasets import DATASETS, dataset
+
+
+class ImagesConfig(Part):
+    """What is learned, and from which images."""
+
+    dataset: Annotated[Text, one_of("dataset", lambda: DATASETS)] = Field(
+        default="cifar10", description="The data set, by its name."
+    )
+    batch_size: Whole = Field(
+        default=128, ge=2, le=1 << 20, description="Images per micro-batch.", json_schema_extra={"unit": "images"}
+    )
+    crop_padding: Whole = Field(
+        default=4,
+        ge=0,
+        le=64,
+        description="Padding of the random crop.",
+        json_schema_extra={"unit": "pixels", "usual": "the data set's"},
+    )
+    flip: Flag = Field(
+        default=True,
+        description="Whether images are mirrored at random.",
+        json_schema_extra={"usual": "the data set's"},
+    )
+
+    def resolved(self) -> "ImagesConfig":
+        """With the data set's usual augmentation, unless another was said."""
+        data = dataset(self.dataset)
+        return self.model_copy(update=self.unsaid(crop_padding=data.crop_padding, flip=data.flip))

@@ -1,0 +1,81 @@
+"""The names of settings: a full one for each, `optimizer.learning_rate`, and the short ones that mean no other."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from trainers.config.network import DIMENSIONS
+from trainers.config.part import extra, leaves
+from trainers.config.trial import TrialConfig
+from trainers.errors import ConfigError, unknown
+
+_DIMENSIONS = "network.dimensions"
+
+
+def full_names(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by their full names, whole parts (`optimizer={"momentum": 0}`) taken apart.
+
+    A setting goes by its full name, its end (`learning_rate`), the full name with `_` for a dot (`schedule_stages`),
+    the name of its part where it is what that part mainly says (`network`), or as a dimension's plural (`widths`).
+
+    Raises:
+        ConfigError: a name that nothing has, with the nearest; one that several have, with their full names; the same
+            setting twice.
+    """
+    named: dict[str, Any] = {}
+    for said, value in given.items():
+        for name, inner in _taken_apart(said, value):
+            if name in named:
+                raise ConfigError(f"{name} is given twice, once as {said}: give it once")
+            named[name] = inner
+    return named
+
+
+def _taken_apart(said: str, value: Any) -> Iterator[tuple[str, Any]]:
+    inside = _parts().get(said)
+    if inside and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _taken_apart(f"{inside}.{key}", inner)
+        return
+    meant = _meanings().get(said, ())
+    if len(meant) > 1:
+        raise ConfigError(f"{said} is ambiguous: say {' or '.join(meant)}")
+    if not meant:
+        short = {name for name, full in _meanings().items() if len(full) == 1 and name.replace("_", ".") not in _full()}
+        near = get_close_matches(said, short | set(_full()), n=1, cutoff=0.5)
+        raise unknown("setting", said, near or _full())
+    yield meant[0], value
+
+
+@lru_cache(maxsize=1)
+def _full() -> tuple[str, ...]:
+    names = dict.fromkeys(name for name, _ in leaves(TrialConfig) if name != _DIMENSIONS)
+    return (*names, *(f"{_DIMENSIONS}.{name}" for name in DIMENSIONS))
+
+
+@lru_cache(maxsize=1)
+def _parts() -> dict[str, str]:
+    """What a mapping may be given for, by how it is said."""
+    return {name.partition(".")[0]: name.partition(".")[0] for name in _full() if "." in name} | {
+        "dimensions": _DIMENSIONS,
+        _DIMENSIONS: _DIMENSIONS,
+    }
+
+
+@lru_cache(maxsize=1)
+def _meanings() -> dict[str, tuple[str, ...]]:
+    """Every name that can be said, with the full names of what it may mean."""
+    full = _full()
+    found: dict[str, dict[str, None]] = {}
+    for name in full:
+        ends = name.split(".")
+        for spelling in (*(".".join(ends[start:]) for start in range(len(ends))), name.replace(".", "_")):
+            found.setdefault(spelling, {})[name] = None
+    for name, field in leaves(TrialConfig):
+        if extra(field, "alone"):
+            found[name.partition(".")[0]] = {name: None}
+    for name in DIMENSIONS:
+        found[f"{name}s"] = {f"{_DIMENSIONS}.{name}": None}
+    # A full name means itself, whatever ends with it.
+    return {said: (said,) if said in full else tuple(names) for said, names in found.items()}
