@@ -6,12 +6,17 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from trainers.accelerated.accelerator import OF_NETWORKS, for_device
+from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
+from trainers.config.precision import Precision
 from trainers.data.datasets import dataset
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.layers.norms import NormPolicy
-from trainers.nested.network import NestedNetwork, SeparateNetworks, exchange, nest
+from trainers.nested.exchange import exchange, nest
+from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
+from trainers.nested.network import NestedNetwork
+from trainers.nested.separate import SeparateNetworks
 from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.randomness import stream
 
@@ -27,7 +32,18 @@ def build(network: str, data: str, lattice: Lattice, norm: NormPolicy, affine: A
     initialise(plain, seed)
     optional = architecture.optional if "depth" in lattice.largest else ()
     _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
-    return exchange(plain, lattice, norm, source.shape, architecture.heads, optional, affine)
+    rows = architecture.exchanges
+    return exchange(plain, lattice, norm, source.shape, architecture.heads, optional, affine, rows, OF_NETWORKS)
+
+
+def accelerator(device: torch.device) -> Accelerator:
+    """The kernels for training on a device, which are named here and nowhere else."""
+    return for_device(device)
+
+
+def prefers_channels_last(norm: NormPolicy, precision: Precision, device: torch.device) -> bool:
+    """Whether channels-last is the faster memory layout for a network that `build` makes."""
+    return channels_last_is_faster(norm, precision, device, OF_NETWORKS.norms)
 
 
 @lru_cache(maxsize=64)
@@ -39,7 +55,8 @@ def _refuse_unless_nested(
     optional: tuple[str, ...],
 ) -> None:
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
-    nest(architecture.build(shape, classes), lattice, "instance", shape, architecture.heads, optional)
+    plain, rows = architecture.build(shape, classes), architecture.exchanges
+    nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows)
 
 
 def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:

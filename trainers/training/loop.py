@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from trainers.build import build, mac_counter, multiply
+from trainers.build import accelerator, build, mac_counter, multiply, prefers_channels_last
 from trainers.config.trial import TrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
 from trainers.devices.cuda import prepare_cuda
-from trainers.nested.layers.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES, Objective
 from trainers.optimizers.sgd import Sgd
 from trainers.randomness import stream
@@ -87,8 +86,10 @@ def fit(
     prepare_cuda(config.deterministic)
     lattice = config.lattice
     channels_last = prefers_channels_last(config.norm, config.precision, device)
+    kernels = accelerator(device)
+    augmentation = config.crop_padding, config.flip
     task = ImageClassification(
-        data, config.batch_size, seed, device, config.crop_padding, config.flip, channels_last=channels_last
+        data, config.batch_size, seed, device, *augmentation, channels_last, kernels.classification
     )
     nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed)
     macs = mac_counter(config.network, config.dataset, lattice)
@@ -98,7 +99,7 @@ def fit(
         network.to(memory_format=torch.channels_last)
     budget = Budget(config.budget_unit, config.budget)
 
-    optimize = partial(Sgd, momentum=config.momentum, weight_decay=config.weight_decay)
+    optimize = partial(Sgd, momentum=config.momentum, weight_decay=config.weight_decay, make_kernel=kernels.sgd)
     state = TrainingState(network, optimize, UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
