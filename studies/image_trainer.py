@@ -20,7 +20,6 @@ from trainers.measuring.timing import expected_trial, latency, throughput, trial
 from trainers.training.loop import fit
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
-_TEST_IMAGES = {"cifar10": 10_000, "digits": 360}
 
 
 class ImageTrainer:
@@ -56,7 +55,7 @@ class ImageTrainer:
         return Outlook(work.updates, work.all_passes, work.macs)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
-        return trial_seconds(TrialConfig.from_dict(config), _TEST_IMAGES[config["dataset"]], _on(place))
+        return trial_seconds(TrialConfig.from_dict(config), dataset(config["dataset"]).test_images, _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
         data = _arrays(config["dataset"], place.data)
