@@ -30,6 +30,23 @@ def test_package_imports_nothing_against_the_direction(package: str) -> None:
         assert not imported(path) & FORBIDDEN[package], path
 
 
+GENERAL = ("config", "data", "devices", "extraction", "measuring", "nested", "networks", "optimizers", "sampling")
+GENERAL += ("tasks", "training")
+
+
+@pytest.mark.parametrize("room", GENERAL)
+def test_general_rooms_name_no_kernels(room: str) -> None:
+    """Kernels written for one network are handed in where it is built, by `trainers.build`."""
+    files = list((ROOT / "trainers" / room).rglob("*.py"))
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            full = {*names, module, *(f"{module}.{name}" for name in names)}
+            assert not any(name.startswith("trainers.accelerated") for name in full), path
+
+
 def test_no_module_imports_itself_through_others() -> None:
     """No circles: modules can be ordered so that each imports earlier ones only."""
     graph: dict[str, set[str]] = {}

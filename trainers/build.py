@@ -6,13 +6,19 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from trainers.accelerated.accelerator import OF_NETWORKS, for_device
+from trainers.acceleration import Accelerator
 from trainers.config.images import ImagesConfig
 from trainers.config.network import NetworkConfig
+from trainers.config.precision import Precision
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.network import NestedNetwork, SeparateNetworks, exchange, nest
+from trainers.nested.exchange import exchange, nest
+from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
+from trainers.nested.network import NestedNetwork
+from trainers.nested.separate import SeparateNetworks
 from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.randomness import stream
 
@@ -28,8 +34,19 @@ def build(config: TrialConfig, seed: int) -> NestedNetwork:
     initialise(plain, seed)
     optional = architecture.optional if "depth" in lattice.largest else ()
     _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
-    norm = config.norm
-    return exchange(plain, lattice, norm.policy, source.shape, architecture.heads, optional, norm.affine)
+    norm, rows = config.norm, architecture.exchanges
+    heads = architecture.heads
+    return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS)
+
+
+def accelerator(device: torch.device) -> Accelerator:
+    """The kernels for training on a device, which are named here and nowhere else."""
+    return for_device(device)
+
+
+def prefers_channels_last(norm: NormPolicy, precision: Precision, device: torch.device) -> bool:
+    """Whether channels-last is the faster memory layout for a network that `build` makes."""
+    return channels_last_is_faster(norm, precision, device, OF_NETWORKS.norms)
 
 
 @lru_cache(maxsize=64)
@@ -41,7 +58,8 @@ def _refuse_unless_nested(
     optional: tuple[str, ...],
 ) -> None:
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
-    nest(architecture.build(shape, classes), lattice, "instance", shape, architecture.heads, optional)
+    plain, rows = architecture.build(shape, classes), architecture.exchanges
+    nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows)
 
 
 def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:

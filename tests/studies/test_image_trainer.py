@@ -15,6 +15,9 @@ from orchestrator.trainer import Place, Trainer
 from studies import image_trainer
 from studies.image_trainer import ImageTrainer
 from tests.conftest import TINY
+from trainers.data.datasets import DATASETS, Dataset, dataset, register
+from trainers.data.images.arrays import ImageArrays
+from trainers.errors import ConfigError
 
 HERE = Place(1, gpu=False, data=None)
 
@@ -74,3 +77,30 @@ def test_memory_refused_by_a_gpu_is_out_of_memory_and_nothing_else_is(
     with pytest.raises(Exception, match=str(raised)) as caught:
         list(trainer.fit(trainer.resolve(TINY), 0, HERE, None))
     assert caught.type is expected
+
+
+@pytest.fixture
+def registered() -> Iterator[str]:
+    """The name of a data set that nothing else knows: 24 images of noise in three classes."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (24, 2, 8, 8), generator=generator, dtype=torch.uint8)
+    arrays = ImageArrays(pixels, torch.arange(24) % 3, pixels[:9], torch.arange(9) % 3, (0.5,) * 2, (0.3,) * 2, "noise")
+    source = Dataset(
+        (2, 8, 8), 3, 9, 1, False, lambda: "noise", lambda: ((0.5,) * 2, (0.3,) * 2), print, lambda _: arrays
+    )
+    register("noise of a test", source)
+    yield "noise of a test"
+    del DATASETS["noise of a test"]
+
+
+def test_a_registered_data_set_needs_no_edit_elsewhere(registered: str) -> None:
+    trainer = ImageTrainer()
+    config = trainer.resolve({**TINY, "dataset": registered, "batch_size": 4, "updates": 1, "evaluations": 1})
+    trainer.prepare(config, HERE)
+    assert trainer.data_checksum(config) == "noise"
+    assert len(trainer.costs(config)) == 4
+    assert trainer.seconds(config, HERE) > 0
+    *_, last = trainer.fit(config, 0, HERE, None)
+    assert 0 <= last.metrics["test_acc_average"] <= 100
+    with pytest.raises(ConfigError, match="is there already"):
+        register(registered, dataset("digits"))

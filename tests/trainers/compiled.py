@@ -16,7 +16,7 @@ from tests.conftest import FOUR
 from trainers.accelerated.cpreresnet import fuse
 from trainers.accelerated.triton_classification import CrossEntropy, cropped
 from trainers.accelerated.triton_sgd import Steps
-from trainers.nested.network import nest
+from trainers.nested.exchange import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from trainers.build import build
+from trainers.build import accelerator, build
 from trainers.config.resolution import resolve
 from trainers.config.trial import TrialConfig
 from trainers.data.images import cifar10
@@ -85,7 +85,7 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
 
 def test_batches_and_losses_are_those_made_on_cpu(noise: ImageArrays) -> None:
     ours, theirs = (
-        ImageClassification(noise, 128, 0, device, crop_padding=4, flip=True, channels_last=True)
+        ImageClassification(noise, 128, 0, device, 4, True, True, accelerator(device).classification)
         for device in (CUDA, torch.device("cpu"))
     )
     for index in (0, 15):  # the second runs across the end of an epoch
@@ -114,7 +114,8 @@ def test_a_step_of_sgd_is_torchs() -> None:
     torch.manual_seed(0)
     there = torch.nn.Conv2d(40, 70, 3)
     here = copy.deepcopy(there).to(CUDA, memory_format=torch.channels_last)
-    ours, theirs = (Sgd(network, momentum=0.9, weight_decay=0.01) for network in (here, there))
+    ours = Sgd(here, momentum=0.9, weight_decay=0.01, make_kernel=accelerator(CUDA).sgd)
+    theirs = Sgd(there, momentum=0.9, weight_decay=0.01)
     for rate in (0.5, 0.25):
         for mine, true in zip(here.parameters(), there.parameters(), strict=True):
             assert mine.grad is not None

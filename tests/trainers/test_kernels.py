@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from tests.conftest import FOUR
 from trainers.accelerated import library, norm
+from trainers.accelerated.accelerator import OF_NETWORKS
 from trainers.accelerated.cpreresnet import fuse
 from trainers.accelerated.norm import EPS
+from trainers.build import prefers_channels_last
 from trainers.devices.cuda import has_triton
-from trainers.nested.layers.norms import NormPolicy, prefers_channels_last
-from trainers.nested.network import nest
+from trainers.nested.exchange import nest
+from trainers.nested.layers.norms import NormPolicy
 from trainers.networks.cpreresnet import CPreResNet20
 
 LAST = torch.channels_last
@@ -129,7 +131,7 @@ def test_a_network_with_them_is_the_same_network_within_the_rounding_of_bf16(
     policy: NormPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(0)
-    net = nest(CPreResNet20(), FOUR, policy, (3, 32, 32), frozenset({"classifier"}))
+    net = nest(CPreResNet20(), FOUR, policy, (3, 32, 32), frozenset({"classifier"}), accelerator=OF_NETWORKS)
     net.to(memory_format=LAST)
     x = torch.randn(16, 3, 32, 32).to(memory_format=LAST)
 

@@ -15,17 +15,15 @@ from tests.conftest import FOUR, tiny
 from trainers.build import build, initialise, multiply, target_costs
 from trainers.lattice import Lattice
 from trainers.measuring.cost import MacCounter, measure
-from trainers.nested.layers.convolution import NestedConv2d, NestedLinear, OptionalBlock
-from trainers.nested.layers.norms import (
-    NORM_POLICIES,
-    LineAffine,
-    NestedBatchNorm,
-    NestedGroupNorm,
-    NormPolicy,
-    SwitchableBatchNorm,
-    line_cosine_squared,
-)
-from trainers.nested.network import NestedNetwork, nest, recalibrated
+from trainers.nested.depth import OptionalBlock
+from trainers.nested.exchange import nest
+from trainers.nested.layers.affine import LineAffine, line_cosine_squared
+from trainers.nested.layers.batch_norm import NestedBatchNorm, SwitchableBatchNorm
+from trainers.nested.layers.convolution import NestedConv2d
+from trainers.nested.layers.group_norm import NestedGroupNorm
+from trainers.nested.layers.linear import NestedLinear
+from trainers.nested.layers.norms import NORM_POLICIES, NormPolicy
+from trainers.nested.network import NestedNetwork, recalibrated
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
 from trainers.submodel import SubModel

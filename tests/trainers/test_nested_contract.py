@@ -10,9 +10,11 @@ from torchvision import models
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from trainers.lattice import Lattice
-from trainers.nested.layers.convolution import NestedLayer, NestedLinear
+from trainers.nested.exchange import nest
+from trainers.nested.layers.layer import NestedLayer
+from trainers.nested.layers.linear import NestedLinear
 from trainers.nested.layers.norms import NormPolicy
-from trainers.nested.network import NestedNetwork, nest
+from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
 
 HALF = Lattice.product(width=(0.3, 0.5, 1.0))

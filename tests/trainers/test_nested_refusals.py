@@ -13,10 +13,11 @@ from torchvision.models import efficientnet_b0
 from torchvision.ops import stochastic_depth
 
 from tests.trainers.test_nested_contract import HALF, as_mask, images
+from trainers.accelerated.accelerator import OF_NETWORKS
 from trainers.accelerated.cpreresnet import fuse
 from trainers.accelerated.norm import EPS
+from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NORM_POLICIES, NormPolicy
-from trainers.nested.network import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
@@ -210,8 +211,9 @@ def test_norms_start_from_the_plain_network_s_own(norm: NormPolicy, affine: str)
 @pytest.mark.parametrize("norm", ["instance", "batch", "group", "layer"])
 @pytest.mark.parametrize("training", [True, False])
 def test_our_kernels_take_the_layer_s_eps(norm: NormPolicy, training: bool) -> None:
-    net = nest(nn.Sequential(nn.BatchNorm2d(8, eps=0.5)), HALF, norm, (8, 4, 4), frozenset()).train(training)
-    layer, x = net.network.get_submodule("0"), images(4, channels=8, size=4)
+    plain = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8, eps=0.5))
+    net = nest(plain, HALF, norm, (8, 4, 4), frozenset(), accelerator=OF_NETWORKS).train(training)
+    layer, x = net.network.get_submodule("1"), images(4, channels=8, size=4)
     with torch.no_grad():
         fast = layer(x.bfloat16().contiguous(memory_format=torch.channels_last))
         exact = layer(x)

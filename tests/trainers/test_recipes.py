@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import FOUR, tiny
-from trainers.build import build
+from trainers.build import build, prefers_channels_last
 from trainers.config.trial import TrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
 from trainers.measuring.timing import expected_trial
-from trainers.nested.layers.norms import LineAffine, line_cosine_squared, prefers_channels_last
+from trainers.nested.layers.affine import LineAffine, line_cosine_squared
 from trainers.nested.network import NestedNetwork
 from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from trainers.accelerated.norm import EPS
 from trainers.devices.cuda import has_triton, own_stream
+from trainers.nested.layers.affine import SharedAffine
+from trainers.nested.layers.batch_norm import NestedBatchNorm, SwitchableBatchNorm
 from trainers.nested.layers.convolution import NestedConv2d
-from trainers.nested.layers.norms import NestedBatchNorm, NestedGroupNorm, SharedAffine, SwitchableBatchNorm
+from trainers.nested.layers.group_norm import NestedGroupNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:

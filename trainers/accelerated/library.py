@@ -54,7 +54,7 @@ def library() -> ctypes.CDLL | None:
 def _loaded(compiler: str) -> ctypes.CDLL:
     """From where libraries are kept, or compiled for this process alone where nothing can be kept safely."""
     try:
-        return ctypes.CDLL(str(_kept(compiler, private_folder("kernels"))))
+        return ctypes.CDLL(str(_library_in(compiler, private_folder("kernels"))))
     except OSError as error:
         say(f"compiled kernels cannot be kept and are compiled for this process alone: {error}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,7 +63,7 @@ def _loaded(compiler: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(_compile(compiler, folder)))
 
 
-def _kept(compiler: str, folder: Path) -> Path:
+def _library_in(compiler: str, folder: Path) -> Path:
     """The library for this machine in a folder, compiled if it is not there or not as it was written."""
     key = _key(compiler)
     for path in folder.glob(f"{key}-*.so"):

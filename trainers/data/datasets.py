@@ -1,4 +1,4 @@
-"""Data sets as whole arrays of uint8 images, verified before use."""
+"""Data sets as whole arrays of uint8 images, verified before use; `register` adds another."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainers.data.images import cifar10, digits
 from trainers.data.images.arrays import ImageArrays
-from trainers.errors import unknown
+from trainers.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ DATASETS: dict[str, Dataset] = {
     "digits": Dataset(
         shape=(1, 16, 16),
         classes=10,
-        test_images=360,
+        test_images=digits.TEST_IMAGES,
         crop_padding=2,
         flip=False,
         checksum=digits.checksum,
@@ -60,6 +60,18 @@ DATASETS: dict[str, Dataset] = {
         load=digits.load,
     ),
 }
+
+
+def register(name: str, source: Dataset) -> None:
+    """Makes a data set known by a name, under which a study may ask for it, in this process.
+
+    A study's file does so when it is imported, as workers do, too.
+
+    Raises:
+        ConfigError: the name is another's.
+    """
+    if DATASETS.setdefault(name, source) is not source:
+        raise ConfigError(f"a dataset named {name!r} is there already: choose another name")
 
 
 def dataset(name: str) -> Dataset:

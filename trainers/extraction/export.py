@@ -16,7 +16,8 @@ from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import DataError, unknown
 from trainers.measuring.cost import measure
-from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.nested.network import NestedNetwork
+from trainers.nested.separate import SeparateNetworks
 from trainers.submodel import SubModel
 
 WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"

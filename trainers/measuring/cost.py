@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from trainers.nested.layers.convolution import reached
+from trainers.nested.layers.convolution import output_size
 from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
 
@@ -89,7 +89,7 @@ class _Counter(TorchDispatchMode):
         operation = func._overloadpacket
         if operation == torch.ops.aten.convolution and not args[6]:  # transposed
             x, weight, _, *how = args
-            out = x.new_zeros(len(x), len(weight), *map(reached, x.shape[2:], weight.shape[2:], *how[:3]))
+            out = x.new_zeros(len(x), len(weight), *map(output_size, x.shape[2:], weight.shape[2:], *how[:3]))
             self.flops += conv_flop_count(x.shape, weight.shape, out.shape)
             return out
         out = func(*args, **(kwargs or {}))

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from trainers.build import build, mac_counter, multiply
+from trainers.build import build, mac_counter, multiply, prefers_channels_last
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
-from trainers.nested.layers.norms import prefers_channels_last
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 from trainers.training.loop import fit, phase

@@ -18,15 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from trainers.lattice import Lattice
-from trainers.nested.forms import place
-from trainers.nested.layers.convolution import NestedConv2d, NestedLinear, kept, reached
+from trainers.nested.depth import DEPTH
+from trainers.nested.layers.layer import ElasticLayer, NestedLayer
+from trainers.nested.prefix import prefix_length
+from trainers.nested.table import place
 
 _EXAMPLES = 2  # what differs between them came from a layer; what does not is a constant, like sigmoid(0)
 _CLOSE = 1e-4  # of the largest number: operations round differently on another number of channels
 
-Outputs = Callable[[int], int]  # all outputs of a layer → how many of them a sub-model keeps
+Prefix = Callable[[str, int], int]  # (dimension, all outputs of a layer) → how many of them a sub-model keeps
 
 
 def check_prefixes(
@@ -53,18 +56,27 @@ def check_prefixes(
     """
     walk = _Walk(network, forms, input_shape)
     walk.check(_prime)
+    obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
+    if len(obeyed) > 1:
+        for alone in obeyed:
+            walk.check(_prime_in(alone))
     if optional:
-        walk.leave_out(optional[int(lattice.smallest["depth"]) :])
+        walk.leave_out(optional[int(lattice.smallest[DEPTH]) :])
     walk.network.train()
-    walk.check(lambda full: kept(full, lattice.smallest["width"]))
+    walk.check(lambda dimension, full: prefix_length(full, lattice.smallest[dimension]))
 
 
-def _prime(full: int) -> int:
+def _prime(dimension: str, full: int) -> int:
     """The largest prime number up to half of `full`; 1 where there is none."""
     return next((n for n in range(full // 2, 1, -1) if all(n % d for d in range(2, math.isqrt(n) + 1))), 1)
 
 
-def _all(full: int) -> int:
+def _prime_in(alone: str) -> Prefix:
+    """In one dimension only."""
+    return lambda dimension, full: _prime(dimension, full) if dimension == alone else full
+
+
+def _all(dimension: str, full: int) -> int:
     return full
 
 
@@ -87,33 +99,32 @@ class _StandIn(nn.Module):
     Args:
         path: of the layer.
         form: the nested layer, whose attributes it has.
-        inputs: channels or features that it reads at full width.
         meet: (stand-in, input) → output.
     """
 
-    def __init__(self, path: str, form: nn.Module, inputs: int, meet: Callable[["_StandIn", Tensor], Tensor]) -> None:
+    def __init__(self, path: str, form: nn.Module, meet: Callable[["_StandIn", Tensor], Tensor]) -> None:
         super().__init__()
-        self.path, self.form, self.inputs, self.meet = path, form, inputs, meet
-        self.dimension = -1 if isinstance(form, NestedLinear) else 1
+        assert isinstance(form, NestedLayer)
+        self.path, self.meet = path, meet
+        self.__dict__["form"] = form  # no part of the network, whose mode and hooks are none of a layer's
+        self.inputs, self.axis = form.inputs, form.axis
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
-            return getattr(super().__getattr__("form"), name)
+            return getattr(self.__dict__["form"], name)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.meet(self, x)
 
-    def shape(self, x: Tensor, keep: Outputs) -> list[int]:
+    def shape(self, x: Tensor, prefix: Prefix) -> list[int]:
         """Of the output for `x`."""
-        form, size = self.form, list(x.shape)
-        if isinstance(form, NestedLinear) or (isinstance(form, NestedConv2d) and not form.depthwise):
-            full = len(form.weight)
-            size[self.dimension] = keep(full) if form.elastic else full
-        if isinstance(form, NestedConv2d):
-            size[2:] = map(reached, size[2:], form.kernel_size, form.stride, form.padding, form.dilation)
-        return size
+        form = self.__dict__["form"]
+        assert isinstance(form, NestedLayer)
+        dimension = form.dimension
+        kept = form.output_shape(tuple(x.shape), lambda full: full if dimension is None else prefix(dimension, full))
+        return list(kept)
 
 
 class _Walk:
@@ -125,13 +136,13 @@ class _Walk:
         self._noise = torch.Generator().manual_seed(0)
         self._inside: list[str] = []  # paths of the modules that are running
         self._before = _generators()  # as a run starts
-        self._keep: Outputs = _all
+        self._prefix: Prefix = _all
         self._calls: list[_Call] = []  # of the layers in the sub-model, in the order in which they ran
         self._place: int | None = None  # in the calls, when the whole network goes through them again
         stand_ins: dict[int, Any] = {}  # deepcopy takes what the memo holds for a copy already made
         for path, form in forms.items():
             layer = network.get_submodule(path)
-            stand_ins[id(layer)] = _StandIn(path, form, _inputs(layer), self._meet)
+            stand_ins[id(layer)] = _StandIn(path, form, self._meet)
         self.network = copy.deepcopy(network, stand_ins).eval()
         for path, module in self.network.named_modules():
             module.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
@@ -142,19 +153,21 @@ class _Walk:
         for path in blocks:
             self.network.set_submodule(path, nn.Identity())
 
-    def check(self, keep: Outputs) -> None:
+    def check(self, prefix: Prefix) -> None:
         """Compares the sub-model that keeps so many outputs of each layer with the whole network."""
-        self._keep, self._calls, self._place = keep, [], None
+        self._prefix, self._calls, self._place = prefix, [], None
         images = self._random(_EXAMPLES, *self._input_shape)
         sliced = self._run(images)
         self._place = 0
         whole = self._run(images)
         if self._place != len(self._calls):
             raise self._refusal(self._calls[self._place].layer.path, _CONDITIONAL)
-        if not _same(sliced, whole, 1):
-            raise self._refusal("", f"what it gives {_broken(sliced.shape[1], whole.shape[1])}")
+        for one, other in zip(sliced, whole, strict=True):
+            if not _same(one, other, 1):
+                raise self._refusal("", f"what it gives {_broken(one.shape[1], other.shape[1])}")
 
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor) -> list[Tensor]:
+        """The outputs: one, or those of a mapping or tuple."""
         self._inside.clear()
         devices = [self._device] if self._device.type == "cuda" else []
         try:
@@ -166,23 +179,27 @@ class _Walk:
         except Exception as error:  # of any kind: it is a stranger's forward
             where, said = self._inside[-1], f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise self._refusal(where, f"{self._failing(images)} ({said})") from error
-        if not isinstance(out, Tensor) or out.ndim < 2:
-            kind = f"tensor of {out.ndim} dimensions" if isinstance(out, Tensor) else type(out).__name__
-            raise self._refusal("", f"its output is a {kind}: make it a tensor, examples first, then channels")
-        return out
+        outputs = tree_leaves(out)
+        for each in outputs:
+            if not isinstance(each, Tensor) or each.ndim < 2:
+                kind = f"tensor of {each.ndim} dimensions" if isinstance(each, Tensor) else type(each).__name__
+                raise self._refusal("", f"its output is a {kind}: make it a tensor, examples first, then channels")
+        return outputs
 
     def _failing(self, images: Tensor) -> str:
         """How a run fails: with fewer channels, unless with all of them, too."""
-        if self._place is None and self._keep is not _all:
-            self._keep, self._calls = _all, []
+        if self._place is None and self._prefix is not _all:
+            self._prefix, self._calls = _all, []
             self._run(images)
             return "it does not run with fewer channels"
         return f"it does not run on an input of shape {self._input_shape}"
 
     def _meet(self, layer: _StandIn, x: Tensor) -> Tensor:
-        if x.ndim != 4 and not isinstance(layer.form, NestedLinear):
-            raise self._refusal(layer.path, f"it meets a tensor of {x.ndim} dimensions rather than (N, C, H, W)")
-        channels, whole = x.shape[layer.dimension], self._place is not None or self._keep is _all
+        try:
+            layer.shape(x, _all)
+        except ValueError as error:
+            raise self._refusal(layer.path, str(error)) from error
+        channels, whole = x.shape[layer.axis], self._place is not None or self._prefix is _all
         if not whole and not 0 < channels <= layer.inputs:
             raise RuntimeError(f"{channels} channels reach a layer that reads up to {layer.inputs}")
         if channels != layer.inputs and whole:
@@ -192,9 +209,9 @@ class _Walk:
 
     def _in_sub_model(self, layer: _StandIn, x: Tensor) -> Tensor:
         """Noise: of each channel, of each place, and of both."""
-        shape = layer.shape(x, self._keep)
+        shape = layer.shape(x, self._prefix)
         channels, places = [1] * len(shape), list(shape)
-        channels[0], channels[layer.dimension], places[layer.dimension] = len(x), shape[layer.dimension], 1
+        channels[0], channels[layer.axis], places[layer.axis] = len(x), shape[layer.axis], 1
         y = torch.addcmul(self._random(*channels), self._random(*channels), self._random(*places))
         self._calls.append(_Call(layer, x.clone(), y.clone()))  # what follows may change them in place
         return y
@@ -204,13 +221,13 @@ class _Walk:
         assert self._place is not None
         if self._place == len(self._calls) or self._calls[self._place].layer is not layer:
             raise self._refusal(layer.path, _CONDITIONAL)
-        call, dimension = self._calls[self._place], layer.dimension
+        call, axis = self._calls[self._place], layer.axis
         self._place += 1
-        if not _same(call.x, x, dimension):
-            broken = _broken(call.x.shape[dimension], layer.inputs)
+        if not _same(call.x, x, axis):
+            broken = _broken(call.x.shape[axis], layer.inputs)
             raise self._refusal(layer.path, f"what reaches it {broken}")
         y = torch.zeros(layer.shape(x, _all), device=self._device)
-        y.narrow(dimension, 0, call.y.shape[dimension]).copy_(call.y)
+        y.narrow(axis, 0, call.y.shape[axis]).copy_(call.y)
         return y
 
     def _random(self, *shape: int) -> Tensor:
@@ -252,25 +269,15 @@ def _device(network: nn.Module) -> torch.device:
     return torch.device("cpu") if device.type == "meta" else device
 
 
-def _inputs(layer: nn.Module) -> int:
-    """Channels or features that a plain layer reads."""
-    if isinstance(layer, nn.Sequential):
-        layer = layer[0]
-    if isinstance(layer, nn.BatchNorm2d):
-        return layer.num_features
-    assert isinstance(layer, nn.Conv2d | nn.Linear)
-    return layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
-
-
-def _same(sliced: Tensor, whole: Tensor, dimension: int) -> bool:
+def _same(sliced: Tensor, whole: Tensor, axis: int) -> bool:
     """Whether a tensor is the prefix of another one, outside of which there is nothing but constants."""
-    channels, all_channels = sliced.shape[dimension], whole.shape[dimension]
+    channels, all_channels = sliced.shape[axis], whole.shape[axis]
     shape = list(whole.shape)
-    shape[dimension] = channels
+    shape[axis] = channels
     if list(sliced.shape) != shape:
         return False
-    inside = whole.narrow(dimension, 0, channels)
-    outside = whole.narrow(dimension, channels, all_channels - channels)
+    inside = whole.narrow(axis, 0, channels)
+    outside = whole.narrow(axis, channels, all_channels - channels)
     pairs = (sliced, inside), (outside[:1].expand_as(outside), outside)
     if all(torch.equal(one, other) for one, other in pairs):  # many times as fast as what follows
         return True

@@ -1,28 +1,19 @@
-"""A nested network: one set of weights, every sub-model of the lattice a prefix of it.
-
-`nest` turns an ordinary network into one by exchanging its layers, so that the published architecture is written
-once, in plain PyTorch, and `extract` is the same exchange backwards.
-"""
+"""A nested network: one set of weights, every sub-model of the lattice a prefix of it."""
 
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainers.accelerated.cpreresnet import FusedNetwork, fuse
-from trainers.config.methods import Affine
+from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
-from trainers.nested.contract import check_prefixes
-from trainers.nested.forms import nested_forms
-from trainers.nested.layers.convolution import NestedConv2d, NestedLayer, NestedLinear, OptionalBlock
-from trainers.nested.layers.norms import NestedBatchNorm, NormPolicy, norm_layer
+from trainers.nested.depth import OptionalBlock
+from trainers.nested.layers.batch_norm import NestedBatchNorm
+from trainers.nested.layers.layer import ElasticLayer, NestedLayer
 from trainers.submodel import SubModel
-
-if TYPE_CHECKING:
-    from trainers.accelerated.additions import Additions
 
 
 class NestedNetwork(nn.Module):
@@ -32,9 +23,16 @@ class NestedNetwork(nn.Module):
         network: the exchanged network, as `nest` makes it.
         lattice: the target sub-models; the largest is active at first.
         input_shape: of one example, without the batch dimension; used to trace how wide each layer's input is.
+        kernels: run in place of the layers wherever they suit.
     """
 
-    def __init__(self, network: nn.Module, lattice: Lattice, input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        lattice: Lattice,
+        input_shape: tuple[int, ...],
+        kernels: NetworkKernels | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
         self.lattice = lattice
@@ -43,39 +41,39 @@ class NestedNetwork(nn.Module):
         self._layers: dict[str, NestedLayer] = {
             path: module for path, module in modules if isinstance(module, NestedLayer)
         }
-        self._optional = {path: module for path, module in modules if isinstance(module, OptionalBlock)}
-        self._fused = fuse(network)
+        self._elastic = [layer for layer in self._layers.values() if isinstance(layer, ElasticLayer)]
+        self._optional = [module for _, module in modules if isinstance(module, OptionalBlock)]
+        self._kernels = kernels
         self.training = network.training
         self.activate(lattice.largest)
 
     def activate(self, sub_model: SubModel) -> None:
         for layer in self._layers.values():
             layer.activate(sub_model)
-        for block in self._optional.values():
+        for block in self._optional:
             block.activate(sub_model)
         self.active = sub_model
 
-    def forward(self, x: Tensor) -> Tensor:
-        run = self._suited(x) or self.network
-        out: Tensor = run(x)
-        return out
+    def forward(self, *inputs: Tensor) -> Any:
+        run = self._suited(*inputs) or self.network
+        return run(*inputs)
 
-    def _suited(self, x: Tensor) -> FusedNetwork | None:
-        return self._fused if self._fused is not None and self._fused.suits(x) else None
+    def _suited(self, *inputs: Tensor) -> NetworkKernels | None:
+        suited = self._kernels is not None and len(inputs) == 1 and self._kernels.suits(inputs[0])
+        return self._kernels if suited else None
 
-    def separable(self, x: Tensor) -> bool:
-        """Whether passes over `x` can be made `apart`."""
-        return self._suited(x) is not None
+    def separable(self, *inputs: Tensor) -> bool:
+        """Whether passes over `inputs` can be made `apart`."""
+        return self._suited(*inputs) is not None
 
-    def apart(self, lane: int) -> AbstractContextManager["Additions"]:
-        """A pass inside leaves gradients and running moments as they are; see `FusedNetwork.apart`."""
-        assert self._fused is not None
-        return self._fused.apart(lane)
+    def apart(self, lane: int) -> AbstractContextManager[Additions]:
+        """A pass inside leaves gradients and running moments as they are; see `NetworkKernels.apart`."""
+        assert self._kernels is not None
+        return self._kernels.apart(lane)
 
     def signature(self) -> tuple[int, ...]:
         """The outputs of every layer and the blocks kept by the active sub-model: equal signatures, equal networks."""
-        outputs = (layer.outputs for layer in self._layers.values() if isinstance(layer, NestedConv2d | NestedLinear))
-        return *outputs, *(block.kept for block in self._optional.values())
+        return *(layer.outputs for layer in self._elastic), *(block.runs for block in self._optional)
 
     def extract(self, sub_model: SubModel) -> nn.Module:
         """A stand-alone network of plain layers whose output equals the nested one's bit for bit.
@@ -88,8 +86,8 @@ class NestedNetwork(nn.Module):
             memo: dict[int, Any] = {
                 id(layer): layer.plain(channels[path]) for path, layer in self._layers.items() if path in channels
             }
-            for block in self._optional.values():
-                memo[id(block)] = copy.deepcopy(block.block, memo) if block.kept else nn.Identity()
+            for block in self._optional:
+                memo[id(block)] = copy.deepcopy(block.block, memo) if block.runs else nn.Identity()
         return copy.deepcopy(self.network, memo).train(self.training)
 
     def _incoming_channels(self) -> dict[str, int]:
@@ -98,8 +96,8 @@ class NestedNetwork(nn.Module):
         for path, layer in self._layers.items():
             assert isinstance(layer, nn.Module)
 
-            def remember(module: nn.Module, inputs: tuple[Tensor, ...], path: str = path) -> None:
-                channels[path] = inputs[0].shape[-1 if isinstance(module, NestedLinear) else 1]
+            def remember(_: nn.Module, inputs: tuple[Tensor, ...], path: str = path, axis: int = layer.axis) -> None:
+                channels[path] = inputs[0].shape[axis]
 
             handles.append(layer.register_forward_pre_hook(remember))
         was_training = self.training
@@ -113,93 +111,6 @@ class NestedNetwork(nn.Module):
             for handle in handles:
                 handle.remove()
         return channels
-
-
-class SeparateNetworks(nn.Module):
-    """One network of its own per target: the Independent baseline, in the shape the loop expects.
-
-    Sharing nothing, each network's gradients and updates are those of training it alone.
-    """
-
-    def __init__(self, networks: dict[SubModel, nn.Module], lattice: Lattice) -> None:
-        super().__init__()
-        self.lattice = lattice
-        self.networks = nn.ModuleDict({target.module_name: network for target, network in networks.items()})
-        self.activate(lattice.largest)
-
-    def activate(self, sub_model: SubModel) -> None:
-        if sub_model not in self.lattice:
-            raise ValueError(f"there is no separate network for {sub_model.label}")
-        self.active = sub_model
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.networks[self.active.module_name](x)
-        return out
-
-    def extract(self, sub_model: SubModel) -> nn.Module:
-        """A copy of the network trained for `sub_model`."""
-        return copy.deepcopy(self.networks[sub_model.module_name])
-
-
-def nest(
-    network: nn.Module,
-    lattice: Lattice,
-    norm: NormPolicy,
-    input_shape: tuple[int, ...],
-    heads: frozenset[str],
-    optional: tuple[str, ...] = (),
-    affine: Affine = "shared",
-) -> NestedNetwork:
-    """Makes a plain network nested in its width, and in its depth if it has optional blocks, keeping all that it knows.
-
-    Every convolution and linear layer keeps its first `max(1, round(outputs · width))` outputs; its inputs follow
-    the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and with it the ReLU if a Sequential
-    holds just the two. A sub-model of depth d keeps the first d optional blocks.
-
-    Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
-    are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
-    training. Switchable norms start from the prefixes of its own. Policies whose statistics are per image have no place
-    for running ones. A sub-model is the whole network with everything outside of the prefixes zero; networks of which
-    that would not hold, because they concatenate or reorder channels, are refused.
-
-    Args:
-        network: taken over and changed in place.
-        lattice: the targets, with a `width`, and a `depth` if there are optional blocks.
-        norm: the norm policy.
-        input_shape: of one example, e.g. (3, 32, 32).
-        heads: paths of the layers that keep all outputs at every width: the classifier.
-        optional: paths of residual blocks whose output is as their input, in the order in which depth adds them.
-        affine: of the norm layers.
-
-    Raises:
-        ValueError: a path that is not in the network; a layer that has no nested form, or that other channels reach
-            than a sub-model's prefixes, with its path and the mend. The network is then as it was.
-    """
-    modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
-    if missing := sorted({*heads, *optional} - modules):
-        raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
-    check_prefixes(
-        network, nested_forms(network, norm_layer(norm, lattice, affine), heads), lattice, input_shape, optional
-    )
-    return exchange(network, lattice, norm, input_shape, heads, optional, affine)
-
-
-def exchange(
-    network: nn.Module,
-    lattice: Lattice,
-    norm: NormPolicy,
-    input_shape: tuple[int, ...],
-    heads: frozenset[str],
-    optional: tuple[str, ...],
-    affine: Affine,
-) -> NestedNetwork:
-    """As `nest`, which has not refused the same architecture: whether sub-models are prefixes isn't asked again."""
-    modules = dict(network.named_modules())
-    for path, form in nested_forms(network, norm_layer(norm, lattice, affine), heads).items():
-        network.set_submodule(path, form.train(modules[path].training))
-    for rank, path in enumerate(optional, start=1):
-        network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
-    return NestedNetwork(network, lattice, input_shape)
 
 
 @contextmanager
@@ -220,7 +131,7 @@ def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batche
     The cumulative average over the batches, as US recalibrates after training (Yu & Huang 2019, section 3.2).
     """
     norms = [module for module in network.modules() if isinstance(module, NestedBatchNorm | nn.BatchNorm2d)]
-    kept = [(norm.momentum, [(buffer, buffer.clone()) for buffer in norm.buffers()]) for norm in norms]
+    saved = [(norm.momentum, [(buffer, buffer.clone()) for buffer in norm.buffers()]) for norm in norms]
     was_training = network.training
     try:
         network.train()
@@ -233,7 +144,7 @@ def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batche
         yield
     finally:
         network.train(was_training)
-        for norm, (momentum, buffers) in zip(norms, kept, strict=True):
+        for norm, (momentum, buffers) in zip(norms, saved, strict=True):
             norm.momentum = momentum
             for buffer, before in buffers:
                 buffer.copy_(before)

@@ -12,6 +12,22 @@ import torch
 from torch import Tensor, nn
 
 
+def prefix_length(full: int, share: float) -> int:
+    """How many of `full` channels a share keeps: `max(1, round(full · share))`, Python's round, as LCS rounds."""
+    return max(1, round(full * share))
+
+
+def in_same_storage(parameter: Tensor) -> nn.Parameter:
+    """Another parameter of the same values in the same storage, learnt or frozen alike."""
+    return nn.Parameter(parameter.data, parameter.requires_grad)
+
+
+def copied_prefix(parameter: nn.Parameter, *sizes: int) -> nn.Parameter:
+    """A prefix as a parameter of its own. Layers are made on the meta device for it: nothing is drawn and lost."""
+    values = parameter.detach()[tuple(map(slice, sizes))].clone(memory_format=torch.contiguous_format)
+    return nn.Parameter(values, parameter.requires_grad)
+
+
 class LeafViews:
     """The leaves handed out for one parameter, made anew whenever its storage is replaced."""
 
@@ -27,14 +43,14 @@ class LeafViews:
         `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
         """
         if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return _cut(parameter.detach(), sizes)
+            return _narrowed(parameter.detach(), sizes)
         if parameter.data_ptr() != self._address:
             self._leaves.clear()
             self._address = parameter.data_ptr()
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = _cut(parameter.detach(), sizes).requires_grad_()
-            leaf.register_post_accumulate_grad_hook(_into(parameter, sizes))
+            leaf = _narrowed(parameter.detach(), sizes).requires_grad_()
+            leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes))
             self._leaves[sizes] = leaf
         return leaf
 
@@ -45,18 +61,18 @@ class LeafViews:
         return LeafViews, ()
 
 
-def _into(parameter: nn.Parameter, sizes: tuple[int, ...]) -> Callable[[Tensor], None]:
+def _adding_to_prefix(parameter: nn.Parameter, sizes: tuple[int, ...]) -> Callable[[Tensor], None]:
     def add(leaf: Tensor) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         assert leaf.grad is not None
-        _cut(parameter.grad, sizes).add_(leaf.grad)
+        _narrowed(parameter.grad, sizes).add_(leaf.grad)
         leaf.grad = None
 
     return add
 
 
-def _cut(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+def _narrowed(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
     for dimension, size in enumerate(sizes):
         tensor = tensor.narrow(dimension, 0, size)
     return tensor

@@ -1,10 +1,11 @@
 """Plain networks as published. They know nothing of sub-models; `trainers.nested` makes them nested."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
+from trainers.nested.table import Exchanges
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
 
@@ -17,11 +18,13 @@ class Architecture:
         build: (shape of one image, classes) → network.
         heads: paths of the layers that keep all their outputs.
         optional: paths of the residual blocks that depth can leave out, in the order in which depth adds them.
+        exchanges: nested forms of layers of its own, by class.
     """
 
     build: Callable[[tuple[int, int, int], int], nn.Module]
     heads: frozenset[str]
     optional: tuple[str, ...] = ()
+    exchanges: Exchanges = field(default_factory=dict, hash=False)
 
 
 NETWORKS: dict[str, Architecture] = {

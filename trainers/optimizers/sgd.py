@@ -1,34 +1,32 @@
 """The optimizer of all recipes: SGD with momentum, without Nesterov."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
-from trainers.devices.cuda import has_triton
-
-if TYPE_CHECKING:
-    from trainers.accelerated.triton_sgd import Steps
+from trainers.acceleration import MakeSgdKernel
 
 
 class Sgd:
     """SGD over gradients that stay where they are, so that every parameter decays at every step.
 
-    Torch's fused one, or on CUDA a kernel of ours. `torch.optim.SGD` around the former imports torch's compiler (a
+    Torch's fused one, or a kernel that is handed in. `torch.optim.SGD` around the former imports torch's compiler (a
     second in every worker) and gathers its lists anew at every step.
 
     Args:
         network: its parameters' gradients become zero, and are added to in place from then on.
         momentum: without dampening.
         weight_decay: of every parameter, whether its sub-model was drawn or not.
+        make_kernel: makes what moves the parameters in torch's place.
 
     Attributes:
         rate: the learning rate, a scalar on the parameters' device, to be filled before a step.
         momenta: of the parameters in their order, zero at first.
     """
 
-    def __init__(self, network: nn.Module, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, network: nn.Module, momentum: float, weight_decay: float, make_kernel: MakeSgdKernel | None = None
+    ) -> None:
         self._parameters: list[Tensor] = list(network.parameters())
         self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
@@ -36,20 +34,14 @@ class Sgd:
         self.momenta = [torch.zeros_like(parameter, requires_grad=False) for parameter in self._parameters]
         self.rate = torch.zeros((), device=self._parameters[0].device)
         self._momentum, self._weight_decay = momentum, weight_decay
-        self._steps = self._in_one_kernel()
-
-    def _in_one_kernel(self) -> "Steps | None":
-        if not (self.rate.is_cuda and has_triton()):
-            return None
-        from trainers.accelerated.triton_sgd import Steps
-
-        return Steps(self._parameters, self._gradients, self.momenta, self._momentum, self._weight_decay)
+        tensors = self._parameters, self._gradients, self.momenta
+        self._kernel = None if make_kernel is None else make_kernel(*tensors, momentum, weight_decay)
 
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters; the gradients are zero afterwards."""
-        if self._steps is not None:
-            self._steps.step(self.rate)
+        if self._kernel is not None:
+            self._kernel.step(self.rate)
             return
         sgd(
             self._parameters,

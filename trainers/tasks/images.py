@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
-from trainers.devices.cuda import has_triton
 from trainers.randomness import stream
 from trainers.training.graphs import Graphs
 
@@ -65,8 +65,7 @@ class ImageClassification:
 
     Training images are one endless stream: a permutation per epoch, batches running across its end, so that every
     batch is full. (The published recipe ends each epoch with a batch of 80.) The padded images lie in memory with every
-    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image. On CUDA a batch is
-    one kernel, a loss one each way.
+    crop as a view, so a batch is one indexing operation and one mirroring, with no Python per image.
 
     Args:
         arrays: the data, moved to `device`.
@@ -76,6 +75,7 @@ class ImageClassification:
         crop_padding: pixels of zero padding around an image before a random crop of its own size; 0 for none.
         flip: mirror every other image at random.
         channels_last: memory layout of the batches.
+        kernels: make batches and losses in place of torch's own operations.
     """
 
     def __init__(
@@ -87,15 +87,16 @@ class ImageClassification:
         crop_padding: int,
         flip: bool,
         channels_last: bool = False,
+        kernels: ClassificationKernels | None = None,
     ) -> None:
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._padding, self._flip = crop_padding, flip
-        self._kernels = device.type == "cuda" and has_triton()
+        self._kernels = kernels
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         images = arrays.train_images.to(device)
         height, width = images.shape[2:]
         self._plain = images.contiguous()
-        if not self._kernels:
+        if kernels is None:
             self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         self._labels = arrays.train_labels.to(device)
         self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
@@ -123,11 +124,9 @@ class ImageClassification:
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
     def gather(self, selection: Tensor) -> Batch:
-        if self._kernels:
-            from trainers.accelerated.triton_classification import cropped
-
+        if self._kernels is not None:
             scaled = self._scale, self._shift, self._padding, self._layout
-            return Batch(*cropped(selection, self._plain, self._labels, *scaled))
+            return Batch(*self._kernels.cropped(selection, self._plain, self._labels, *scaled))
         chosen, mirrored, down, right = selection.unbind()
         crops = self._crops[chosen, :, down, right]
         if self._flip:
@@ -154,12 +153,8 @@ class ImageClassification:
             yield self._normalised(self._plain[chosen])
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        if self._kernels:
-            from trainers.accelerated.triton_classification import MOST_CLASSES, CrossEntropy
-
-            if outputs.shape[1] <= MOST_CLASSES:
-                mean: Tensor = CrossEntropy.apply(outputs, batch.targets)
-                return mean
+        if self._kernels is not None and outputs.shape[1] <= self._kernels.most_classes:
+            return self._kernels.cross_entropy(outputs, batch.targets)
         return F.cross_entropy(outputs.float(), batch.targets)
 
     def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:

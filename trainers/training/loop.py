@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
-from trainers.build import build, mac_counter, multiply
+from trainers.build import accelerator, build, mac_counter, multiply, prefers_channels_last
 from trainers.config.trial import TrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
 from trainers.devices.cuda import prepare_cuda
-from trainers.nested.layers.norms import prefers_channels_last
 from trainers.objectives import OBJECTIVES, Objective
 from trainers.optimizers.sgd import Sgd
 from trainers.randomness import stream
@@ -87,9 +86,11 @@ def fit(
     prepare_cuda(config.precision.deterministic)
     lattice = config.lattice
     channels_last = prefers_channels_last(config.norm.policy, config.precision.activations, device)
+    kernels = accelerator(device)
     images, method = config.task, config.method
+    augmentation = images.crop_padding, images.flip
     task = ImageClassification(
-        data, images.batch_size, seed, device, images.crop_padding, images.flip, channels_last=channels_last
+        data, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
     )
     nested = build(config, seed)
     macs = mac_counter(config)
@@ -99,7 +100,8 @@ def fit(
         network.to(memory_format=torch.channels_last)
     budget = Budget(config.budget.unit, config.budget.amount)
 
-    optimize = partial(Sgd, momentum=config.optimizer.momentum, weight_decay=config.optimizer.weight_decay)
+    recipe = config.optimizer
+    optimize = partial(Sgd, momentum=recipe.momentum, weight_decay=recipe.weight_decay, make_kernel=kernels.sgd)
     state = TrainingState(network, optimize, UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)

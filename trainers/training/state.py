@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trainers.nested.network import NestedNetwork, SeparateNetworks
+from trainers.nested.network import NestedNetwork
+from trainers.nested.separate import SeparateNetworks
 from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
 from trainers.training.ledger import UpdateLedger

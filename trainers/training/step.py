@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainers.config.trial import TrialConfig
-from trainers.nested.layers.norms import line_cosine_squared
+from trainers.nested.layers.affine import line_cosine_squared
 from trainers.nested.network import NestedNetwork, recalibrated
 from trainers.submodel import SubModel
 from trainers.tasks.images import Batch, Task

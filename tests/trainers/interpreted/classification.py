@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from trainers.accelerated.accelerator import classification
 from trainers.accelerated.triton_classification import CrossEntropy
 from trainers.data.images.arrays import ImageArrays
 from trainers.tasks.images import Batch, ImageClassification
@@ -19,9 +20,9 @@ def batches(size: tuple[int, int, int], padding: int, flip: bool, channels_last:
     task = ImageClassification(images, 7, 0, CPU, padding, flip, channels_last)
     for index in range(4):
         selection = task.selection(index)
-        task._kernels = False
+        task._kernels = None
         expected = task.gather(selection)
-        task._kernels = True
+        task._kernels = classification()
         made = task.gather(selection)
         assert torch.equal(made.inputs, expected.inputs)
         assert made.inputs.is_contiguous(memory_format=layout)

@@ -11,7 +11,7 @@ from tests.conftest import FOUR
 from trainers.accelerated import additions, convolution
 from trainers.accelerated.cpreresnet import fuse
 from trainers.build import initialise
-from trainers.nested.network import nest
+from trainers.nested.exchange import nest
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 

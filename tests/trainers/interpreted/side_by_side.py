@@ -10,11 +10,13 @@ from torch import Tensor
 
 from tests.conftest import tiny
 from trainers.accelerated import additions
+from trainers.accelerated.accelerator import OF_NETWORKS, classification
 from trainers.accelerated.cpreresnet import FusedNetwork
 from trainers.build import initialise
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
-from trainers.nested.network import NestedNetwork, nest
+from trainers.nested.exchange import nest
+from trainers.nested.network import NestedNetwork
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.optimizers.sgd import Sgd
 from trainers.tasks.images import Batch, ImageClassification
@@ -66,7 +68,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     plain = CPreResNet20(channels=3, size=4)
     plain.blocks = plain.blocks[::4]  # the first and one with stride: fewer programs, to interpret
     initialise(plain, 0)
-    network = nest(plain, THIN, "batch", (3, 4, 4), frozenset({"classifier"}))
+    network = nest(plain, THIN, "batch", (3, 4, 4), frozenset({"classifier"}), accelerator=OF_NETWORKS)
     network.to(memory_format=torch.channels_last)
     state = TrainingState(network, partial(Sgd, momentum=0.9, weight_decay=0), UpdateLedger(THIN))
 
@@ -79,11 +81,11 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
         for of_a_lane in fused._additions.values():
             of_a_lane.begin()
 
-    fused = network._fused
-    assert fused is not None
+    fused = network._kernels
+    assert isinstance(fused, FusedNetwork)
     graphs = Graphs(Again(live, forget) if apart else None)
     task = ImageClassification(images, 2, 0, CPU, crop_padding=1, flip=True, channels_last=True)
-    task._kernels = True
+    task._kernels = classification()
     step = Step(tiny(method="NS", norm="batch"), state, task, CPU, graphs)
     small, large = THIN
     losses = []

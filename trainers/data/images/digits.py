@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainers.data.images.arrays import ImageArrays
 
-_TEST = 360  # of 1,797: the last ones, written by other people than the first
+TEST_IMAGES = 360  # of 1,797: the last ones, written by other people than the first
 
 
 @lru_cache(maxsize=1)
@@ -39,13 +39,13 @@ def checksum() -> str:
 def load(folder: Path | None) -> ImageArrays:
     """1,437 training and 360 test images `(1, 16, 16)`; the folder is not used."""
     images, labels = (torch.from_numpy(array) for array in _arrays())
-    parts = images[:-_TEST], labels[:-_TEST], images[-_TEST:], labels[-_TEST:]
+    parts = images[:-TEST_IMAGES], labels[:-TEST_IMAGES], images[-TEST_IMAGES:], labels[-TEST_IMAGES:]
     return ImageArrays(*parts, *statistics(), checksum())
 
 
 def statistics() -> tuple[tuple[float], tuple[float]]:
     """Mean and SD of the training pixels, scaled to 0..1; of whole numbers, so they depend on no number of threads."""
-    pixels = _arrays()[0][:-_TEST].astype(np.int64)
+    pixels = _arrays()[0][:-TEST_IMAGES].astype(np.int64)
     mean = int(pixels.sum()) / pixels.size
     variance = int((pixels**2).sum()) / pixels.size - mean**2
     return (mean / 255,), (math.sqrt(variance) / 255,)

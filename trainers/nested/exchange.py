@@ -1,0 +1,125 @@
+"""From a plain network to a nested one, by exchanging its layers.
+
+So that the published architecture is written once, in plain PyTorch; `NestedNetwork.extract` is the way back.
+"""
+
+from torch import nn
+
+from trainers.acceleration import Accelerator
+from trainers.config.methods import Affine
+from trainers.lattice import Lattice
+from trainers.nested.contract import check_prefixes
+from trainers.nested.depth import DEPTH, OptionalBlock
+from trainers.nested.layers.layer import ElasticLayer
+from trainers.nested.layers.norms import NormPolicy, norm_layer
+from trainers.nested.network import NestedNetwork
+from trainers.nested.table import Exchanges, nested_forms, standard_exchanges
+
+
+def nest(
+    network: nn.Module,
+    lattice: Lattice,
+    norm: NormPolicy,
+    input_shape: tuple[int, ...],
+    heads: frozenset[str],
+    optional: tuple[str, ...] = (),
+    affine: Affine = "shared",
+    exchanges: Exchanges | None = None,
+    accelerator: Accelerator | None = None,
+) -> NestedNetwork:
+    """Makes a plain network nested in its width, its depth, or both, keeping all that it knows.
+
+    Where the lattice has a `width`, every convolution and linear layer keeps its first `max(1, round(outputs ·
+    width))` outputs; its inputs follow the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and
+    with it the ReLU if a Sequential holds just the two. Where it has a `depth` d, a sub-model runs the first d optional
+    blocks.
+
+    Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
+    are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
+    training. Switchable norms start from the prefixes of its own. Policies whose statistics are per image have no place
+    for running ones. A sub-model is the whole network with everything outside of the prefixes zero; networks of which
+    that would not hold, because they concatenate or reorder channels, are refused.
+
+    Args:
+        network: taken over and changed in place.
+        lattice: the targets.
+        norm: the norm policy.
+        input_shape: of one example, e.g. (3, 32, 32).
+        heads: paths of the layers that keep all outputs at every width: the classifier.
+        optional: paths of residual blocks whose output is as their input, in the order in which depth adds them.
+        affine: of the norm layers.
+        exchanges: rows of the exchange table beside or in place of its own, by the plain layer's class:
+            `{MyLayer: Exchange(MyNestedLayer, obeys="width")}`.
+        accelerator: kernels to run in place of torch's own; none unless given.
+
+    Raises:
+        ValueError: a path that is not in the network; a dimension that none of its layers obeys; a layer that has no
+            nested form, or that other channels reach than a sub-model's prefixes, with its path and the mend. The
+            network is then as it was.
+    """
+    modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
+    if missing := sorted({*heads, *optional} - modules):
+        raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
+    forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
+    _check_dimensions(network, forms, lattice, optional)
+    check_prefixes(network, forms, lattice, input_shape, optional)
+    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator)
+
+
+def exchange(
+    network: nn.Module,
+    lattice: Lattice,
+    norm: NormPolicy,
+    input_shape: tuple[int, ...],
+    heads: frozenset[str],
+    optional: tuple[str, ...],
+    affine: Affine,
+    exchanges: Exchanges | None = None,
+    accelerator: Accelerator | None = None,
+) -> NestedNetwork:
+    """As `nest`, which has not refused the same architecture: whether sub-models are prefixes isn't asked again."""
+    modules = dict(network.named_modules())
+    for path, form in _forms(network, lattice, norm, heads, affine, exchanges, accelerator).items():
+        network.set_submodule(path, form.train(modules[path].training))
+    for rank, path in enumerate(optional, start=1):
+        network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
+    make_kernels = (accelerator or Accelerator()).network
+    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network))
+
+
+def _forms(
+    network: nn.Module,
+    lattice: Lattice,
+    norm: NormPolicy,
+    heads: frozenset[str],
+    affine: Affine,
+    exchanges: Exchanges | None,
+    accelerator: Accelerator | None,
+) -> dict[str, nn.Module]:
+    make_norm = norm_layer(norm, lattice, affine, (accelerator or Accelerator()).norms)
+    return nested_forms(network, {**standard_exchanges(make_norm), **(exchanges or {})}, lattice, heads)
+
+
+def _check_dimensions(
+    network: nn.Module, forms: dict[str, nn.Module], lattice: Lattice, optional: tuple[str, ...]
+) -> None:
+    """Refuses a lattice with a dimension in which the network's sub-models would not differ, and the reverse."""
+    kind = type(network).__name__
+    widths = {form.dimension for form in forms.values() if isinstance(form, ElasticLayer)}
+    for name in lattice.largest.dimensions:
+        values = [target[name] for target in lattice]
+        if name == DEPTH and optional:
+            if max(values) > len(optional) or any(value != int(value) for value in values):
+                said = ", ".join(f"{value:g}" for value in sorted({*values}))
+                raise ValueError(
+                    f"cannot nest {kind} in depths {said}: give numbers of its {len(optional)} optional blocks"
+                )
+        elif name not in widths:
+            mend = "name its optional blocks" if name == DEPTH else "leave it out, or add a row to the exchanges"
+            raise ValueError(f"cannot nest {kind} in {name!r}: none of its layers obeys that dimension: {mend}")
+        elif max(values) > 1:
+            raise ValueError(
+                f"cannot nest {kind} in {name}={max(values):g}: give shares of its layers' outputs, up to 1"
+            )
+    if optional and DEPTH not in lattice.largest:
+        raise ValueError(f"cannot nest {kind} with optional blocks: the lattice has no dimension {DEPTH!r}")
