@@ -171,8 +171,8 @@ class Recorder:
         self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
     ) -> None:
         """Fills gaps from the history, attaches the artifacts and closes the run."""
-        run_id = self._runs[trial.key]
         self.record(trial, history, [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")])
+        run_id = self._runs[trial.key]  # a new one, if the run was found deleted just now
         with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
             folder = Path(scratch)
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
@@ -189,9 +189,9 @@ class Recorder:
         """Closes the run as failed, with its own traceback."""
         if trial.key not in self._runs:  # lost before its first report
             self.start(trial, "")
+        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", without_passwords(error)[:5000])])
         run_id = self._runs[trial.key]
         self._client.log_text(run_id, without_passwords(traceback), "traceback.txt")
-        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", without_passwords(error)[:5000])])
         self._client.set_terminated(run_id, "FAILED")
 
     def interrupt(self, trials: Sequence[Trial]) -> None:

@@ -44,7 +44,7 @@ def test_a_node_goes_while_its_trials_run_and_another_comes(
     going, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
     storage = tmp_path / "s"
     process = harness.start(storage, *LONG, "--address", cluster.address)
-    harness.wait_for_held(process, faults, *HELD)
+    workers = harness.wait_for_held(process, faults, *HELD)
     if notice:
         command = [str(Path(sys.executable).parent / "ray"), "drain-node", "--address", cluster.address]
         command += ["--node-id", going.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
@@ -52,6 +52,7 @@ def test_a_node_goes_while_its_trials_run_and_another_comes(
         subprocess.run(command, check=True, capture_output=True, env=os.environ)
         time.sleep(NOTICE_SECONDS)  # Ray calls it preempted from then on
     cluster.remove_node(going, allow_graceful=False)
+    harness.wait_until(process, lambda: any(map(harness.is_dead, workers)))  # released before, it would go on
     harness.release(faults)
     cluster.add_node(num_cpus=1)
     done = harness.ended(process)

@@ -161,6 +161,14 @@ def wait_until(process: "subprocess.Popen[str]", happened: Callable[[], bool]) -
         time.sleep(0.005)
 
 
+def is_dead(pid: int) -> bool:
+    """Whether a process has ended, waited for by its parent or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def kill_all(process: "subprocess.Popen[str]") -> None:
     """SIGKILL to the driver, Ray and the workers alike."""
     below: list[psutil.Process] = []

@@ -188,6 +188,24 @@ def test_what_is_read_from_the_database_is_what_mlflow_finds(plan: Plan, tracker
     }
 
 
+@pytest.mark.parametrize("end", ["finished", "failed"])
+def test_a_run_deleted_before_its_trial_ends_is_recorded_anew_whole(
+    end: str, plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder, trial = Recorder(tracker, plan, {}), plan.trials[0]
+    recorder.start(trial, "CPU")
+    (before,) = tracker.trials(recorder.experiment, plan.base_key)
+    tracker.client.delete_run(before.run_id)
+    if end == "finished":
+        recorder.finish(trial, end, 1.0, points(40.0), tmp_path)
+    else:
+        recorder.fail(trial, "ZeroDivisionError: on purpose", "its traceback")
+    (after,) = tracker.trials(recorder.experiment, plan.base_key)
+    assert (after.status, after.tags["outcome"]) == (end.upper(), end)
+    name, text = ("sub_models.csv", "w050") if end == "finished" else ("traceback.txt", "its traceback")
+    assert text in (tracker.read_text(after.artifacts, name) or "")
+
+
 def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tracker: Tracker, tmp_path: Path) -> None:
     recorder = Recorder(tracker, plan, {"git.commit": "abc"})
     for trial, base in zip(plan.trials, (40.0, 50.0, 42.0, 55.0), strict=True):
