@@ -42,8 +42,9 @@ def test_what_is_allotted_fits_and_one_more_would_not(nodes: list[Node], cpus: i
         assert allot(Resources(cpus, gpus, slots), nodes) == (share, slots)
 
 
-def test_ten_tenths_of_a_gpu_make_one() -> None:
-    assert allot(Resources(1, 0.1), [{"CPU": 32, "GPU": 1}])[1] == 10
+def test_a_hundred_hundredths_make_the_whole_though_their_quotient_falls_short() -> None:
+    assert 7 / 0.07 < 100
+    assert allot(Resources(0.07, 0.0), [{"CPU": 7}])[1] == 100
 
 
 def test_a_share_is_doubled_up_to_a_whole_gpu_or_the_largest_node() -> None:
