@@ -8,15 +8,19 @@ from dataclasses import dataclass, replace
 import psutil
 import torch
 
-from trainers.build import build, mac_counter, multiply
+from trainers.build import build, mac_counter
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
-from trainers.nested.layers.norms import prefers_channels_last
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
-from trainers.training.loop import fit, phase
+from trainers.training.graphs import Graphs
+from trainers.training.ledger import UpdateLedger
+from trainers.training.recipe import Recipe
+from trainers.training.state import TrainingState
+from trainers.training.step import Step
+from trainers.training.trial import assemble, train
 
 _REPEATS, _LATENCY_REPEATS = 3, 9
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
@@ -43,7 +47,8 @@ class Work:
 def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
     """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
     lattice, macs = config.lattice, mac_counter(config.network, config.dataset, config.lattice)
-    draw, objective = phase(config, extracted=config.sharing == "extracted" and progress >= config.extract_at)
+    recipe = Recipe.from_config(config)
+    draw, objective = recipe.phase(recipe.extract_at is not None and progress >= recipe.extract_at)
     passes: dict[SubModel, float] = {}
     for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
         trained = (sub_model,) if draw.draws != 1 else objective((sub_model,), lattice)
@@ -72,32 +77,37 @@ def expected_trial(config: TrialConfig) -> Work:
 def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
     """The time of one forward-backward pass of targets from the smallest to the largest, best of three each.
 
-    At the config's batch size and precision. Of a large lattice some targets stand for all.
+    Passes of the loop's own steps, over black images, at the config's batch size and precision. Of a large lattice some
+    targets stand for all.
     """
     prepare_cpu()
-    lattice = config.lattice
-    nested = build(config.network, config.dataset, lattice, config.norm, config.affine, seed=0)
-    network = (nested if config.sharing == "nested" else multiply(nested, seed=0)).to(device)
-    if prefers_channels_last(config.norm, config.precision, device):
-        network.to(memory_format=torch.channels_last)
-    source = dataset(config.dataset)
-    inputs = torch.zeros(config.batch_size, *source.shape, device=device)
+    # Extracted networks take the time of a separate one for most of the budget.
+    apart = replace(config, sharing="separate") if config.sharing == "extracted" else config
+    parts = assemble(apart, 0, _black(config), device)
+    lattice = parts.recipe.lattice
+    state = TrainingState(parts.network, parts.recipe.optimizer, UpdateLedger(lattice))
+    state.network.train()
+    step = Step(parts.recipe, state, parts.task, device, Graphs.on(device))
     found: dict[SubModel, float] = {}
     every = max(1, -(-len(lattice) // _TIMED))
     for target in {*lattice.targets[::every], lattice.largest}:
-        network.activate(target)
         times = []
         for _ in range(_REPEATS + 1):
             started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                outputs = network(inputs)
-            float(outputs.float().sum().detach())
-            outputs.float().sum().backward()
+            for _, loss in step.passes((target,), step.batch(0)):
+                loss.item()
             if device.type == "cuda":
-                torch.cuda.synchronize(device)
+                torch.cuda.synchronize(device)  # the loss is there before the gradients
             times.append(time.perf_counter() - started)
         found[target] = min(times[1:])
     return found
+
+
+def _black(config: TrialConfig) -> ImageArrays:
+    """A batch of images of a config's data set before it is fetched."""
+    source, count = dataset(config.dataset), config.batch_size
+    images, labels = torch.zeros(count, *source.shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64)
+    return ImageArrays(images, labels, images[:1], labels[:1], *source.statistics(), "black")
 
 
 def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
@@ -126,7 +136,7 @@ def throughput(
     """
     endless = replace(config, budget=1 << 60, evaluations=1, schedule_stages=0)
     counted, since = 0.0, None
-    for step, snapshot in enumerate(fit(endless, 0, data, device)):
+    for step, snapshot in enumerate(train(endless, 0, data, device)):
         if step % _SYNCHRONISED == 0 and device.type == "cuda":
             torch.cuda.synchronize(device)  # counts what was done, not what was asked for
         passes = snapshot.passes

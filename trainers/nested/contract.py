@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from trainers.lattice import Lattice
 from trainers.nested.forms import place
@@ -151,10 +152,12 @@ class _Walk:
         whole = self._run(images)
         if self._place != len(self._calls):
             raise self._refusal(self._calls[self._place].layer.path, _CONDITIONAL)
-        if not _same(sliced, whole, 1):
-            raise self._refusal("", f"what it gives {_broken(sliced.shape[1], whole.shape[1])}")
+        for one, other in zip(sliced, whole, strict=True):
+            if not _same(one, other, 1):
+                raise self._refusal("", f"what it gives {_broken(one.shape[1], other.shape[1])}")
 
-    def _run(self, images: Tensor) -> Tensor:
+    def _run(self, images: Tensor) -> list[Tensor]:
+        """The outputs: one, or those of a mapping or tuple."""
         self._inside.clear()
         devices = [self._device] if self._device.type == "cuda" else []
         try:
@@ -166,10 +169,12 @@ class _Walk:
         except Exception as error:  # of any kind: it is a stranger's forward
             where, said = self._inside[-1], f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             raise self._refusal(where, f"{self._failing(images)} ({said})") from error
-        if not isinstance(out, Tensor) or out.ndim < 2:
-            kind = f"tensor of {out.ndim} dimensions" if isinstance(out, Tensor) else type(out).__name__
-            raise self._refusal("", f"its output is a {kind}: make it a tensor, examples first, then channels")
-        return out
+        outputs = tree_leaves(out)
+        for each in outputs:
+            if not isinstance(each, Tensor) or each.ndim < 2:
+                kind = f"tensor of {each.ndim} dimensions" if isinstance(each, Tensor) else type(each).__name__
+                raise self._refusal("", f"its output is a {kind}: make it a tensor, examples first, then channels")
+        return outputs
 
     def _failing(self, images: Tensor) -> str:
         """How a run fails: with fewer channels, unless with all of them, too."""

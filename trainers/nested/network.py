@@ -55,17 +55,17 @@ class NestedNetwork(nn.Module):
             block.activate(sub_model)
         self.active = sub_model
 
-    def forward(self, x: Tensor) -> Tensor:
-        run = self._suited(x) or self.network
-        out: Tensor = run(x)
-        return out
+    def forward(self, *inputs: Tensor) -> Any:
+        run = self._suited(*inputs) or self.network
+        return run(*inputs)
 
-    def _suited(self, x: Tensor) -> FusedNetwork | None:
-        return self._fused if self._fused is not None and self._fused.suits(x) else None
+    def _suited(self, *inputs: Tensor) -> FusedNetwork | None:
+        suited = self._fused is not None and len(inputs) == 1 and self._fused.suits(inputs[0])
+        return self._fused if suited else None
 
-    def separable(self, x: Tensor) -> bool:
-        """Whether passes over `x` can be made `apart`."""
-        return self._suited(x) is not None
+    def separable(self, *inputs: Tensor) -> bool:
+        """Whether passes over `inputs` can be made `apart`."""
+        return self._suited(*inputs) is not None
 
     def apart(self, lane: int) -> AbstractContextManager["Additions"]:
         """A pass inside leaves gradients and running moments as they are; see `FusedNetwork.apart`."""
@@ -132,9 +132,8 @@ class SeparateNetworks(nn.Module):
             raise ValueError(f"there is no separate network for {sub_model.label}")
         self.active = sub_model
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.networks[self.active.module_name](x)
-        return out
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.networks[self.active.module_name](*inputs)
 
     def extract(self, sub_model: SubModel) -> nn.Module:
         """A copy of the network trained for `sub_model`."""
@@ -214,7 +213,9 @@ def active(network: NestedNetwork, sub_model: SubModel) -> Iterator[None]:
 
 
 @contextmanager
-def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Iterator[None]:
+def recalibrated(
+    network: nn.Module, forward: Callable[..., object], batches: Iterator[tuple[Tensor, ...]]
+) -> Iterator[None]:
     """BatchNorm statistics recomputed for the active sub-model, and put back afterwards; of separate networks, too.
 
     The cumulative average over the batches, as US recalibrates after training (Yu & Huang 2019, section 3.2).
@@ -228,7 +229,7 @@ def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batche
             for index, inputs in enumerate(batches):
                 for norm in norms:
                     norm.momentum = 1.0 / (index + 1)
-                forward(inputs)
+                forward(*inputs)
         network.train(was_training)
         yield
     finally:

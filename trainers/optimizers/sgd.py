@@ -1,4 +1,4 @@
-"""The optimizer of all recipes: SGD with momentum, without Nesterov."""
+"""SGD with momentum, without Nesterov: the optimizer of the published recipes for images."""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from trainers.devices.cuda import has_triton
+from trainers.optimizers.groups import GroupRules, gradients, parameter_groups, zeros_like
 
 if TYPE_CHECKING:
     from trainers.accelerated.triton_sgd import Steps
@@ -19,48 +20,63 @@ class Sgd:
     second in every worker) and gathers its lists anew at every step.
 
     Args:
-        network: its parameters' gradients become zero, and are added to in place from then on.
+        network: its trained parameters' gradients become zero, and are added to in place from then on.
         momentum: without dampening.
-        weight_decay: of every parameter, whether its sub-model was drawn or not.
+        weight_decay: of every trained parameter, whether its sub-model was drawn or not.
+        rules: parts the parameters into groups.
 
     Attributes:
         rate: the learning rate, a scalar on the parameters' device, to be filled before a step.
-        momenta: of the parameters in their order, zero at first.
+        momenta: of the trained parameters, group by group, zero at first.
+
+    Raises:
+        ConfigError: nothing to train, or a rule that matches nothing.
     """
 
-    def __init__(self, network: nn.Module, momentum: float, weight_decay: float) -> None:
-        self._parameters: list[Tensor] = list(network.parameters())
-        self._gradients = [torch.zeros_like(parameter) for parameter in self._parameters]
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
-        self.momenta = [torch.zeros_like(parameter, requires_grad=False) for parameter in self._parameters]
+    def __init__(
+        self, network: nn.Module, momentum: float, weight_decay: float, rules: GroupRules | None = None
+    ) -> None:
+        self._groups = parameter_groups(network, weight_decay, rules or GroupRules())
+        self._parameters: list[Tensor] = [parameter for group in self._groups for parameter in group.parameters]
+        self._gradients = [gradients(group) for group in self._groups]
+        self._momenta = [zeros_like(group) for group in self._groups]
+        self.momenta = [tensor for of_group in self._momenta for tensor in of_group]
         self.rate = torch.zeros((), device=self._parameters[0].device)
-        self._momentum, self._weight_decay = momentum, weight_decay
+        self._momentum = momentum
         self._steps = self._in_one_kernel()
 
-    def _in_one_kernel(self) -> "Steps | None":
+    def _in_one_kernel(self) -> "list[Steps] | None":
+        """One for each group."""
         if not (self.rate.is_cuda and has_triton()):
             return None
         from trainers.accelerated.triton_sgd import Steps
 
-        return Steps(self._parameters, self._gradients, self.momenta, self._momentum, self._weight_decay)
+        lists = zip(self._groups, self._gradients, self._momenta, strict=True)
+        return [Steps(g.parameters, grads, momenta, self._momentum, g.weight_decay) for g, grads, momenta in lists]
+
+    def state(self) -> dict[str, Tensor]:
+        """The momentum of every trained parameter, by its name."""
+        names = [name for group in self._groups for name in group.names]
+        return dict(zip(names, self.momenta, strict=True))
 
     @torch.no_grad()
     def step(self) -> None:
         """Moves the parameters; the gradients are zero afterwards."""
         if self._steps is not None:
-            self._steps.step(self.rate)
+            for group, steps in zip(self._groups, self._steps, strict=True):
+                steps.step(group.rate(self.rate))
             return
-        sgd(
-            self._parameters,
-            self._gradients,
-            list[Tensor | None](self.momenta),
-            fused=True,
-            lr=self.rate,  # a tensor, so that a captured step reads it where it lies
-            momentum=self._momentum,
-            weight_decay=self._weight_decay,
-            dampening=0,
-            nesterov=False,
-            maximize=False,
-        )
-        torch._foreach_zero_(self._gradients)
+        for group, of_group, momenta in zip(self._groups, self._gradients, self._momenta, strict=True):
+            sgd(
+                list(group.parameters),
+                of_group,
+                list[Tensor | None](momenta),
+                fused=True,
+                lr=group.rate(self.rate),  # a tensor, so that a captured step reads it where it lies
+                momentum=self._momentum,
+                weight_decay=group.weight_decay,
+                dampening=0,
+                nesterov=False,
+                maximize=False,
+            )
+            torch._foreach_zero_(of_group)
