@@ -14,7 +14,7 @@ from orchestrator.commands.options import setting
 from studies.presets import QUICK
 from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 _HELD_OUT = 2_000
 
@@ -26,7 +26,7 @@ def main() -> None:
     config = resolve({**QUICK.settings, "equalize": "updates", **given})
     data = dataset(config.task.dataset).load(None).hold_out(_HELD_OUT)
     started = time.perf_counter()
-    for snapshot in fit(config, 0, data, torch.device("cpu")):
+    for snapshot in train(config, 0, data, torch.device("cpu")):
         if snapshot.metrics:
             found = {target.label: round(snapshot.metrics[f"test_acc/{target.label}"], 1) for target in config.lattice}
             print(f"{time.perf_counter() - started:.0f} s, update {snapshot.step}: {found}", flush=True)

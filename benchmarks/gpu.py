@@ -28,7 +28,7 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cuda import own_stream
 from trainers.measuring.timing import expected_trial
 from trainers.submodel import SubModel
-from trainers.training.loop import fit
+from trainers.training import trial
 
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
 _MOST_AT_ONCE = 3  # at nine streams each, of 32
@@ -97,7 +97,7 @@ def train(
     """Seconds and final metrics of a trial; on CUDA on a stream of its own, beside which others may run."""
     started = time.perf_counter()
     with torch.cuda.stream(own_stream(device)) if device.type == "cuda" else nullcontext():
-        for last in fit(config, seed, data, device):
+        for last in trial.train(config, seed, data, device):
             if last.metrics:
                 accuracies = (
                     f"{target.label} {last.metrics[f'test_acc/{target.label}']:.2f}" for target in config.lattice

@@ -22,8 +22,8 @@ from trainers.config.resolution import resolve
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
-from trainers.training.loop import fit
 from trainers.training.schedule import learning_rate
+from trainers.training.trial import train
 
 _THREADS = 2
 
@@ -36,7 +36,7 @@ def config(method: str, norm: str, passes: int, batch: int) -> TrialConfig:
 
 def ours(trial: TrialConfig, method: str, norm: str, seed: int, data: ImageArrays) -> dict[float, float]:
     """Accuracy by width."""
-    *_, last = fit(trial, seed, data, torch.device("cpu"))
+    *_, last = train(trial, seed, data, torch.device("cpu"))
     return {target["width"]: last.metrics[f"test_acc/{target.label}"] for target in trial.lattice}
 
 
@@ -77,8 +77,8 @@ def main(passes: int, batch: int, seeds: int, methods: tuple[str, ...]) -> None:
             trial = config(method, norm, passes, batch)
             rows: list[dict[str, Any]] = []
             for seed in range(seeds):
-                for side, train in (("ours", ours), ("reference", theirs)):
-                    for width, found in train(trial, method, norm, seed, data).items():
+                for side, measured in (("ours", ours), ("reference", theirs)):
+                    for width, found in measured(trial, method, norm, seed, data).items():
                         rows.append({"method": method, "norm": norm, "passes": passes, "seed": seed, "side": side})
                         rows[-1]["batch"] = batch
                         rows[-1] |= {"width": width, "accuracy": round(found, 2)}

@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.measuring import ARMS, append, warm_up_steps
 from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
-from trainers.training.loop import Snapshot, fit
+from trainers.training.loop import Snapshot
+from trainers.training.trial import train
 
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
@@ -92,7 +93,7 @@ def main(batch: int, threads: int, steps: int, device: str) -> None:
     data, cuda = dataset("cifar10").load(None), device == "cuda"
     for method, norm in ARMS:
         settings = {"method": method, "norm": norm, "batch_size": batch, "updates": 1 << 30, "evaluations": 1}
-        training = fit(resolve(settings), 0, data, torch.device(device))
+        training = train(resolve(settings), 0, data, torch.device(device))
         for _ in range(warm_up_steps(method, torch.device(device))):
             next(training)
         found = _on_cuda(training, steps) if cuda else _on_cpu(training, steps)

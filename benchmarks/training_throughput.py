@@ -21,7 +21,7 @@ from benchmarks.measuring import ARMS, append, warm_up_steps
 from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 _REFERENCE_WARM_UP_STEPS = 20
 """Its kernels for LCS-p's widths never last on CPU: oneDNN remembers 1,024, which are those of some fifteen widths."""
@@ -33,7 +33,7 @@ def ours(
     """Images passed forward and backward in each optimizer step."""
     settings = {"method": method, "norm": norm, "batch_size": batch, "deterministic": deterministic}
     config = resolve({**settings, "updates": 1 << 30, "evaluations": 1})
-    for _ in fit(config, 0, data, device):
+    for _ in train(config, 0, data, device):
         yield batch * (1 if method == "SortedNet" else 4)
 
 

@@ -19,7 +19,7 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, DataError
 from trainers.extraction.export import export
 from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
@@ -138,7 +138,7 @@ class ImageTrainer:
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
         device = _on(place)
         try:
-            yield from fit(
+            yield from train(
                 TrialConfig.from_dict(config), seed, _arrays(config["task"]["dataset"], place.data), device, resume_from
             )
         except RuntimeError as error:

@@ -1,10 +1,11 @@
 """From a config to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
 
 import math
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainers.accelerated.accelerator import OF_NETWORKS, for_device
 from trainers.acceleration import Accelerator
@@ -13,6 +14,7 @@ from trainers.config.network import NetworkConfig
 from trainers.config.precision import Precision
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
+from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
 from trainers.nested.exchange import exchange, nest
@@ -21,17 +23,21 @@ from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.randomness import stream
+from trainers.weights import aliases
 
 
-def build(config: TrialConfig, seed: int) -> NestedNetwork:
+def build(config: TrialConfig, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> NestedNetwork:
     """A trial's nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
-    line (LCS-l) where `LineAffine` says.
+    line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there.
+
+    Raises:
+        ConfigError: a pretrained weight that the network does not have, or has in another shape.
     """
     source, architecture, lattice = dataset(config.task.dataset), NETWORKS[config.network.name], config.lattice
     plain = architecture.build(source.shape, source.classes)
-    initialise(plain, seed)
+    initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     optional = architecture.optional if "depth" in lattice.largest else ()
     _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
     norm, rows = config.norm, architecture.exchanges
@@ -62,27 +68,51 @@ def _refuse_unless_nested(
     nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows)
 
 
-def multiply(nested: NestedNetwork, seed: int) -> SeparateNetworks:
-    """A network of its own for every target, each initialised as a plain network of its size would be."""
+def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:
+    """A network of its own for every target, each initialised as a plain network of its size would be.
+
+    Of weights that were loaded, by the plain network's names, each keeps its prefix.
+    """
     separate = {target: nested.extract(target) for target in nested.lattice}
     for standalone in separate.values():
-        initialise(standalone, seed)
+        initialise(standalone, seed, loaded)
     return SeparateNetworks(separate, nested.lattice)
 
 
-def initialise(network: nn.Module, seed: int) -> None:
+def load_pretrained(network: nn.Module, weights: Mapping[str, Tensor]) -> frozenset[str]:
+    """Copies weights into a plain network, and gives the names of what was loaded: tied ones by all their names.
+
+    Raises:
+        ConfigError: a name that the network does not have, or has in another shape.
+    """
+    own, names = network.state_dict(), aliases(network)
+    for name, values in weights.items():
+        if name not in own:
+            raise unknown("pretrained weight", name, own)
+        if own[name].shape != values.shape:
+            shapes = f"{tuple(values.shape)} rather than {tuple(own[name].shape)}"
+            raise ConfigError(f"pretrained weight {name!r} is of shape {shapes}: it is another network's")
+        own[name].copy_(values)
+    return frozenset(alias for name in weights for alias in names[name])
+
+
+def initialise(network: nn.Module, seed: int, loaded: Collection[str] = ()) -> None:
     """Kaiming-normal weights for every parameter of two or more dimensions, each from a stream of its own name.
 
-    Biases of convolutions and linear layers become zero; torch has drawn them from its global generator. Norms become
-    the identity, whatever the architecture starts them from.
+    Biases of convolutions and linear layers become zero; torch has drawn them from its global generator. BatchNorms
+    become the identity, whatever the architecture starts them from. What is named in `loaded` is left as it is, as are
+    parameters of one dimension elsewhere. A tied parameter is drawn once, by its first name.
     """
-    for module in network.modules():
+    for path, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        if isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None:
+            for name, tensor in module.state_dict().items():
+                if f"{path}.{name}".lstrip(".") not in loaded:
+                    tensor.fill_(name in ("weight", "running_var"))
+        biased = isinstance(module, nn.Conv2d | nn.Linear) and module.bias is not None
+        if biased and f"{path}.bias".lstrip(".") not in loaded:
             module.bias.data.zero_()
     for name, parameter in network.named_parameters():
-        if parameter.ndim >= 2:
+        if parameter.ndim >= 2 and name not in loaded:
             fan_in = math.prod(parameter.shape[1:])
             values = stream(seed, f"init {name}").standard_normal(tuple(parameter.shape)) * math.sqrt(2 / fan_in)
             parameter.data.copy_(torch.from_numpy(values))

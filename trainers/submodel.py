@@ -6,7 +6,7 @@ names, and two spellings of one width would be counted as two sub-models.
 
 from dataclasses import dataclass
 
-_CODES = {"width": ("w", 3), "depth": ("d", 2), "hidden": ("h", 4), "heads": ("a", 2), "rank": ("r", 2)}
+_CODES = {"width": ("w", 3), "depth": ("d", 2), "hidden": ("h", 4), "heads": ("a", 2), "rank": ("r", 3)}
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -43,7 +43,7 @@ class SubModel:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """The names of its dimensions, sorted."""
+        """The names of its dimensions, in alphabetical order."""
         return tuple(name for name, _ in self.dims)
 
     @property
@@ -61,7 +61,12 @@ class SubModel:
 
     @property
     def label(self) -> str:
-        """A name that is legal in MLflow keys and sorts by size: `w050`, `w033.3`, `a12_d12_h0768`."""
+        """A name that is legal in MLflow keys: `w050`, `w033.3`, `d12_a12_h0768`, dimensions in alphabetical order.
+
+        Labels of one dimension sort by size as long as counts fit the digits they are padded to: shares, depths and
+        heads to 99, ranks to 999, hidden sizes to 9999. Beyond, `d100` sorts before `d12`. So nothing here sorts by
+        label: order is that of the lattice.
+        """
         return "_".join(_code(name, value) for name, value in self.dims)
 
     @property

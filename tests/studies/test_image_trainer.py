@@ -72,7 +72,7 @@ def test_memory_refused_by_a_gpu_is_out_of_memory_and_nothing_else_is(
         yield None
         raise raised
 
-    monkeypatch.setattr(image_trainer, "fit", failing)
+    monkeypatch.setattr(image_trainer, "train", failing)
     trainer = ImageTrainer()
     with pytest.raises(Exception, match=str(raised)) as caught:
         list(trainer.fit(trainer.resolve(TINY), 0, HERE, None))

@@ -20,7 +20,7 @@ from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.layers.norms import NORM_POLICIES
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 LOSSES = Path(__file__).parent / "golden" / "losses.json"
 _COMMON: dict[str, Any] = {
@@ -99,7 +99,7 @@ def losses(settings: dict[str, Any]) -> dict[str, list[float]]:
         "few digits",
     )
     with double_precision():
-        evaluated = [s.metrics for s in fit(resolve(_COMMON | settings), 0, few, torch.device("cpu")) if s.metrics]
+        evaluated = [s.metrics for s in train(resolve(_COMMON | settings), 0, few, torch.device("cpu")) if s.metrics]
     names = [name for name in evaluated[0] if "loss" in name]
     return {name: [round(metrics[name], 9) for metrics in evaluated] for name in names}
 

@@ -22,8 +22,9 @@ from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
 from trainers.tasks.images import ImageClassification
 from trainers.training.graphs import Graphs
-from trainers.training.loop import Snapshot, fit
+from trainers.training.loop import Snapshot
 from trainers.training.state import WEIGHTS
+from trainers.training.trial import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = torch.device("cuda")
@@ -90,11 +91,11 @@ def test_batches_and_losses_are_those_made_on_cpu(noise: ImageArrays) -> None:
     )
     for index in (0, 15):  # the second runs across the end of an epoch
         batch, expected = (task.gather(task.selection(index)) for task in (ours, theirs))
-        torch.testing.assert_close(batch.inputs.cpu(), expected.inputs, rtol=1e-5, atol=1e-5)
-        assert torch.equal(batch.targets.cpu(), expected.targets)
+        torch.testing.assert_close(batch["inputs"].cpu(), expected["inputs"], rtol=1e-5, atol=1e-5)
+        assert torch.equal(batch["targets"].cpu(), expected["targets"])
     logits = torch.randn(128, 10, generator=torch.Generator().manual_seed(0)).bfloat16()
     there, here = logits.double().requires_grad_(), logits.to(CUDA).requires_grad_()
-    loss, truth = ours.loss(here, batch), F.cross_entropy(there, expected.targets)
+    loss, truth = ours.loss(here, batch), F.cross_entropy(there, expected["targets"])
     loss.backward()
     truth.backward()
     assert abs(loss.item() - truth.item()) < 1e-5
@@ -160,7 +161,7 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
     settings: dict[str, Any], noise: ImageArrays, tmp_path: Path
 ) -> None:
     trial, kept = config(**settings), tmp_path / "kept"
-    for snapshot in fit(trial, 0, noise, CUDA):
+    for snapshot in train(trial, 0, noise, CUDA):
         if snapshot.step == 13:
             kept.mkdir()
             snapshot.save(kept)
@@ -168,9 +169,9 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
         0.2 if settings["method"] in ("LCS-p", "US-distilled", "LCS-l") else 0.8
     )
     captured = weights(snapshot, tmp_path / "captured")
-    *_, launched = fit(trial, 0, noise, CUDA, graphs=Graphs(None))
+    *_, launched = train(trial, 0, noise, CUDA, graphs=Graphs(None))
     assert same(captured, weights(launched, tmp_path / "launched"))
-    *_, resumed = fit(trial, 0, noise, CUDA, resume_from=kept)
+    *_, resumed = train(trial, 0, noise, CUDA, resume_from=kept)
     assert same(captured, weights(resumed, tmp_path / "resumed"))
     accuracies = [name for name in snapshot.metrics if name.startswith("test_")]
     assert [resumed.metrics[name] for name in accuracies] == [snapshot.metrics[name] for name in accuracies]
@@ -180,9 +181,9 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
 def test_passes_side_by_side_add_what_they_add_one_after_the_other(
     settings: dict[str, Any], noise: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, beside = fit(config(**settings), 0, noise, CUDA)
+    *_, beside = train(config(**settings), 0, noise, CUDA)
     monkeypatch.setattr(NestedNetwork, "separable", lambda network, x: False)
-    *_, alone = fit(config(**settings), 0, noise, CUDA)
+    *_, alone = train(config(**settings), 0, noise, CUDA)
     assert same(weights(beside, tmp_path / "beside"), weights(alone, tmp_path / "alone"))
     beside.metrics.pop("replayed_passes")  # LCS-p's passes are captured once per place where they run side by side
     alone.metrics.pop("replayed_passes")

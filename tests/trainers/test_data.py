@@ -195,10 +195,10 @@ def test_their_pixels_reach_the_network_normalised_in_place(real: ImageArrays) -
     selection = task.selection(0)
     batch = task.gather(selection)
     frog = selection[0].tolist().index(0)
-    assert batch.targets[frog] == 6
+    assert batch["targets"][frog] == 6
     for (row, column), (red, green, blue) in FIRST.items():
         exact = (red / 255 - 0.4914) / 0.2023, (green / 255 - 0.4822) / 0.1994, (blue / 255 - 0.4465) / 0.2010
-        assert batch.inputs[frog, :, row, column].tolist() == pytest.approx(exact, abs=1e-5)
+        assert batch["inputs"][frog, :, row, column].tolist() == pytest.approx(exact, abs=1e-5)
 
 
 def test_the_published_statistics_are_those_of_the_training_images(real: ImageArrays) -> None:

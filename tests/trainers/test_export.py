@@ -17,7 +17,7 @@ from trainers.errors import ConfigError
 from trainers.extraction.anytime import Anytime
 from trainers.extraction.export import export, load, trained
 from trainers.nested.network import NestedNetwork
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 ALONE = """
 import sys, torch
@@ -28,7 +28,7 @@ assert not any(name.startswith("trainers") for name in sys.modules)
 
 
 def finished(config: TrialConfig, data: ImageArrays, folder: Path) -> Path:
-    *_, last = fit(config, 0, data, torch.device("cpu"))
+    *_, last = train(config, 0, data, torch.device("cpu"))
     folder.mkdir()
     last.save(folder)
     return folder / "weights.safetensors"

@@ -20,7 +20,7 @@ from tests.trainers.naive.trial import Trial
 from trainers.config.resolution import resolve
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import trained
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 SEED = 7
 COMMON: dict[str, Any] = {
@@ -82,7 +82,7 @@ def hold(folder: Path, naive_method: str = "", data: ImageArrays | None = None, 
     expected = list(naive.run())
 
     config = resolve(settings)
-    *_, last = snapshots = list(fit(config, SEED, data, torch.device("cpu")))
+    *_, last = snapshots = list(train(config, SEED, data, torch.device("cpu")))
     measured = [snapshot.metrics for snapshot in snapshots if snapshot.metrics]
     assert len(measured) == len(expected) == 2
     for ours, theirs in zip(measured, expected, strict=True):

@@ -13,6 +13,8 @@ def test_labels_are_legal_mlflow_keys_and_sort_by_size() -> None:
     assert [target.label for target in FOUR] == ["w025", "w050", "w075", "w100"]
     assert SubModel(width=1 / 3).label == "w033.333333"
     assert SubModel(depth=12, hidden=768, heads=12).label == "d12_a12_h0768"
+    ranks = [SubModel(rank=rank).label for rank in (1, 8, 64, 100, 256)]
+    assert ranks == sorted(ranks) == ["r001", "r008", "r064", "r100", "r256"]
 
 
 @given(widths, widths)

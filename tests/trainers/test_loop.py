@@ -17,7 +17,8 @@ from trainers.randomness import stream
 from trainers.sampling.names import sampler
 from trainers.sampling.sampler import Moment
 from trainers.tasks.images import ImageClassification
-from trainers.training.loop import Snapshot, fit
+from trainers.training.loop import Snapshot
+from trainers.training.trial import train
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 def to_the_end(config: TrialConfig, data: ImageArrays, folder: Path, resume_from: Path | None = None) -> list[Snapshot]:
     """Trains on; the last snapshot is saved into `folder`."""
     evaluated = []
-    for snapshot in fit(config, 3, data, CPU, resume_from):
+    for snapshot in train(config, 3, data, CPU, resume_from):
         if snapshot.metrics:
             evaluated.append(snapshot)
         if snapshot.final:
@@ -62,7 +63,7 @@ def test_a_trial_stopped_anywhere_and_resumed_ends_bit_for_bit_the_same(
         kept = tmp_path / f"kept-{stop}"
         kept.mkdir()
         before = []
-        for snapshot in fit(config, 3, digits, CPU):
+        for snapshot in train(config, 3, digits, CPU):
             before += [snapshot] if snapshot.metrics else []
             if snapshot.step == stop:
                 snapshot.save(kept)
@@ -86,7 +87,7 @@ def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) ->
     configs = [tiny(method=method, norm="batch", updates=6, precision="bf16") for method in methods]
 
     def ended(config: TrialConfig) -> dict[str, float]:
-        *_, last = fit(config, 3, digits, CPU)
+        *_, last = train(config, 3, digits, CPU)
         return last.metrics
 
     network_counter.cache_clear()  # so that they count at once
@@ -107,25 +108,25 @@ def test_independent_is_each_network_trained_alone(digits: ImageArrays, tmp_path
 
 
 def test_ns_trains_every_width_on_the_same_images(digits: ImageArrays) -> None:
-    *_, last = fit(tiny(method="NS", updates=5), 0, digits, CPU)
+    *_, last = train(tiny(method="NS", updates=5), 0, digits, CPU)
     assert [last.metrics[f"updates/{label}"] for label in ("w025", "w050", "w075", "w100")] == [5, 5, 5, 5]
     assert (last.metrics["ledger/updates"], last.metrics["ledger/passes"]) == (5, 20)
 
 
 def test_accumulation_averages_micro_batches_of_their_own(digits: ImageArrays) -> None:
-    *_, last = fit(tiny(accumulation=3, updates=4), 0, digits, CPU)
+    *_, last = train(tiny(accumulation=3, updates=4), 0, digits, CPU)
     assert (last.step, last.metrics["ledger/passes"], last.metrics["ledger/samples"]) == (4, 12, 12 * 16)
 
 
 def test_a_trial_learns(digits: ImageArrays) -> None:
-    *_, last = fit(
+    *_, last = train(
         tiny(norm="batch-switchable", method="NS", updates=60, batch_size=32, learning_rate=0.1), 0, digits, CPU
     )
     assert all(last.metrics[f"test_acc/{target.label}"] > 35 for target in FOUR)  # chance is 10
 
 
 def test_divergence_ends_the_trial_and_is_said(digits: ImageArrays) -> None:
-    *_, last = fit(tiny(learning_rate=1e6, updates=200, evaluations=1), 0, digits, CPU)
+    *_, last = train(tiny(learning_rate=1e6, updates=200, evaluations=1), 0, digits, CPU)
     assert last.diverged
     assert last.final
     assert last.step < 200
@@ -136,23 +137,23 @@ def test_batches_are_a_function_of_seed_and_index_whatever_the_arm(digits: Image
     other = ImageClassification(digits, 16, 5, CPU, 2, False, channels_last=True)
     for index in (0, 3, 89, 90, 200, 1):  # across the end of an epoch, and back
         a, b = one.gather(one.selection(index)), other.gather(other.selection(index))
-        assert torch.equal(a.inputs, b.inputs)
-        assert torch.equal(a.targets, b.targets)
+        assert torch.equal(a["inputs"], b["inputs"])
+        assert torch.equal(a["targets"], b["targets"])
     another = ImageClassification(digits, 16, 6, CPU, 2, False)
-    assert not torch.equal(one.gather(one.selection(0)).inputs, another.gather(another.selection(0)).inputs)
+    assert not torch.equal(one.gather(one.selection(0))["inputs"], another.gather(another.selection(0))["inputs"])
 
 
 def test_an_epoch_shows_every_image_once_cropped_as_a_shifted_copy(digits: ImageArrays) -> None:
     count = len(digits.train_labels)
     task = ImageClassification(digits, count, 0, CPU, 0, False)
-    labels = task.gather(task.selection(0)).targets
+    labels = task.gather(task.selection(0))["targets"]
     assert torch.equal(labels.bincount(), digits.train_labels.bincount())
     padded = torch.nn.functional.pad(digits.train_images, (2, 2, 2, 2))
     shifted = [
         {padded[n, 0, y : y + 16, x : x + 16].numpy().tobytes() for y in range(5) for x in range(5)} for n in range(20)
     ]
     cropped = ImageClassification(digits, count, 0, CPU, 2, False)
-    pixels = cropped.gather(cropped.selection(0)).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
+    pixels = cropped.gather(cropped.selection(0))["inputs"] * (255 * digits.std[0]) + 255 * digits.mean[0]
     crops = {image.round().to(torch.uint8).numpy().tobytes() for image in pixels}
     assert all(crops & its_own for its_own in shifted)  # the first 20 images, each as one of its 25 crops
 
@@ -164,7 +165,7 @@ def test_a_batch_is_padded_mirrored_and_cropped_as_its_random_numbers_say(digits
     mirrored = augment.integers(2, size=count)
     down, right = augment.integers(2 * padding + 1, size=(2, count))
     order = stream(7, "order", 0).permutation(count)
-    pixels = task.gather(task.selection(1)).inputs * (255 * digits.std[0]) + 255 * digits.mean[0]
+    pixels = task.gather(task.selection(1))["inputs"] * (255 * digits.std[0]) + 255 * digits.mean[0]
     for place, pixel in enumerate(pixels.round().to(torch.uint8), start=32):
         image = torch.nn.functional.pad(digits.train_images[order[place]], (padding,) * 4)
         image = image.flip(2) if mirrored[place] else image
@@ -176,11 +177,11 @@ def test_a_batch_is_padded_mirrored_and_cropped_as_its_random_numbers_say(digits
 def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Path) -> None:
     to_the_end(tiny(updates=1, evaluations=1), digits, tmp_path / "nested")
     with pytest.raises(ValueError, match="no usable training state"):
-        next(fit(tiny(method="Independent"), 0, digits, CPU, tmp_path / "nested"))
+        next(train(tiny(method="Independent"), 0, digits, CPU, tmp_path / "nested"))
 
 
 def test_the_ledger_holds_the_draws_of_the_sampler(digits: ImageArrays) -> None:
-    *_, last = fit(tiny(updates=16, evaluations=1), 3, digits, CPU)
+    *_, last = train(tiny(updates=16, evaluations=1), 3, digits, CPU)
     moment = Moment(FOUR, lambda _: 1)
     drawn = [sampler("uniform").sample(stream(3, "sub-models", index), moment)[0] for index in range(16)]
     assert len(set(drawn)) > 1

@@ -21,7 +21,7 @@ from trainers.nested.network import NestedNetwork
 from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
 from trainers.tasks.images import ImageClassification
-from trainers.training.loop import fit
+from trainers.training.trial import train
 
 CPU = torch.device("cpu")
 
@@ -53,7 +53,7 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
         step(self)
 
     with watched(ran), patch.object(Sgd, "step", noting):
-        next(fit(config, 0, data, CPU))
+        next(train(config, 0, data, CPU))
     return ran, gradients
 
 
@@ -69,9 +69,9 @@ def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], dist
     net.train()
     for width in widths:
         net.activate(width)
-        out = net(batch.inputs)
+        out = net(batch["inputs"])
         if teacher is None or not distilled:
-            total = total + F.cross_entropy(out, batch.targets)
+            total = total + F.cross_entropy(out, batch["targets"])
         else:
             total = total - (teacher.softmax(1) * out.log_softmax(1)).sum(1).mean()
         teacher = out.detach() if teacher is None else teacher
@@ -113,10 +113,10 @@ def test_a_teacher_that_is_not_among_the_trained_runs_forward_only_and_is_counte
     config = tiny(sampler="fixed(w025)", distillation="in-place", updates=3, evaluations=1)
     ran: list[SubModel] = []
     with watched(ran):
-        *_, last = fit(config, 0, digits, CPU)
+        *_, last = train(config, 0, digits, CPU)
     assert ran == [FOUR.largest, FOUR.smallest] * 3
-    alone = [*fit(tiny(sampler="fixed(w025)", updates=3, evaluations=1), 0, digits, CPU)][-1]
-    full = [*fit(tiny(sampler="fixed(largest)", updates=3, evaluations=1), 0, digits, CPU)][-1]
+    alone = [*train(tiny(sampler="fixed(w025)", updates=3, evaluations=1), 0, digits, CPU)][-1]
+    full = [*train(tiny(sampler="fixed(largest)", updates=3, evaluations=1), 0, digits, CPU)][-1]
     expected = alone.metrics["ledger/macs"] + full.metrics["ledger/macs"] / 3
     assert last.metrics["ledger/macs"] == pytest.approx(expected, rel=1e-9)
     assert (last.metrics["ledger/passes"], last.metrics["updates/w100"]) == (3, 0)
@@ -148,9 +148,9 @@ def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> 
 
 
 def test_extracted_trains_the_largest_alone_and_tuning_gives_each_target_its_own_network(digits: ImageArrays) -> None:
-    *_, plain = fit(tiny(method="Extracted", updates=4, evaluations=1), 0, digits, CPU)
+    *_, plain = train(tiny(method="Extracted", updates=4, evaluations=1), 0, digits, CPU)
     assert [plain.metrics[f"updates/{t.label}"] for t in FOUR] == [0, 0, 0, 4]
-    *_, tuned = fit(tiny(method="Extracted-tuned", updates=4, extract_at=0.5, evaluations=1), 0, digits, CPU)
+    *_, tuned = train(tiny(method="Extracted-tuned", updates=4, extract_at=0.5, evaluations=1), 0, digits, CPU)
     assert [tuned.metrics[f"updates/{t.label}"] for t in FOUR] == [2, 2, 2, 4]
     assert expected_trial(tiny(method="Extracted-tuned", updates=32)).all_passes == pytest.approx(16 + 16 * 4)
 

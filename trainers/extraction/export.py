@@ -19,6 +19,7 @@ from trainers.measuring.cost import measure
 from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
 from trainers.submodel import SubModel
+from trainers.weights import load_weights, named_weights
 
 WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"
 
@@ -41,7 +42,7 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
     separate = any(name.startswith("networks.") for name in values)  # a trial that ended early was not extracted yet
     network = multiply(nested, seed=0) if separate else nested
     try:
-        network.load_state_dict(values)
+        load_weights(network, values)
     except RuntimeError as error:
         raise DataError(f"{weights.name} holds the weights of another network") from error
     return network.eval()
@@ -64,7 +65,9 @@ def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None
     network = trained(config, weights).extract(targets[label]).eval()
     source = dataset(config.task.dataset)
     shape, (mean, std) = source.shape, source.statistics()
-    values = save(network.state_dict())  # before the export, which leaves the network's parameters without their values
+    values = save(
+        {name: tensor.detach() for name, tensor in named_weights(network).items()}
+    )  # before the export, which leaves the network's parameters without their values
     batch = {0: torch.export.Dim("batch", min=1)}
     program = io.BytesIO()
     torch.export.save(torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,)), program)
@@ -94,5 +97,5 @@ def load(folder: Path) -> nn.Module:
     config = TrialConfig.from_dict(about["config"])
     nested = build(config, seed=0)
     network = nested.extract(SubModel(**about["target"]))
-    network.load_state_dict(load_file(folder / WEIGHTS))
+    load_weights(network, load_file(folder / WEIGHTS))
     return network.eval()

@@ -5,12 +5,13 @@ Hand-made tables go stale (Table 1's FLOPs column belongs to another network alt
 
 import copy
 import math
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
@@ -31,41 +32,54 @@ def measure(network: nn.Module, input_shape: tuple[int, ...]) -> Cost:
     """The cost of a plain network at one example of `input_shape`; moves it to the meta device."""
     on_meta = network.to("meta").eval()
     parameters = sum(parameter.numel() for parameter in on_meta.parameters())
-    return Cost(macs=_count(on_meta, input_shape), parameters=parameters)
+    return Cost(macs=_count(on_meta, _zeros(input_shape)), parameters=parameters)
 
 
 class MacCounter:
-    """Forward multiply-accumulates per example of any sub-model, remembered per distinct set of channel counts.
+    """Forward multiply-accumulates of one example in any sub-model, remembered per set of channel counts and shape.
 
     Continuous widths name endlessly many sub-models but only some hundred distinct networks. Each is counted in a
     forward of one example on CPU. Targets are asked for at every step, so each is looked up by itself. Trials of one
     process may ask at the same time.
+
+    Args:
+        network: a copy of it is counted.
+        example: (shape) → what the network is called with for one example of it; zeros unless given, the shape being
+            that of a tensor without the batch dimension.
     """
 
-    def __init__(self, network: NestedNetwork) -> None:
+    def __init__(self, network: NestedNetwork, example: Callable[[Any], tuple[Tensor, ...]] | None = None) -> None:
         self._network = copy.deepcopy(network).cpu().eval()
+        self._example: Callable[[Any], tuple[Tensor, ...]] = example or _zeros
         self._targets = frozenset(network.lattice)
-        self._of_target: dict[SubModel, int] = {}
-        self._known: dict[tuple[int, ...], int] = {}
+        self._of_target: dict[tuple[SubModel, Hashable], int] = {}
+        self._known: dict[tuple[tuple[int, ...], Hashable], int] = {}
         self._counting = Lock()  # one network, switched for each
 
-    def __call__(self, sub_model: SubModel) -> int:
-        if sub_model in self._of_target:
-            return self._of_target[sub_model]
+    def __call__(self, sub_model: SubModel, shape: Hashable = None) -> int:
+        """Of an example of `shape`; of the network's own input shape unless given."""
+        shape = self._network.input_shape if shape is None else shape
+        if (sub_model, shape) in self._of_target:
+            return self._of_target[sub_model, shape]
         with self._counting:
             self._network.activate(sub_model)
-            signature = self._network.signature()
-            if signature not in self._known:
-                self._known[signature] = _count(self._network, self._network.input_shape)
+            known = self._network.signature(), shape
+            if known not in self._known:
+                self._known[known] = _count(self._network, self._example(shape))
             if sub_model in self._targets:
-                self._of_target[sub_model] = self._known[signature]
-            return self._known[signature]
+                self._of_target[sub_model, shape] = self._known[known]
+            return self._known[known]
 
 
-def _count(network: nn.Module, input_shape: tuple[int, ...]) -> int:
+def _zeros(shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    return (torch.zeros(1, *shape),)
+
+
+def _count(network: nn.Module, inputs: tuple[Tensor, ...]) -> int:
     counter = _Counter()  # type: ignore[no-untyped-call]  # torch's own
+    device = next(network.parameters()).device
     with counter, torch.no_grad():
-        network(torch.zeros(1, *input_shape, device=next(network.parameters()).device))
+        network(*(tensor.to(device) for tensor in inputs))
     return counter.flops // 2
 
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from trainers.build import build, mac_counter, multiply, prefers_channels_last
+from trainers.build import build, mac_counter
 from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
-from trainers.training.loop import fit, phase
+from trainers.training.graphs import Graphs
+from trainers.training.ledger import UpdateLedger
+from trainers.training.recipe import Recipe
+from trainers.training.state import TrainingState
+from trainers.training.step import Step
+from trainers.training.trial import assemble, train
 
 _REPEATS, _LATENCY_REPEATS = 3, 9
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
@@ -42,9 +47,8 @@ class Work:
 def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
     """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
     lattice, macs = config.lattice, mac_counter(config)
-    draw, objective = phase(
-        config, extracted=config.method.sharing == "extracted" and progress >= config.method.extract_at
-    )
+    recipe = Recipe.from_config(config)
+    draw, objective = recipe.phase(recipe.extract_at is not None and progress >= recipe.extract_at)
     passes: dict[SubModel, float] = {}
     for sub_model, share in draw.expectation(Moment(lattice, macs, progress=progress)):
         trained = (sub_model,) if draw.draws != 1 else objective((sub_model,), lattice)
@@ -73,32 +77,38 @@ def expected_trial(config: TrialConfig) -> Work:
 def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
     """The time of one forward-backward pass of targets from the smallest to the largest, best of three each.
 
-    At the config's batch size and precision. Of a large lattice some targets stand for all.
+    Passes of the loop's own steps, over black images, at the config's batch size and precision. Of a large lattice some
+    targets stand for all.
     """
     prepare_cpu()
-    lattice = config.lattice
-    nested = build(config, seed=0)
-    network = (nested if config.method.sharing == "nested" else multiply(nested, seed=0)).to(device)
-    if prefers_channels_last(config.norm.policy, config.precision.activations, device):
-        network.to(memory_format=torch.channels_last)
-    source = dataset(config.task.dataset)
-    inputs = torch.zeros(config.task.batch_size, *source.shape, device=device)
+    # Extracted networks take the time of a separate one for most of the budget.
+    separate = config.method.model_copy(update={"sharing": "separate"})
+    apart = config.model_copy(update={"method": separate}) if config.method.sharing == "extracted" else config
+    parts = assemble(apart, 0, _black(config), device)
+    lattice = parts.recipe.lattice
+    state = TrainingState(parts.network, parts.recipe.optimizer, UpdateLedger(lattice))
+    state.network.train()
+    step = Step(parts.recipe, state, parts.task, device, Graphs.on(device))
     found: dict[SubModel, float] = {}
     every = max(1, -(-len(lattice) // _TIMED))
     for target in {*lattice.targets[::every], lattice.largest}:
-        network.activate(target)
         times = []
         for _ in range(_REPEATS + 1):
             started = time.perf_counter()
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision.activations == "bf16"):
-                outputs = network(inputs)
-            float(outputs.float().sum().detach())
-            outputs.float().sum().backward()
+            for _, loss in step.passes((target,), step.batch(0)):
+                loss.item()
             if device.type == "cuda":
-                torch.cuda.synchronize(device)
+                torch.cuda.synchronize(device)  # the loss is there before the gradients
             times.append(time.perf_counter() - started)
         found[target] = min(times[1:])
     return found
+
+
+def _black(config: TrialConfig) -> ImageArrays:
+    """A batch of images of a config's data set before it is fetched."""
+    source, count = dataset(config.task.dataset), config.task.batch_size
+    images, labels = torch.zeros(count, *source.shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64)
+    return ImageArrays(images, labels, images[:1], labels[:1], *source.statistics(), "black")
 
 
 def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
@@ -133,7 +143,7 @@ def throughput(
         }
     )
     counted, since = 0.0, None
-    for step, snapshot in enumerate(fit(endless, 0, data, device)):
+    for step, snapshot in enumerate(train(endless, 0, data, device)):
         if step % _SYNCHRONISED == 0 and device.type == "cuda":
             torch.cuda.synchronize(device)  # counts what was done, not what was asked for
         passes = snapshot.passes

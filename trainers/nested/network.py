@@ -125,7 +125,9 @@ def active(network: NestedNetwork, sub_model: SubModel) -> Iterator[None]:
 
 
 @contextmanager
-def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batches: Iterator[Tensor]) -> Iterator[None]:
+def recalibrated(
+    network: nn.Module, forward: Callable[..., object], batches: Iterator[tuple[Tensor, ...]]
+) -> Iterator[None]:
     """BatchNorm statistics recomputed for the active sub-model, and put back afterwards; of separate networks, too.
 
     The cumulative average over the batches, as US recalibrates after training (Yu & Huang 2019, section 3.2).
@@ -139,7 +141,7 @@ def recalibrated(network: nn.Module, forward: Callable[[Tensor], Tensor], batche
             for index, inputs in enumerate(batches):
                 for norm in norms:
                     norm.momentum = 1.0 / (index + 1)
-                forward(inputs)
+                forward(*inputs)
         network.train(was_training)
         yield
     finally:

@@ -1,9 +1,7 @@
-"""Tasks: what a batch is, what is minimised and what is measured. The loop and the ledger know none of it."""
+"""Image classification as a task: cropped and mirrored images, cross-entropy, accuracy."""
 
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,55 +11,15 @@ from torch import Tensor
 from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream
+from trainers.tasks.task import Batch, Inputs, Metric, Shape
 from trainers.training.graphs import Graphs
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One micro-batch on the device: what goes into the network, and what the task compares its output with."""
-
-    inputs: Tensor
-    targets: Tensor
-
-
-class Task(Protocol):
-    """Supplies batches by index, so that a resumed trial and a paired arm see the same ones."""
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input, without the batch dimension."""
-
-    def selection(self, index: int) -> Tensor:
-        """What the training micro-batch number `index` holds, as numbers on the device: a function of (seed, index)."""
-
-    def gather(self, selection: Tensor) -> Batch:
-        """The micro-batch that a selection stands for."""
-
-    def calibration(self, count: int) -> Iterator[Tensor]:
-        """Inputs of `count` training batches without augmentation, to recompute normalisation statistics."""
-
-    def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """The mean loss over the batch, a scalar."""
-
-    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
-        """The mean loss against another sub-model's outputs in the labels' place, a scalar (distillation)."""
-
-    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
-        """Metrics over the whole test set, by name.
-
-        Args:
-            forward: the network in evaluation mode.
-            graphs: run the batches.
-            name: of the network at hand among all that are evaluated.
-        """
-
 
 _EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
 _CALIBRATION_BATCH = 250
 
 
 class ImageClassification:
-    """Random crop and mirror on the device, cross-entropy, accuracy in per cent.
+    """Random crop and mirror on the device, cross-entropy, accuracy in per cent. A batch has `inputs` and `targets`.
 
     Training images are one endless stream: a permutation per epoch, batches running across its end, so that every
     batch is full. (The published recipe ends each epoch with a batch of 80.) The padded images lie in memory with every
@@ -77,6 +35,11 @@ class ImageClassification:
         channels_last: memory layout of the batches.
         kernels: make batches and losses in place of torch's own operations.
     """
+
+    metrics: tuple[Metric, ...] = (
+        Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True),
+        Metric("loss", "test loss", "", higher_is_better=False),
+    )
 
     def __init__(
         self,
@@ -108,8 +71,15 @@ class ImageClassification:
         self._evaluated: dict[int, Tensor] = {}  # by number of rows, where captured evaluations read them
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, ...]:
         return tuple(self._plain.shape[1:])
+
+    def contents(self, index: int) -> Mapping[Shape, int]:
+        return {self.shape: self._batch_size}
+
+    def example(self, shape: Shape) -> Inputs:
+        assert isinstance(shape, tuple)
+        return (torch.zeros(1, *shape),)
 
     def selection(self, index: int) -> Tensor:
         """`(4, batch size)` int64: number of the image, whether mirrored, offset down and right."""
@@ -126,12 +96,16 @@ class ImageClassification:
     def gather(self, selection: Tensor) -> Batch:
         if self._kernels is not None:
             scaled = self._scale, self._shift, self._padding, self._layout
-            return Batch(*self._kernels.cropped(selection, self._plain, self._labels, *scaled))
+            images, labels = self._kernels.cropped(selection, self._plain, self._labels, *scaled)
+            return {"inputs": images, "targets": labels}
         chosen, mirrored, down, right = selection.unbind()
         crops = self._crops[chosen, :, down, right]
         if self._flip:
             crops = torch.where(mirrored.bool()[:, None, None, None], crops.flip(3), crops)
-        return Batch(self._normalised(crops), self._labels[chosen])
+        return {"inputs": self._normalised(crops), "targets": self._labels[chosen]}
+
+    def inputs(self, batch: Batch) -> Inputs:
+        return (batch["inputs"],)
 
     def _epoch(self, epoch: int) -> Tensor:
         """The selections of one whole epoch, in order: one transfer to the device per epoch."""
@@ -147,17 +121,17 @@ class ImageClassification:
             self._epochs[epoch] = torch.from_numpy(np.stack([order, mirrored, down, right])).to(self._device)
         return self._epochs[epoch]
 
-    def calibration(self, count: int) -> Iterator[Tensor]:
+    def calibration(self, count: int) -> Iterator[Inputs]:
         order = self._epoch(0)[0]
         for chosen in order[: count * _CALIBRATION_BATCH].split(_CALIBRATION_BATCH):
-            yield self._normalised(self._plain[chosen])
+            yield (self._normalised(self._plain[chosen]),)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         if self._kernels is not None and outputs.shape[1] <= self._kernels.most_classes:
-            return self._kernels.cross_entropy(outputs, batch.targets)
-        return F.cross_entropy(outputs.float(), batch.targets)
+            return self._kernels.cross_entropy(outputs, batch["targets"])
+        return F.cross_entropy(outputs.float(), batch["targets"])
 
-    def imitation(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+    def imitation(self, outputs: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
         return F.cross_entropy(outputs.float(), teacher.float().softmax(1))
 

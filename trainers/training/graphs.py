@@ -8,7 +8,8 @@ They share one memory pool, which is safe since they are replayed one after the 
 since a thin network leaves most of a card idle, has a stream and a pool for each place.
 
 A captured function reads and writes the same memory for ever. Whatever changes from call to call (indices, learning
-rate) must lie in tensors of fixed address, and what it returns is overwritten by its next call.
+rate) must lie in tensors of fixed address, and what it returns is overwritten by its next call. Batches of several
+shapes are pieces of their own, for each shape one.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence

@@ -83,7 +83,7 @@ class UpdateLedger:
         label = self._account(sub_model)
         for tally in (self.per_sub_model.setdefault(label, Tally()), self.total):
             tally.forwards += 1
-            tally.macs += round(macs / 3)
+            tally.macs += (macs + 1) // 3  # rounded to the nearest, in whole numbers however large
 
     def record_update(self) -> None:
         """One optimizer step over the passes since the last one.

@@ -1,33 +1,28 @@
 """The training loop, the only one: every method, norm and task runs through `fit`.
 
-It is a generator and knows nothing of who listens. It yields after every optimizer step, so whoever drives it
-decides when to save, report or stop; a step's snapshot costs nothing unless it is saved or holds an evaluation.
+It is a generator and knows nothing of who listens, nor of what a batch holds, a loss is or a metric means, which is the
+task's. It yields after every optimizer step, so whoever drives it decides when to save, report or stop; a step's
+snapshot costs nothing unless it is saved or holds an evaluation.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from trainers.build import accelerator, build, mac_counter, multiply, prefers_channels_last
-from trainers.config.trial import TrialConfig
-from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
 from trainers.devices.cuda import prepare_cuda
-from trainers.objectives import OBJECTIVES, Objective
-from trainers.optimizers.sgd import Sgd
+from trainers.measuring.cost import MacCounter
 from trainers.randomness import stream
-from trainers.sampling.discrete import All
-from trainers.sampling.names import sampler
-from trainers.sampling.sampler import Moment, Sampler
-from trainers.tasks.images import ImageClassification
+from trainers.sampling.sampler import Moment
+from trainers.submodel import SubModel
+from trainers.tasks.task import Shape, Task, primary
 from trainers.training.graphs import Graphs
 from trainers.training.ledger import Budget, UpdateLedger
-from trainers.training.schedule import learning_rate
-from trainers.training.state import TrainingState
+from trainers.training.recipe import Recipe
+from trainers.training.state import Network, TrainingState
 from trainers.training.step import Step
 
 _FINITE_CHECK_UPDATES = 50
@@ -41,9 +36,10 @@ class Snapshot:
         step: optimizer steps done.
         passes: forward-backward passes done.
         progress: share of the budget spent, 0..1.
-        metrics: filled where an evaluation was due, else empty: `test_acc/w050`, `test_loss/w050`, `updates/w050`
-            for every target, their average `test_acc_average`, `train_loss` since the last evaluation, `ledger/…`
-            totals, and on CUDA `replayed_passes`, the share of passes that were launched as graphs.
+        metrics: filled where an evaluation was due, else empty: `test_<metric>/<label>` of the task's metrics, as
+            `test_acc/w050`, and `updates/w050` for every target, the primary metric's average `test_acc_average`,
+            `train_loss` since the last evaluation, `ledger/…` totals, and on CUDA `replayed_passes`, the share of
+            passes that were launched as graphs.
         final: nothing follows.
         diverged: the loss stopped being finite, and training with it.
         save: writes what a resumed trial needs into an existing, empty directory.
@@ -59,50 +55,39 @@ class Snapshot:
 
 
 def fit(
-    config: TrialConfig,
+    recipe: Recipe,
     seed: int,
-    data: ImageArrays,
+    task: Task,
+    network: Network,
+    macs: MacCounter,
     device: torch.device,
     resume_from: Path | None = None,
     graphs: Graphs | None = None,
 ) -> Iterator[Snapshot]:
-    """Trains a trial to the end of its budget.
+    """Trains a network for a task to the end of its budget.
 
     Killed at any moment and resumed from any snapshot's directory, it ends with the same weights and metrics bit for
     bit on CPU, given the same number of threads.
 
     Args:
-        config: resolved.
-        seed: decides init, data order, augmentation and sampled sub-models; arms with the same seed are paired.
-        data: the arrays of `config.task.dataset`.
+        recipe: how.
+        seed: decides the sampled sub-models, as it has decided the network's start and the task's batches; arms with
+            the same seed are paired.
+        task: supplies batches, loss and metrics, on the device.
+        network: on the device; it is changed. What of it is frozen stays as it is.
+        macs: counts what an example of a shape takes in a sub-model of the network.
         device: where to train.
         resume_from: a directory that `Snapshot.save` filled.
         graphs: how the work on the device is launched; as suits the device unless given.
 
     Raises:
+        ConfigError: nothing to train.
         ValueError: `resume_from` holds the state of another network.
     """
     prepare_cpu()
-    prepare_cuda(config.precision.deterministic)
-    lattice = config.lattice
-    channels_last = prefers_channels_last(config.norm.policy, config.precision.activations, device)
-    kernels = accelerator(device)
-    images, method = config.task, config.method
-    augmentation = images.crop_padding, images.flip
-    task = ImageClassification(
-        data, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
-    )
-    nested = build(config, seed)
-    macs = mac_counter(config)
-    network = multiply(nested, seed) if method.sharing == "separate" else nested
-    network.to(device)
-    if channels_last:
-        network.to(memory_format=torch.channels_last)
-    budget = Budget(config.budget.unit, config.budget.amount)
-
-    recipe = config.optimizer
-    optimize = partial(Sgd, momentum=recipe.momentum, weight_decay=recipe.weight_decay, make_kernel=kernels.sgd)
-    state = TrainingState(network, optimize, UpdateLedger(lattice))
+    prepare_cuda(recipe.deterministic)
+    lattice, budget, accumulation = recipe.lattice, recipe.budget, recipe.accumulation
+    state = TrainingState(network, recipe.optimizer, UpdateLedger(lattice))
     if resume_from is not None:
         state.restore(resume_from)
     ledger = state.ledger
@@ -110,53 +95,54 @@ def fit(
         yield _snapshot(state, budget, {}, final=True)
         return
 
+    def usual_macs(sub_model: SubModel) -> int:
+        return macs(sub_model, task.shape)
+
     graphs = graphs or Graphs.on(device)
-    step = Step(config, state, task, device, graphs)
+    step = Step(recipe, state, task, device, graphs)
     state.network.train()
     while True:
         before = budget.spent(ledger)
-        if method.sharing == "extracted" and not state.extracted and before >= method.extract_at * budget.amount:
+        if recipe.extract_at is not None and not state.extracted and before >= recipe.extract_at * budget.amount:
             step.extract()
-        draw, objective = phase(config, state.extracted)
-        for micro in range(method.accumulation):
-            index = ledger.total.updates * method.accumulation + micro
-            batch = step.batch(index)
-            moment = Moment(lattice, macs, index, before / budget.amount, state.gaps if draw.needs_gaps else {})
+        draw, objective = recipe.phase(state.extracted)
+        for micro in range(accumulation):
+            index = ledger.total.updates * accumulation + micro
+            batch, contents = step.batch(index), task.contents(index)
+            moment = Moment(lattice, usual_macs, index, before / budget.amount, state.gaps if draw.needs_gaps else {})
             trained = objective(draw.sample(stream(seed, "sub-models", index), moment), lattice)
-            if method.distillation == "in-place":
+            if recipe.distillation == "in-place":
                 trained = tuple(sorted(trained, key=lambda sub_model: sub_model != lattice.largest))
                 if trained[0] != lattice.largest:
                     step.teach(lattice.largest, batch)
-                    ledger.record_forward(lattice.largest, macs(lattice.largest) * images.batch_size)
+                    ledger.record_forward(lattice.largest, _macs(macs, lattice.largest, contents))
             for sub_model, loss in step.passes(trained, batch):
                 if draw.needs_gaps:
                     state.note_gap(sub_model, loss)
-                ledger.record_pass(sub_model, images.batch_size, macs(sub_model) * images.batch_size)
+                ledger.record_pass(sub_model, sum(contents.values()), _macs(macs, sub_model, contents))
         ledger.record_update()
         after = budget.spent(ledger)
-        step.update(learning_rate(config, (before + after) / 2 / budget.amount))
+        step.update(recipe.learning_rate((before + after) / 2 / budget.amount))
 
         done = budget.exhausted(ledger)
-        due = done or _evaluation(config, after) > _evaluation(config, before)
+        due = done or _evaluation(recipe, after) > _evaluation(recipe, before)
         if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())
-        metrics = _measure(state, step, graphs) if due or state.diverged else {}
+        metrics = _measure(state, step, task, graphs) if due or state.diverged else {}
         final = done or state.diverged
         yield _snapshot(state, budget, metrics, final)
         if final:
             return
 
 
-def phase(config: TrialConfig, extracted: bool) -> tuple[Sampler, Objective]:
-    """What is sampled and summed: as configured, or every network once they are extracted."""
-    if extracted:
-        return All(), OBJECTIVES["sum"]
-    return sampler(config.method.sampler), OBJECTIVES[config.method.objective]
+def _macs(macs: MacCounter, sub_model: SubModel, contents: Mapping[Shape, int]) -> int:
+    """Of the forward pass of a micro-batch, by what is really in it."""
+    return sum(examples * macs(sub_model, shape) for shape, examples in contents.items())
 
 
-def _evaluation(config: TrialConfig, spent: int) -> int:
+def _evaluation(recipe: Recipe, spent: int) -> int:
     """The number of the evaluation that is due once `spent` of the budget is used, in whole numbers."""
-    return spent * config.evaluations // config.budget.amount
+    return spent * recipe.evaluations // recipe.budget.amount
 
 
 def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], final: bool) -> Snapshot:
@@ -165,12 +151,15 @@ def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], f
     return Snapshot(ledger.total.updates, ledger.total.passes, progress, metrics, final, state.diverged, state.save)
 
 
-def _measure(state: TrainingState, step: Step, graphs: Graphs) -> dict[str, float]:
+def _measure(state: TrainingState, step: Step, task: Task, graphs: Graphs) -> dict[str, float]:
     metrics = step.evaluate()
     ledger = state.ledger
     for target in ledger.lattice:
         metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
-    metrics["test_acc_average"] = sum(metrics[f"test_acc/{t.label}"] for t in ledger.lattice) / len(ledger.lattice)
+    name = f"test_{primary(task).name}"
+    metrics[f"{name}_average"] = sum(metrics[f"{name}/{target.label}"] for target in ledger.lattice) / len(
+        ledger.lattice
+    )
     metrics["train_loss"] = state.take_mean_loss()
     for unit in ("updates", "passes", "samples", "macs", "forwards"):
         metrics[f"ledger/{unit}"] = getattr(ledger.total, unit)

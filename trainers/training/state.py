@@ -1,7 +1,7 @@
 """Everything a trial carries from one step to the next, and how it is written down.
 
-Randomness is addressed by index, so the state is small: weights, momentum, the ledger, the running loss. Tensors are
-safetensors and the rest JSON: nothing is ever unpickled.
+Randomness is addressed by index, so the state is small: weights, what the optimizer remembers, the ledger, the running
+loss. Tensors are safetensors and the rest JSON: nothing is ever unpickled.
 """
 
 import json
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
-from trainers.optimizers.sgd import Sgd
+from trainers.optimizers.optimizer import Optimizer
 from trainers.submodel import SubModel
 from trainers.training.ledger import UpdateLedger
+from trainers.weights import load_weights, named_weights
 
 WEIGHTS, MOMENTUM, STATE = "weights.safetensors", "momentum.safetensors", "state.json"
 Network = NestedNetwork | SeparateNetworks
@@ -33,7 +34,7 @@ class TrainingState:
         ledger: empty.
     """
 
-    def __init__(self, network: Network, optimize: Callable[[nn.Module], Sgd], ledger: UpdateLedger) -> None:
+    def __init__(self, network: Network, optimize: Callable[[nn.Module], Optimizer], ledger: UpdateLedger) -> None:
         self.network, self.ledger = network, ledger
         self._optimize = optimize
         self.optimizer = optimize(network)
@@ -57,7 +58,7 @@ class TrainingState:
         return {label: recent - self._best[label] for label, recent in self._recent.items()}
 
     def extract(self) -> None:
-        """Goes on with a network of its own for every target, cut out of the nested one, and fresh momentum."""
+        """Goes on with a network of its own for every target, cut out of the nested one, and a fresh optimizer."""
         assert isinstance(self.network, NestedNetwork)
         lattice = self.network.lattice
         self.network = SeparateNetworks({target: self.network.extract(target) for target in lattice}, lattice)
@@ -72,9 +73,9 @@ class TrainingState:
         return mean
 
     def save(self, directory: Path) -> None:
-        """Writes weights, momentum and counters into an existing directory."""
-        save_file(_packed(self.network.state_dict()), directory / WEIGHTS)
-        save_file(_packed(self._momenta()), directory / MOMENTUM)
+        """Writes weights, the optimizer's state and counters into an existing directory."""
+        save_file(_packed(named_weights(self.network)), directory / WEIGHTS)
+        save_file(_packed(self.optimizer.state()), directory / MOMENTUM)
         counters = {
             "ledger": self.ledger.as_dict(),
             "loss_sum": self.loss_sum.item(),
@@ -105,10 +106,10 @@ class TrainingState:
                 raise ValueError("a loss is no number")
             if counters["extracted"] and not self.extracted:
                 self.extract()
-            momenta = self._momenta()
+            momenta = self.optimizer.state()
             if _shapes(momentum) != _shapes(momenta):
-                raise ValueError("the momentum of another network")
-            self.network.load_state_dict(weights)
+                raise ValueError("the momentum of another network or optimizer")
+            load_weights(self.network, weights)
         except (
             SafetensorError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RuntimeError
         ) as error:  # fmt: skip
@@ -119,10 +120,6 @@ class TrainingState:
         self.loss_sum.fill_(loss_sum)
         self.losses, self.diverged = losses, counters["diverged"]
         self._recent, self._best = recent, best
-
-    def _momenta(self) -> dict[str, Tensor]:
-        names = (name for name, _ in self.network.named_parameters())
-        return dict(zip(names, self.optimizer.momenta, strict=True))
 
 
 def _packed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

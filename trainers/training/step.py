@@ -10,44 +10,45 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.utils._pytree import tree_map, tree_map_
 
-from trainers.config.trial import TrialConfig
 from trainers.nested.layers.affine import line_cosine_squared
 from trainers.nested.network import NestedNetwork, recalibrated
 from trainers.submodel import SubModel
-from trainers.tasks.images import Batch, Task
+from trainers.tasks.task import Batch, Outputs, Task
 from trainers.training.graphs import Graphs
+from trainers.training.recipe import Recipe
 from trainers.training.state import TrainingState
 
 _SIDE_BY_SIDE = 4  # passes at the most: they are a step's of NS and LCS-p
 
 
 class Step:
-    """What a step of `config` does with the network and the optimizer of `state`.
+    """What a step of a recipe does with the network and the optimizer of `state`.
 
     Args:
-        config: the trial's.
+        recipe: the trial's.
         state: holds the network and the optimizer.
         task: supplies batches, loss and metrics.
         device: where all of them are.
         graphs: captures the pieces, or does not.
     """
 
-    def __init__(
-        self, config: TrialConfig, state: TrainingState, task: Task, device: torch.device, graphs: Graphs
-    ) -> None:
-        self._config, self._state, self._task, self._device = config, state, task, device
+    def __init__(self, recipe: Recipe, state: TrainingState, task: Task, device: torch.device, graphs: Graphs) -> None:
+        self._recipe, self._state, self._task, self._device = recipe, state, task, device
         self._graphs = graphs
-        self._selection: Tensor | None = None
-        self._teacher: Tensor | None = None
+        self._selections: dict[torch.Size, Tensor] = {}  # where captured pieces read them
+        self._teachers: dict[Hashable, Outputs] = {}  # by the shape of the batch that they have seen
 
     def batch(self, index: int) -> Batch:
         """The training micro-batch number `index`."""
         selection = self._task.selection(index)
         if self._graphs.capturing:
-            self._selection = selection.clone() if self._selection is None else self._selection.copy_(selection)
-            selection = self._selection
-        return self._graphs.run("batch", lambda: self._task.gather(selection), pure=True)
+            if selection.shape not in self._selections:
+                self._selections[selection.shape] = selection.clone()
+            selection = self._selections[selection.shape].copy_(selection)
+        return self._graphs.run(("batch", selection.shape), lambda: self._task.gather(selection), pure=True)
 
     def passes(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
         """Adds the gradients of sub-models to the parameters', divided by the number of micro-batches.
@@ -66,24 +67,25 @@ class Step:
     def _apart(self, batch: Batch) -> bool:
         """Whether passes can run beside one another."""
         network = self._state.network
-        if self._config.method.distillation == "in-place" or not isinstance(network, NestedNetwork):
+        if self._recipe.distillation == "in-place" or not isinstance(network, NestedNetwork):
             return False
         with self._precision():
-            return network.separable(batch.inputs)
+            return network.separable(*self._task.inputs(batch))
 
     def _alone(self, sub_model: SubModel, batch: Batch) -> Tensor:
         largest = sub_model == self._state.ledger.lattice.largest
-        teacher = None if largest or self._config.method.distillation == "none" else self._teacher
+        shape = _shape(batch)
+        teacher = None if largest or self._recipe.distillation == "none" else self._teachers.get(shape)
 
-        def work() -> tuple[Tensor, Tensor]:
+        def work() -> tuple[Tensor, Outputs]:
             loss, outputs = self._forward_backward(sub_model, batch, teacher)
             self._state.loss_sum.add_(loss)
             return loss, outputs
 
-        loss, outputs = self._graphs.run(("pass", self._name(sub_model)), work, counted=True)
+        loss, outputs = self._graphs.run(("pass", self._name(sub_model), shape), work, counted=True)
         self._state.losses += 1
-        if self._config.method.distillation == "in-place" and largest:
-            self._keep(outputs)
+        if self._recipe.distillation == "in-place" and largest:
+            self._keep(outputs, shape)
         return loss
 
     def _side_by_side(self, sub_models: Sequence[SubModel], batch: Batch) -> Iterator[tuple[SubModel, Tensor]]:
@@ -99,7 +101,8 @@ class Step:
             add_up()
             self._state.loss_sum.add_(loss)
 
-        names = [self._name(sub_model) for sub_model in sub_models]
+        shape = _shape(batch)
+        names: list[Hashable] = [(self._name(sub_model), shape) for sub_model in sub_models]
         places = enumerate(zip(names, sub_models, strict=True))
         done = self._graphs.side_by_side([(name, partial(work, place, sub)) for place, (name, sub) in places])
         for place, (sub_model, name, (loss, add_up)) in enumerate(zip(sub_models, names, done, strict=True)):
@@ -107,35 +110,35 @@ class Step:
             self._state.losses += 1
             yield sub_model, loss
 
-    def _forward_backward(self, sub_model: SubModel, batch: Batch, teacher: Tensor | None) -> tuple[Tensor, Tensor]:
-        network = self._state.network
-        network.activate(sub_model)
-        with self._precision():
-            outputs: Tensor = network(batch.inputs)
-        loss = self._task.loss(outputs, batch) if teacher is None else self._task.imitation(outputs, teacher)
-        (loss if self._config.method.accumulation == 1 else loss / self._config.method.accumulation).backward()
-        return loss.detach(), outputs.detach()
+    def _forward_backward(self, sub_model: SubModel, batch: Batch, teacher: Outputs | None) -> tuple[Tensor, Outputs]:
+        task, accumulation = self._task, self._recipe.accumulation
+        self._state.network.activate(sub_model)
+        outputs = self._forward(*task.inputs(batch))
+        loss = task.loss(outputs, batch) if teacher is None else task.imitation(outputs, teacher, batch)
+        (loss if accumulation == 1 else loss / accumulation).backward()
+        return loss.detach(), tree_map(Tensor.detach, outputs)
 
     def teach(self, sub_model: SubModel, batch: Batch) -> None:
         """Has the others learn what `sub_model` predicts; a forward pass without a backward."""
-        network = self._state.network
+        shape = _shape(batch)
 
-        def work() -> Tensor:
-            network.activate(sub_model)
-            with torch.no_grad(), self._precision():
-                outputs: Tensor = network(batch.inputs)
-            return outputs
+        def work() -> Outputs:
+            self._state.network.activate(sub_model)
+            with torch.no_grad():
+                return self._forward(*self._task.inputs(batch))
 
-        self._keep(self._graphs.run(("teacher", self._name(sub_model)), work))
+        self._keep(self._graphs.run(("teacher", self._name(sub_model), shape), work), shape)
 
     def update(self, rate: float) -> None:
         """One optimizer step over the gradients added up, which are zero afterwards."""
-        state, penalty = self._state, self._config.norm.penalty
+        state, penalty, clip_norm = self._state, self._recipe.line_penalty, self._recipe.clip_norm
         state.optimizer.rate.fill_(rate)
 
         def work() -> None:
             if penalty:
                 (penalty * line_cosine_squared(state.network)).backward()
+            if clip_norm is not None:
+                clip_grad_norm_(state.network.parameters(), clip_norm)
             state.optimizer.step()
 
         self._graphs.run("update", work)
@@ -152,7 +155,7 @@ class Step:
         for target in self._state.ledger.lattice:
             network.activate(target)
             recalibration: AbstractContextManager[None] = nullcontext()
-            if count := self._config.norm.recalibrated:
+            if count := self._recipe.recalibration_batches:
                 recalibration = recalibrated(network, self._forward, self._task.calibration(count))
             with recalibration, torch.no_grad():
                 network.eval()
@@ -161,16 +164,18 @@ class Step:
             network.train()
         return metrics
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _forward(self, *inputs: Tensor) -> Outputs:
         with self._precision():
-            outputs: Tensor = self._state.network(inputs)
-        return outputs
+            return self._state.network(*inputs)
 
-    def _keep(self, outputs: Tensor) -> None:
-        self._teacher = outputs.clone() if self._teacher is None else self._teacher.copy_(outputs)
+    def _keep(self, outputs: Outputs, shape: Hashable) -> None:
+        if shape in self._teachers:
+            tree_map_(Tensor.copy_, self._teachers[shape], outputs)
+        else:
+            self._teachers[shape] = tree_map(Tensor.clone, outputs)
 
     def _precision(self) -> AbstractContextManager[object]:
-        if self._config.precision.activations == "fp32":
+        if self._recipe.precision == "fp32":
             return nullcontext()
         return torch.autocast(self._device.type, torch.bfloat16)
 
@@ -180,9 +185,14 @@ class Step:
         if (
             not self._graphs.capturing
             or sub_model in network.lattice
-            or self._config.norm.affine == "line"
+            or self._recipe.affine == "line"
             or not isinstance(network, NestedNetwork)
         ):
             return sub_model
         network.activate(sub_model)
         return network.signature()
+
+
+def _shape(batch: Batch) -> Hashable:
+    """What a captured piece that reads a batch is good for."""
+    return tuple((name, tensor.shape) for name, tensor in batch.items())

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from trainers.accelerated.accelerator import classification
 from trainers.accelerated.triton_classification import CrossEntropy
 from trainers.data.images.arrays import ImageArrays
-from trainers.tasks.images import Batch, ImageClassification
+from trainers.tasks.images import ImageClassification
 
 CPU = torch.device("cpu")
 
@@ -24,13 +24,13 @@ def batches(size: tuple[int, int, int], padding: int, flip: bool, channels_last:
         expected = task.gather(selection)
         task._kernels = classification()
         made = task.gather(selection)
-        assert torch.equal(made.inputs, expected.inputs)
-        assert made.inputs.is_contiguous(memory_format=layout)
-        assert torch.equal(made.targets, expected.targets)
+        assert torch.equal(made["inputs"], expected["inputs"])
+        assert made["inputs"].is_contiguous(memory_format=layout)
+        assert torch.equal(made["targets"], expected["targets"])
     logits = torch.randn(7, 9, generator=generator)
     assert isinstance(task.loss(logits.requires_grad_(), expected).grad_fn, torch.autograd.function.BackwardCFunction)
-    many = Batch(expected.inputs, torch.zeros(7, dtype=torch.int64))
-    assert torch.equal(task.loss(torch.zeros(7, 5000), many), F.cross_entropy(torch.zeros(7, 5000), many.targets))
+    many = {**expected, "targets": torch.zeros(7, dtype=torch.int64)}
+    assert torch.equal(task.loss(torch.zeros(7, 5000), many), F.cross_entropy(torch.zeros(7, 5000), many["targets"]))
 
 
 def losses(rows: int, classes: int, dtype: torch.dtype) -> None:

@@ -19,9 +19,10 @@ from trainers.nested.exchange import nest
 from trainers.nested.network import NestedNetwork
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.optimizers.sgd import Sgd
-from trainers.tasks.images import Batch, ImageClassification
+from trainers.tasks.images import ImageClassification
 from trainers.training.graphs import Graphs
 from trainers.training.ledger import UpdateLedger
+from trainers.training.recipe import Recipe
 from trainers.training.state import TrainingState
 from trainers.training.step import Step
 
@@ -60,7 +61,7 @@ class Again:
 
 
 def parts(result: Any) -> list[Any]:
-    return list(vars(result).values()) if isinstance(result, Batch) else list(result or ())
+    return list(result.values()) if isinstance(result, dict) else list(result or ())
 
 
 def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
@@ -86,7 +87,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     graphs = Graphs(Again(live, forget) if apart else None)
     task = ImageClassification(images, 2, 0, CPU, crop_padding=1, flip=True, channels_last=True)
     task._kernels = classification()
-    step = Step(tiny(method="NS", norm="batch"), state, task, CPU, graphs)
+    step = Step(Recipe.from_config(tiny(method="NS", norm="batch")), state, task, CPU, graphs)
     small, large = THIN
     losses = []
     with (

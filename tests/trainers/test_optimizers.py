@@ -1,0 +1,174 @@
+"""Our optimizers beside torch's own, the groups that parameters are parted into, and the shapes of a schedule."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trainers.errors import ConfigError
+from trainers.optimizers.adamw import AdamW
+from trainers.optimizers.groups import GroupRules, parameter_groups
+from trainers.optimizers.names import OPTIMIZERS
+from trainers.optimizers.optimizer import Optimizer
+from trainers.optimizers.sgd import Sgd
+from trainers.training.schedule import SHAPES, Schedule
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 3))
+
+
+def gradients(net: nn.Module, step: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(step)
+    return [torch.randn(parameter.shape, generator=generator) for parameter in net.parameters()]
+
+
+def stepped(net: nn.Module, optimizer: Optimizer, steps: range) -> None:
+    for step in steps:
+        for parameter, gradient in zip(net.parameters(), gradients(net, step), strict=True):
+            if parameter.grad is not None:
+                parameter.grad.copy_(gradient)
+        optimizer.rate.fill_(0.1 / (step + 1))
+        optimizer.step()
+        assert all(parameter.grad.eq(0).all() for parameter in net.parameters() if parameter.grad is not None)
+
+
+PAIRS: dict[str, tuple[Callable[[nn.Module], Optimizer], Callable[..., Any], dict[str, Any]]] = {
+    "sgd": (lambda net: Sgd(net, 0.9, 0.01), torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01}),
+    "adamw": (lambda net: AdamW(net, 0.01, (0.8, 0.99), 1e-6), torch.optim.AdamW,
+              {"betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.01}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_ten_steps_are_those_of_torchs_own_optimizer(name: str) -> None:
+    make, torchs, arguments = PAIRS[name]
+    ours, theirs = network(), network()
+    reference = torchs(theirs.parameters(), lr=torch.tensor(0.0), fused=True, **arguments)
+    for step in range(10):
+        for parameter, gradient in zip(theirs.parameters(), gradients(theirs, step), strict=True):
+            parameter.grad = gradient
+        reference.param_groups[0]["lr"].fill_(0.1 / (step + 1))
+        reference.step()
+    stepped(ours, make(ours), range(10))
+    for mine, exact in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, exact)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_from_a_copied_state_steps_go_on_bit_for_bit(name: str) -> None:
+    make = PAIRS[name][0]
+    net = network()
+    optimizer = make(net)
+    stepped(net, optimizer, range(4))
+    other = copy.deepcopy(net)
+    resumed = make(other)
+    kept = {key: tensor.clone() for key, tensor in optimizer.state().items()}
+    assert resumed.state().keys() == kept.keys()
+    for key, tensor in resumed.state().items():
+        tensor.copy_(kept[key])
+    stepped(net, optimizer, range(4, 8))
+    stepped(other, resumed, range(4, 8))
+    assert all(torch.equal(one, same) for one, same in zip(net.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_frozen_parameters_are_neither_moved_nor_decayed_and_have_no_state(name: str) -> None:
+    net = network()
+    net[0].weight.requires_grad_(False)
+    before = net[0].weight.clone()
+    optimizer = PAIRS[name][0](net)
+    stepped(net, optimizer, range(3))
+    assert torch.equal(net[0].weight, before)
+    assert net[0].weight.grad is None
+    assert not any("0.weight" in key for key in optimizer.state())
+    assert any("0.bias" in key for key in optimizer.state())
+
+
+def test_an_adamw_step_without_a_gradient_decays_and_goes_on_by_what_the_moments_hold() -> None:
+    net = nn.Linear(1, 1, bias=False).double()
+    optimizer = AdamW(net, weight_decay=0.5)
+    optimizer.rate = torch.tensor(0.1, dtype=torch.float64)
+    nn.init.ones_(net.weight)
+    optimizer.step()
+    assert net.weight.item() == pytest.approx(1 - 0.1 * 0.5)  # no moment yet
+    assert net.weight.grad is not None
+    net.weight.grad.fill_(1.0)
+    optimizer.step()
+    before, first = net.weight.item(), optimizer.state()["first/weight"].item()
+    optimizer.step()
+    assert optimizer.state()["first/weight"].item() == pytest.approx(0.9 * first)
+    assert net.weight.item() < before * (1 - 0.1 * 0.5) - 1e-3
+    assert optimizer.state()["steps"].tolist() == [3.0]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_groups_decay_matrices_alone_and_multiply_the_rate_by_pattern(name: str) -> None:
+    rules = GroupRules("matrices", (("2.*", 0.0), ("*.bias", 3.0)))
+    arguments: dict[str, Any] = {"momentum": 0.0} if name == "sgd" else {}
+    net = network()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    optimizer = OPTIMIZERS[name](net, weight_decay=0.5, rules=rules, **arguments)
+    optimizer.rate.fill_(0.1)
+    optimizer.step()  # without gradients: what moves has decayed
+    moved = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved == {"0.weight"}
+    assert len(optimizer.state()) == len(before) * (1 if name == "sgd" else 2) + (name == "adamw")
+
+    plain, multiplied = network(), network()
+    for each, given in ((plain, GroupRules()), (multiplied, GroupRules(rates=(("*.bias", 3.0),)))):
+        stepped(each, OPTIMIZERS[name](each, weight_decay=0.0, rules=given, **arguments), range(1))
+    start = network()
+    for key, value in start.state_dict().items():
+        one, other = plain.state_dict()[key] - value, multiplied.state_dict()[key] - value
+        torch.testing.assert_close(other, one * (3 if key.endswith("bias") else 1))
+
+
+def test_a_pattern_finds_a_plain_networks_name_wherever_it_is_part_of_another() -> None:
+    held = nn.ModuleDict({"w050": network()})
+    groups = parameter_groups(held, 0.1, GroupRules(rates=(("2.*", 4.0),)))
+    assert {group.multiple: group.names for group in groups}[4.0] == ("w050.2.weight", "w050.2.bias")
+
+
+@pytest.mark.parametrize(
+    ("rules", "hint"),
+    [
+        (lambda: GroupRules("matrixes"), "did you mean 'matrices'"),  # type: ignore[arg-type]
+        (lambda: GroupRules(rates=(("head.*", -1.0),)), "0 or more"),
+        (lambda: parameter_groups(network(), 0.0, GroupRules(rates=(("head.*", 2.0),))), "'head.*' matches no"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused_in_one_line(rules: Callable[[], object], hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rules()
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "shares"), [("cosine", [1.0, 0.5, 0.0]), ("linear", [1.0, 0.5, 0.0]), ("constant", [1.0, 1.0, 1.0])]
+)
+def test_every_schedule_warms_up_and_then_goes_along_its_shape(shape: str, shares: list[float]) -> None:
+    schedule = Schedule(shape, warmup=0.2)
+    assert [schedule.share(progress) for progress in (0.0, 0.05, 0.1)] == pytest.approx([0.0, 0.25, 0.5])
+    assert [schedule.share(progress) for progress in (0.2, 0.6, 1.0)] == pytest.approx(shares)
+    assert Schedule(shape).share(0.0) == 1.0
+    assert Schedule(shape, warmup=1.0).share(1.0) == 1.0
+    staged = Schedule(shape, warmup=0.0, stages=2)
+    assert staged.share(0.1) == staged.share(0.4) == 1.0
+
+
+def test_a_quarter_of_the_way_the_shapes_differ() -> None:
+    assert {shape: round(Schedule(shape).share(0.25), 6) for shape in SHAPES} == {
+        "cosine": 0.853553, "linear": 0.75, "constant": 1.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [{"shape": "cosinus"}, {"warmup": 1.5}, {"stages": -1}])
+def test_a_schedule_that_cannot_be_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Schedule(**given)

@@ -1,0 +1,10 @@
+"""Optimizers by their names in a config."""
+
+from collections.abc import Callable
+
+from trainers.optimizers.adamw import AdamW
+from trainers.optimizers.optimizer import Optimizer
+from trainers.optimizers.sgd import Sgd
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": Sgd, "adamw": AdamW}
+"""Each is called with a network, and with what it alone needs by name."""
