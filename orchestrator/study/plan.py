@@ -173,12 +173,13 @@ def _neighbours(study: Study, trainer: Trainer, arm: Arm) -> Iterator[dict[str, 
     """The resolved config of an arm, then those of all that differ from it in one factor, as far as they can be."""
     yield trainer.resolve(arm.settings)
     chosen = dict(arm.levels)
-    varied = {setting for factor in study.factors for setting in factor.levels[chosen[factor.name]]}
+    named = {f.name: {level: trainer.full_names(patch) for level, patch in f.levels.items()} for f in study.factors}
+    varied = {setting for name, level in chosen.items() for setting in named[name][level]}
     base = {name: value for name, value in arm.settings.items() if name not in varied}
     for factor in study.factors:
         for level in factor.levels.keys() - {chosen[factor.name]}:
             levels = chosen | {factor.name: level}
-            patches = [each.levels[levels[each.name]] for each in study.factors]
+            patches = [named[name][level] for name, level in levels.items()]
             with suppress(UserError):  # a combination that cannot be, which nobody has asked for
                 yield trainer.resolve({**base, **{name: patch[name] for patch in patches for name in patch}})
 

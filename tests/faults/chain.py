@@ -82,7 +82,8 @@ class ChainTrainer:
     )
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
-        return TrialBudget(config["budget_unit"], config["budget"], f"{config['budget']:,} optimizer steps")
+        budget = config["budget"]
+        return TrialBudget(budget["unit"], budget["amount"], f"{budget['amount']:,} optimizer steps")
 
     def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         return ("",)

@@ -67,6 +67,12 @@ class PerplexityTrainer:
             raise UserError(f"steps={settings['steps']!r}: give a whole number from 1")
         return {"rate": 0.1, "evaluations": 1, **settings}
 
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(config)
+
     def data_checksum(self, config: Mapping[str, Any]) -> str:
         return "points"
 

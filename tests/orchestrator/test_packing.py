@@ -1,6 +1,8 @@
 """How many trials at once, and on which GPU: real Ray with GPUs that it merely believes in."""
 
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from benchmarks.noop import STUDY, NoopTrainer
+from benchmarks.noop import STUDY, NoopTrainer, Nothing
 from orchestrator.run.execution import Execution
 from orchestrator.run.packing import choose
 from orchestrator.run.progress import Progress
@@ -34,9 +36,22 @@ class Measured(NoopTrainer):
         return Probe(self._rates[place.threads], self._memory, 100)
 
 
+@dataclass(frozen=True)
 class WhichGpu(NoopTrainer):
+    """Says which GPU it has, and keeps it until four trials have begun, as files in `folder` say."""
+
+    folder: str
+
     def device_name(self, place: Place) -> str:
         return str(ray.get_gpu_ids())
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
+        begun = Path(self.folder)
+        (begun / str(config["index"])).touch()
+        while len(list(begun.iterdir())) < 4:
+            time.sleep(0.05)
+            yield Nothing(0, 0.0, final=False)
+        yield from super().fit(config, seed, place, resume_from)
 
 
 @pytest.fixture
@@ -78,7 +93,9 @@ def test_on_a_gpu_more_than_one_trial_must_win_by_a_tenth(four_gpus: None) -> No
 
 def test_trials_with_half_a_gpu_take_one_each_before_two_share_one(four_gpus: None, tmp_path: Path) -> None:
     only = tuple(("arm", level) for level in list(STUDY.factors[0].levels)[:6])
-    plan = make_plan(STUDY, WhichGpu(), "none", {"seconds": 3.0}, (0,), Layout(only=only))
+    (tmp_path / "begun").mkdir()
+    trainer = WhichGpu(str(tmp_path / "begun"))
+    plan = make_plan(STUDY, trainer, "none", {}, (0,), Layout(only=only))
     tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
     recorder = Recorder(tracker, plan, {})
     with (tmp_path / "log").open("w") as log:
@@ -86,9 +103,7 @@ def test_trials_with_half_a_gpu_take_one_each_before_two_share_one(four_gpus: No
         resources, slots = executor.allot(Resources(cpus=1, gpus=0.5))
         assert slots == 8
         progress = Progress(plan, Console(file=log), slots)
-        execution = Execution(
-            executor, WhichGpu(), recorder, progress, tmp_path, None, threads=1, patience=60, stall=600
-        )
+        execution = Execution(executor, trainer, recorder, progress, tmp_path, None, threads=1, patience=60, stall=600)
         failed = execution.run(plan.trials, resources)
     assert not failed
     devices = [trial.tags[DEVICE] for trial in tracker.trials(recorder.experiment, plan.base_key)]

@@ -13,5 +13,5 @@ class Faulty(ImageTrainer):
         if config["method"]["sampler"] == "sandwich(4)":
             raise ZeroDivisionError("on purpose")
         if config["method"]["sampler"] == "uniform":
-            config = {**config, "learning_rate": 1e9}
+            config = {**config, "optimizer": {**config["optimizer"], "learning_rate": 1e6}}
         return super().fit(config, seed, place, resume_from)

@@ -57,7 +57,7 @@ class Prepared(ImageTrainer):
         self.prepared: list[str] = []
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
-        self.prepared.append(config["dataset"])
+        self.prepared.append(config["task"]["dataset"])
         super().prepare(config, place)
 
 
@@ -78,7 +78,7 @@ def test_every_trial_of_a_plan_has_its_own_data_and_costs() -> None:
     plan = make_plan(STUDY, trainer, "tiny", {}, (0, 1))
     assert len(plan.trials) == len({trial.key for trial in plan.trials}) == 8
     for trial in plan.trials:
-        assert trial.data_checksum == DATASETS[trial.config["dataset"]].checksum()
+        assert trial.data_checksum == DATASETS[trial.config["task"]["dataset"]].checksum()
         assert list(trial.sub_models) == trainer.costs(trial.config)
     assert plan.data_checksums == (DATASETS["digits"].checksum(), "negatives 1")
     (ours, here), (plain, there) = plan.sub_models

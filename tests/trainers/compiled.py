@@ -43,6 +43,8 @@ def main() -> set[str]:
     for norm in ("instance", "batch"):
         plain = CPreResNet20(channels=3, size=SIZE)
         plain.blocks = nn.Sequential(*plain.blocks[:3])  # with projection, without, and with stride
+        plain.norm = nn.Sequential(nn.BatchNorm2d(128), nn.ReLU(inplace=True))
+        plain.classifier = nn.Conv2d(128, 10, 1, bias=False)
         network = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
         network.to(memory_format=torch.channels_last).activate(SubModel(width=1.0))
         fused = fuse(network.network)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.measuring.cost import MacCounter
-from trainers.nested.network import NestedNetwork, nest
+from trainers.nested.exchange import nest
+from trainers.nested.network import NestedNetwork
 from trainers.optimizers.adamw import AdamW
 from trainers.optimizers.groups import GroupRules
 from trainers.randomness import stream

@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.conftest import FOUR
+from tests.conftest import FOUR, tiny
 from trainers.build import build, initialise, load_pretrained, multiply
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
-from trainers.nested.network import SeparateNetworks
+from trainers.nested.separate import SeparateNetworks
 from trainers.optimizers.adamw import AdamW
 from trainers.training.ledger import UpdateLedger
 from trainers.training.state import WEIGHTS, TrainingState
@@ -94,13 +94,12 @@ def test_a_network_is_built_from_pretrained_weights_and_the_seed_draws_the_rest(
     save_file(values, tmp_path / "pretrained.safetensors")
     given = load_file(tmp_path / "pretrained.safetensors")
     usual, nested = (
-        build("cpreresnet20", "digits", FOUR, "batch", "shared", 0, weights).extract(FOUR.largest).state_dict()
-        for weights in (None, given)
+        build(tiny(norm="batch"), 0, weights).extract(FOUR.largest).state_dict() for weights in (None, given)
     )
     for name, tensor in nested.items():
         assert torch.equal(tensor, values.get(name, usual[name])), name
         assert name not in values or not torch.equal(tensor, usual[name])
-    separate = multiply(build("cpreresnet20", "digits", FOUR, "batch", "shared", 0, given), 0, given.keys())
+    separate = multiply(build(tiny(norm="batch"), 0, given), 0, given.keys())
     assert torch.equal(separate.networks["w050"].state_dict()["stem.weight"], values["stem.weight"][:8])
 
 
