@@ -188,7 +188,7 @@ def test_recalibration_averages_batches_cumulatively_and_leaves_no_trace(separat
     with torch.no_grad():
         inputs = [stem(batch) for batch in batches]
     means, variances = (torch.stack([moment(x, (0, 2, 3)) for x in inputs]) for moment in (torch.mean, torch.var))
-    with recalibrated(net, net, iter(batches)):
+    with recalibrated(net, net, ((batch,) for batch in batches)):
         assert not net.training
         torch.testing.assert_close(norm.running_mean[:4], means.mean(0))
         torch.testing.assert_close(norm.running_var[:4], variances.mean(0))

@@ -130,8 +130,8 @@ def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> 
     assert tiny(method="LCS-p").norm.penalty == 0.0
     start = LineAffine.__init__
 
-    def parted(self: LineAffine, channels: int, lattice: Lattice) -> None:
-        start(self, channels, lattice)
+    def parted(self: LineAffine, channels: int, lattice: Lattice, dimension: str | None) -> None:
+        start(self, channels, lattice, dimension)
         self.end.weight.data.copy_(torch.linspace(0.2, 1.8, channels))
 
     with patch.object(LineAffine, "__init__", parted):
