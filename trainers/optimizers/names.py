@@ -1,4 +1,4 @@
-"""Optimizers by their names in a config."""
+"""Optimizers by name. A config says SGD alone so far; whoever makes a `Recipe` chooses."""
 
 from collections.abc import Callable
 
