@@ -153,6 +153,7 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         name = parameters["command"]
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
+        _require_home()
         options = parse_options(study, parameters)
         act = _action(name, parameters)
         base = {**study.presets[options.preset].settings, **options.overrides}
@@ -162,6 +163,16 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         return act(plan, made, options)
 
     return command
+
+
+def _require_home() -> None:
+    """Ray and MLflow end in a traceback where there is none, as for a container's user without a name."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise UserError("the user has no home folder, which Ray and MLflow need: set HOME to one (HOME=/tmp/me)")
 
 
 def _action(name: str, parameters: Mapping[str, Any]) -> Callable[[Plan, Trainer, Options], int]:

@@ -52,3 +52,13 @@ def test_what_is_wrong_with_a_command_line_is_said_before_anything_heavy_is_impo
     status, imported, error = answer(ROOT / "studies" / "cifar_norm_ablation.py", *WRONG[case])
     assert (status, imported) == (2, "[]"), error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["plan", "--preset", "smoke"], ["--preset", "smoke"]])
+def test_a_user_without_a_home_is_told_before_anything_heavy_is_imported(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "not/absolute")
+    status, imported, error = answer(ROOT / "studies" / "cifar_norm_ablation.py", *arguments)
+    assert (status, imported, error.count("\n")) == (2, "[]", 1)
+    assert "set HOME" in error

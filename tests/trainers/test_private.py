@@ -16,7 +16,6 @@ from trainers.accelerated import library
 from trainers.data.images import cifar10
 from trainers.devices import cuda
 from trainers.devices.private import NotPrivate, check_private, private_folder
-from trainers.errors import DataError
 
 STRANGER = 12345
 needs_a_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
@@ -189,19 +188,29 @@ def test_in_a_home_that_cannot_be_written_kernels_are_compiled_for_the_process(
 def test_a_user_without_name_and_home_has_no_folder_and_is_told(tmp_path: Path) -> None:
     code = f"""
 import os
+from trainers.errors import DataError
+from trainers.data.images import cifar10
 from trainers.devices.private import NotPrivate, private_folder
 os.setuid({STRANGER})
-try:
-    private_folder("kernels")
-except NotPrivate as error:
-    print(error)
+for attempt in (lambda: private_folder("kernels"), lambda: cifar10.fetch(None)):
+    try:
+        attempt()
+    except (NotPrivate, DataError) as error:
+        print(error)
 """
     environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
-    )
-    assert (done.stdout, done.stderr) == ("there is no home folder\n", "")
-    assert list(tmp_path.iterdir()) == []
+    for relative in ({}, {"HOME": ".", "XDG_CACHE_HOME": "here"}):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, **relative},
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+        told = "there is no home folder\nCIFAR-10 cannot be kept, there is no home folder: pass one with --data\n"
+        assert (done.stdout, done.stderr) == (told, "")
+        assert list(tmp_path.iterdir()) == []
 
 
 @needs_a_compiler
@@ -272,12 +281,3 @@ def test_data_may_lie_in_a_folder_of_anybodys_since_their_checksum_is_known(tmp_
     for name in cifar10.BATCHES:
         (tmp_path / name).write_bytes(b"somebody else's")
     assert cifar10._verified(tmp_path) == {}
-
-
-def test_data_without_a_home_folder_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(path: Path) -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "expanduser", unknown)
-    with pytest.raises(DataError, match=r"no home folder.*--data"):
-        cifar10.fetch(None)

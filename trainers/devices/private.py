@@ -21,15 +21,28 @@ class NotPrivate(OSError):
     """A file or folder that somebody else may have written, or that cannot be had."""
 
 
+def user_cache() -> Path:
+    """What is kept for the user lies below this folder, which need not be there yet.
+
+    Raises:
+        NotPrivate: the user has no home, as one without a name in a container.
+    """
+    try:
+        folder = user_cache_path("sortednet-studies")
+    except RuntimeError:
+        folder = Path()
+    if not folder.is_absolute():  # as platformdirs gave it before its version 4.14
+        raise NotPrivate("there is no home folder")
+    return folder
+
+
 def private_folder(name: str) -> Path:
     """The folder called `name` in the user's cache, made if it is not there, without links in its path.
 
     Raises:
-        NotPrivate: it cannot be written, or others can write it; says which and what mends it.
+        NotPrivate: there is no home, it cannot be written, or others can write it; says which and what mends it.
     """
-    folder = user_cache_path("sortednet-studies") / name
-    if not folder.is_absolute():  # a user without a name, as in a container
-        raise NotPrivate("there is no home folder")
+    folder = user_cache() / name
     try:
         for each in (*reversed(folder.parents), folder):
             each.mkdir(mode=0o700, exist_ok=True)

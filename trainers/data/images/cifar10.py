@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from filelock import FileLock
 from PIL import Image
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trainers.data.images.arrays import ImageArrays
+from trainers.devices.private import NotPrivate, user_cache
 from trainers.errors import DataError
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the recipe's (LCS's configs), not recomputed
@@ -58,8 +58,12 @@ def checksum() -> str:
 
 
 def cache_folder() -> Path:
-    """Where the batches are kept unless a folder is given."""
-    return user_cache_path("sortednet-studies") / "cifar10"
+    """Where the batches are kept unless a folder is given.
+
+    Raises:
+        NotPrivate: the user has no home.
+    """
+    return user_cache() / "cifar10"
 
 
 def load(folder: Path | None) -> ImageArrays:
@@ -77,13 +81,13 @@ def fetch(folder: Path | None) -> dict[str, bytes]:
     """The six batches by name, verified; brought into `folder` (or the cache) if they are not there yet.
 
     Raises:
-        DataError: no source could be used; names each, what was wrong with it, and what to pass instead.
+        DataError: no source could be used; names each, what was wrong with it, and what to pass instead. Or there is
+            no folder to keep them in.
     """
-    home = folder or cache_folder()
     try:
-        home = home.expanduser().resolve()
-    except RuntimeError as error:
-        raise DataError(f"CIFAR-10 cannot be kept, there is no home folder ({home}): pass one with --data") from error
+        home = (folder.expanduser() if folder else cache_folder()).resolve()
+    except (NotPrivate, RuntimeError) as error:
+        raise DataError("CIFAR-10 cannot be kept, there is no home folder: pass one with --data") from error
     batches = _verified(home)
     if len(batches) < len(BATCHES):
         try:
