@@ -22,6 +22,7 @@ from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.architectures import NETWORKS, Architecture
+from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream
 from trainers.weights import aliases
 
@@ -31,18 +32,36 @@ def build(config: TrialConfig, seed: int, pretrained: Mapping[str, Tensor] | Non
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
     line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there.
+    What the config freezes is frozen.
 
     Raises:
-        ConfigError: a pretrained weight that the network does not have, or has in another shape.
+        ConfigError: a pretrained weight that the network does not have, or has in another shape; nothing to freeze.
     """
     source, architecture, lattice = dataset(config.task.dataset), NETWORKS[config.network.name], config.lattice
     plain = architecture.build(source.shape, source.classes)
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
+    freeze(plain, config.optimizer.frozen)
     optional = architecture.optional if "depth" in lattice.largest else ()
     _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
     norm, rows = config.norm, architecture.exchanges
     heads = architecture.heads
     return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS)
+
+
+def check_patterns(config: TrialConfig) -> None:
+    """Refuses patterns of the optimizer's that match no parameter of the plain network, or leave none to train.
+
+    Raises:
+        ConfigError: naming the pattern.
+    """
+    given = config.optimizer
+    if not (given.rates or given.frozen):
+        return
+    source = dataset(config.task.dataset)
+    with torch.random.fork_rng(devices=[]):
+        plain = NETWORKS[config.network.name].build(source.shape, source.classes)
+    freeze(plain, given.frozen)
+    parameter_groups(plain, given.weight_decay, GroupRules(given.decayed, given.rates))
 
 
 def accelerator(device: torch.device) -> Accelerator:

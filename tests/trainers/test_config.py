@@ -72,7 +72,25 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown dimension": ({"dimensions": {"widht": [1]}}, "'network.dimensions.width'"),
     "name": ({"network": "resnt18"}, "unknown network 'resnt18': did you mean 'resnet18'?"),
     "policy": ({"norm": "instnace"}, "'instance'"),
-    "kind": ({"optimizer": "sdg"}, "'sgd'"),
+    "kind": ({"optimizer": "sdg"}, "unknown optimizer.kind 'sdg': did you mean 'sgd'?"),
+    "kind of no name": ({"optimizer": [1]}, "choose from adamw, sgd"),
+    "another kind's": ({"optimizer": "adamw", "momentum": 0.9}, "optimizer.momentum: adamw has none"),
+    "unknown of a kind": ({"optimizer": {"kind": "adamw", "beta3": 1}}, "did you mean 'optimizer.beta"),
+    "range of a kind": ({"optimizer": "adamw", "beta2": 2}, "optimizer.beta2=2.0: must be from 0 to 1"),
+    "rates by name": (
+        {"rates": {"classifier.*": 2}},
+        "give pairs of pattern and multiple",
+    ),
+    "rates below zero": ({"rates": [["classifier.*", -2]]}, "a number from 0 to 1e6"),
+    "rates of nothing": ({"rates": [["head.*", 2]]}, "rates: 'head.*' matches no trained parameter"),
+    "rates of what is frozen": (
+        {"rates": [["classifier.*", 2]], "frozen": ["classifier.*"]},
+        "rates: 'classifier.*' matches no trained",
+    ),
+    "frozen as a text": ({"frozen": "classifier.*"}, "optimizer.frozen='classifier.*': give a list of patterns"),
+    "frozen that is not there": ({"frozen": ["head.*"]}, "frozen: 'head.*' matches no parameter"),
+    "frozen altogether": ({"frozen": ["*"]}, "has no parameter to train"),
+    "clipped to nothing": ({"clip_norm": 0}, "optimizer.clip_norm=0: must be from 1e-09 to 1e+09"),
     "equalize": ({"equalize": "pases"}, "'passes'"),
     "equalize by a number": ({"equalize": 3}, "choose from macs, passes, updates"),
     "shape": ({"schedule": "cosin"}, "'cosine'"),
@@ -104,6 +122,10 @@ def test_what_cannot_be_is_refused_in_a_line_with_its_name_what_it_got_and_what_
         ({"recalibration_batches": 3}, {}),  # without effect under this norm
         ({"line_penalty": 3}, {}),
         ({"extract_at": 0.1}, {}),
+        ({"optimizer": "sgd"}, {}),
+        ({"optimizer": {"kind": "adamw", "beta1": 0.9}}, {"optimizer": "adamw"}),
+        ({"decayed": "matrices", "weight_decay": 0}, {"weight_decay": 0}),
+        ({"clip_norm": None, "rates": [], "frozen": []}, {}),
     ],
 )
 def test_two_spellings_of_an_experiment_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -130,12 +152,21 @@ OTHER: dict[str, Any] = {
     "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",
     "norm.policy": "batch", "norm.recalibration_batches": 3, "norm.affine": "line", "norm.line_penalty": 2.0,
     "optimizer.learning_rate": 0.2, "optimizer.momentum": 0.5, "optimizer.weight_decay": 0.0,
+    "optimizer.decayed": "matrices", "optimizer.rates": [["classifier.*", 10.0]], "optimizer.frozen": ["bn1.*"],
+    "optimizer.clip_norm": 1.0,
     "schedule.shape": "linear", "schedule.warmup": 0.5, "schedule.stages": 3,
     "budget.unit": "passes", "budget.amount": 3,
     "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3,
 }  # fmt: skip
 NOT_RESOLVED = {"method.name", "budget.updates", "budget.scale", "budget.equalize"}
-ONE_KIND = {"optimizer.kind"}
+OTHER_KINDS: dict[str, dict[str, dict[str, Any]]] = {
+    "optimizer": {
+        "adamw": {
+            "learning_rate": 0.2, "weight_decay": 0.0, "beta1": 0.5, "beta2": 0.5, "epsilon": 0.1,
+            "decayed": "matrices", "rates": [["classifier.*", 10.0]], "frozen": ["bn1.*"], "clip_norm": 1.0,
+        }
+    }
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OTHER)
@@ -144,12 +175,31 @@ def test_a_trial_is_known_by_what_is_not_at_its_default(name: str) -> None:
     part, _, field = name.rpartition(".")
     written = {part: {field: OTHER[name]}} if part else {field: OTHER[name]}
     assert TrialConfig.from_dict(written).identity() == written
-    declared = json.loads(json.dumps(dict(leaves(TrialConfig))[name].default))
+    declared = defaults()[name]
     assert TrialConfig.from_dict({part: {field: declared}} if part else {field: declared}).identity() == {}
 
 
+@pytest.mark.parametrize(
+    ("part", "kind", "field"),
+    [(part, kind, field) for part, kinds in OTHER_KINDS.items() for kind, fields in kinds.items() for field in fields],
+)
+def test_of_another_kind_a_trial_is_known_by_it_and_by_what_is_not_at_its_default(
+    part: str, kind: str, field: str
+) -> None:
+    written = {part: {"kind": kind, field: OTHER_KINDS[part][kind][field]}}
+    assert TrialConfig.from_dict(written).identity() == written
+    declared = {part: {"kind": kind, field: defaults()[f"{part}({kind}).{field}"]}}
+    assert TrialConfig.from_dict(declared).identity() == {part: {"kind": kind}}
+
+
 def test_every_field_is_tried() -> None:
-    assert {name for name, _ in leaves(TrialConfig)} == OTHER.keys() | NOT_RESOLVED | ONE_KIND
+    of_kinds = {
+        f"{part}({kind}).{field}"
+        for part, kinds in OTHER_KINDS.items()
+        for kind, fields in kinds.items()
+        for field in (*fields, "kind")
+    }
+    assert defaults().keys() == OTHER.keys() | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
 
 
 def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range() -> None:
@@ -186,11 +236,24 @@ def test_sorted_net_is_what_nothing_said_means() -> None:
     assert TrialConfig().norm.affine == recipe.affine
 
 
+def defaults() -> dict[str, Any]:
+    """By full name; of a part of several kinds the first is the usual one, of others the name tells the kind."""
+    found: dict[str, Any] = {}
+    for name, field in TrialConfig.model_fields.items():
+        kinds = parts(field)
+        if not kinds:
+            found[name] = field.default
+        for kind in kinds:
+            prefix = name if kind is kinds[0] else f"{name}({kind.model_fields['kind'].default})"
+            found |= {f"{prefix}.{inner}": declared.default for inner, declared in kind.model_fields.items()}
+    return dict(json.loads(json.dumps(found)))
+
+
 def released() -> dict[str, Any]:
     """What this version holds, to be compared with what was released."""
     return {
         "trainer": ImageTrainer.name,
-        "defaults": {name: json.loads(json.dumps(field.default)) for name, field in leaves(TrialConfig)},
+        "defaults": defaults(),
         "resolved": resolve({"precision": "fp32"}).as_dict(),
         "identity": resolve({"precision": "fp32"}).identity(),
     }

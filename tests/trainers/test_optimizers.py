@@ -2,19 +2,25 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.conftest import tiny
+from trainers.data.datasets import dataset
 from trainers.errors import ConfigError
 from trainers.optimizers.adamw import AdamW
 from trainers.optimizers.groups import GroupRules, parameter_groups
-from trainers.optimizers.names import OPTIMIZERS
 from trainers.optimizers.optimizer import Optimizer
 from trainers.optimizers.sgd import Sgd
+from trainers.training.loop import fit
 from trainers.training.schedule import SHAPES, Schedule
+from trainers.training.trial import assemble
+from trainers.weights import named_weights
 
 
 def network() -> nn.Sequential:
@@ -42,6 +48,9 @@ PAIRS: dict[str, tuple[Callable[[nn.Module], Optimizer], Callable[..., Any], dic
     "adamw": (lambda net: AdamW(net, 0.01, (0.8, 0.99), 1e-6), torch.optim.AdamW,
               {"betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.01}),
 }  # fmt: skip
+
+
+MAKERS: dict[str, Callable[..., Optimizer]] = {"sgd": partial(Sgd, momentum=0.0), "adamw": AdamW}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -109,10 +118,9 @@ def test_an_adamw_step_without_a_gradient_decays_and_goes_on_by_what_the_moments
 @pytest.mark.parametrize("name", PAIRS)
 def test_groups_decay_matrices_alone_and_multiply_the_rate_by_pattern(name: str) -> None:
     rules = GroupRules("matrices", (("2.*", 0.0), ("*.bias", 3.0)))
-    arguments: dict[str, Any] = {"momentum": 0.0} if name == "sgd" else {}
     net = network()
     before = {key: value.clone() for key, value in net.state_dict().items()}
-    optimizer = OPTIMIZERS[name](net, weight_decay=0.5, rules=rules, **arguments)
+    optimizer = MAKERS[name](net, weight_decay=0.5, rules=rules)
     optimizer.rate.fill_(0.1)
     optimizer.step()  # without gradients: what moves has decayed
     moved = {key for key, value in net.state_dict().items() if not torch.equal(value, before[key])}
@@ -121,7 +129,7 @@ def test_groups_decay_matrices_alone_and_multiply_the_rate_by_pattern(name: str)
 
     plain, multiplied = network(), network()
     for each, given in ((plain, GroupRules()), (multiplied, GroupRules(rates=(("*.bias", 3.0),)))):
-        stepped(each, OPTIMIZERS[name](each, weight_decay=0.0, rules=given, **arguments), range(1))
+        stepped(each, MAKERS[name](each, weight_decay=0.0, rules=given), range(1))
     start = network()
     for key, value in start.state_dict().items():
         one, other = plain.state_dict()[key] - value, multiplied.state_dict()[key] - value
@@ -172,3 +180,76 @@ def test_a_quarter_of_the_way_the_shapes_differ() -> None:
 def test_a_schedule_that_cannot_be_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Schedule(**given)
+
+
+def trained(**settings: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights of a trial on the digits before and after training, by name."""
+    config = tiny(updates=6, evaluations=1, method="NS", **settings)
+    parts = assemble(config, 0, dataset("digits").load(None), torch.device("cpu"))
+    before = {name: weight.clone() for name, weight in named_weights(parts.network).items()}
+    *_, last = fit(parts.recipe, 0, parts.task, parts.network, parts.macs, torch.device("cpu"))
+    assert last.final
+    assert not last.diverged
+    return before, named_weights(parts.network)
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd"},
+    "momentum": {"momentum": 0.5},
+    "decay": {"weight_decay": 0.1},
+    "decay of matrices": {"weight_decay": 0.1, "decayed": "matrices"},
+    "rates": {"rates": [["classifier.*", 3]]},
+    "clipping": {"clip_norm": 0.1},
+    "adamw": {"optimizer": "adamw", "learning_rate": 0.001},
+    "adamw beta1": {"optimizer": "adamw", "learning_rate": 0.001, "beta1": 0.5},
+    "adamw beta2": {"optimizer": "adamw", "learning_rate": 0.001, "beta2": 0.5},
+    "adamw epsilon": {"optimizer": "adamw", "learning_rate": 0.001, "epsilon": 0.1},
+    "adamw decay": {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.5},
+}
+
+
+def test_every_setting_of_an_optimizer_reaches_the_weights() -> None:
+    ends = {name: trained(**settings)[1] for name, settings in SETTINGS.items()}
+    flat = {name: torch.cat([weight.double().flatten() for weight in end.values()]) for name, end in ends.items()}
+    for one, other in combinations(flat, 2):
+        assert not torch.equal(flat[one], flat[other]), (one, other)
+
+
+def test_what_a_config_freezes_stays_and_the_rest_is_trained() -> None:
+    before, after = trained(optimizer="adamw", frozen=["stem.*", "blocks.0.*"])
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    expected = {name for name in before if "stem." in name or "blocks.0." in name}
+    assert still == expected
+    assert len(expected) > 2
+
+
+def test_a_trial_of_adamw_is_that_of_torchs_own_around_the_same_gradients() -> None:
+    """One sub-model, one group at twice the rate, clipped: every number of the config arrives where it should."""
+    config = tiny(
+        optimizer="adamw", learning_rate=0.01, beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.3, clip_norm=0.5,
+        decayed="matrices", rates=[["classifier.*", 2]], widths=[1.0], updates=4, evaluations=1,
+    )  # fmt: skip
+    data, cpu = dataset("digits").load(None), torch.device("cpu")
+    ours = assemble(config, 0, data, cpu)
+    list(fit(ours.recipe, 0, ours.task, ours.network, ours.macs, cpu))
+    theirs = assemble(config, 0, data, cpu)
+    named = dict(theirs.network.named_parameters())
+    parted: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in named.items():
+        parted.setdefault(("classifier." in name, parameter.ndim >= 2), []).append(parameter)
+    groups = [
+        {"params": parameters, "twice": twice, "weight_decay": 0.3 * many}
+        for (twice, many), parameters in parted.items()
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.8, 0.9), eps=1e-4, fused=True)
+    theirs.network.train()
+    for step in range(4):
+        optimizer.zero_grad()
+        batch = theirs.task.gather(theirs.task.selection(step))
+        theirs.task.loss(theirs.network(*theirs.task.inputs(batch)), batch).backward()
+        nn.utils.clip_grad_norm_(named.values(), 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = theirs.recipe.learning_rate((step + 0.5) / 4) * (2 if group["twice"] else 1)
+        optimizer.step()
+    for name, weight in named_weights(ours.network).items():
+        torch.testing.assert_close(weight, named_weights(theirs.network)[name], rtol=1e-5, atol=1e-6)

@@ -43,8 +43,12 @@ def extra(field: FieldInfo, key: str) -> Any:
 def parts(field: FieldInfo) -> tuple[type[Part], ...]:
     """The classes that a field may hold, several where it is a union by kind; none where it is no part."""
     of_union = get_origin(field.annotation) in (Union, UnionType)
-    kinds = get_args(field.annotation) if of_union else (field.annotation,)
+    kinds = [_bare(kind) for kind in get_args(field.annotation)] if of_union else [field.annotation]
     return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Part))
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def leaves(part: type[Part], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -124,18 +128,41 @@ def shown(value: object) -> str:
 def in_a_line(error: ValidationError, whole: type[Part]) -> ConfigError:
     """The first thing that pydantic found: the field's full name, what it got and what it takes."""
     first = error.errors(include_url=False)[0]
-    named = [str(place) for place in first["loc"]]
-    if len(named) > 2:  # of a part that may be of several kinds, pydantic names the kind, too
-        del named[1:-1]
-    name, value = ".".join(named), first["input"]
+    name, field, among = _found(whole, [str(place) for place in first["loc"]])
+    value = first["input"]
     if first["type"] == "value_error":
         return ConfigError(str(first["ctx"]["error"]))
-    field = dict(leaves(whole)).get(name)
+    if first["type"] == "union_tag_invalid":
+        return unknown(f"{name}.kind", first["ctx"]["tag"], map(_kind, parts(field)) if field else ())
     if field is None:
+        if name in dict(leaves(whole)):
+            return ConfigError(f"{name}: {_kind(among[0])} has none, it is another {name.partition('.')[0]}'s")
         return unknown("setting", name, dict(leaves(whole)))
     if first["type"] == "literal_error":
-        return unknown(named[-1], value, _choices(field.annotation))
+        return unknown(name.rpartition(".")[2], value, _choices(field.annotation))
     if first["type"] in ("greater_than_equal", "less_than_equal"):
         low, high = (next(getattr(each, end) for each in field.metadata if hasattr(each, end)) for end in ("ge", "le"))
         return ConfigError(f"{name}={shown(value)}: must be from {low:g} to {high:g}")
     return ConfigError(f"{name}={shown(value)}: {first['msg']}")
+
+
+def _found(whole: type[Part], places: list[str]) -> tuple[str, FieldInfo | None, tuple[type[Part], ...]]:
+    """What pydantic's path leads to: its full name, the field if there is one, and the classes looked through last.
+
+    Where a part may be of several kinds the path names the kind, too.
+    """
+    among: tuple[type[Part], ...] = (whole,)
+    named, field = list[str](), None
+    for place in places:
+        if len(among) > 1 and (chosen := tuple(kind for kind in among if _kind(kind) == place)):
+            among = chosen
+            continue
+        named.append(place)
+        field = next((kind.model_fields[place] for kind in among if place in kind.model_fields), None)
+        among = (parts(field) if field else ()) or among
+    return ".".join(named), field, among
+
+
+def _kind(part: type[Part]) -> str:
+    """The name by which a class is chosen among several."""
+    return str(part.model_fields["kind"].default) if "kind" in part.model_fields else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainers.build import target_costs
+from trainers.build import check_patterns, target_costs
 from trainers.config.names import full_names
 from trainers.config.part import extra, in_a_line, leaves
 from trainers.config.trial import TrialConfig
@@ -34,12 +34,14 @@ def resolve(given: Mapping[str, Any]) -> TrialConfig:
         update={
             "task": said.task.resolved(),
             "method": said.method.resolved(),
+            "optimizer": said.optimizer.resolved(),
             "norm": said.norm.resolved(said.method.recipe.affine),
             "budget": said.budget.resolved(len(said.lattice), lambda: _macs_per_step(said)),
             "precision": said.precision.resolved(),
         }
     )
     _check_combination(config)
+    check_patterns(config)
     return config
 
 

@@ -3,6 +3,7 @@
 Frozen parameters are in no group: they are neither moved nor decayed, and have no gradient and no state.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
@@ -79,6 +80,21 @@ def parameter_groups(network: nn.Module, weight_decay: float, rules: GroupRules)
         Group(tuple(names), tuple(trained[name] for name in names), decay, multiple)
         for (decay, multiple), names in parted.items()
     )
+
+
+def freeze(network: nn.Module, patterns: Iterable[str]) -> None:
+    """Leaves the parameters that match a pattern, as `GroupRules.rates` has them, as they are. Tied ones go together.
+
+    Raises:
+        ConfigError: a pattern that matches nothing.
+    """
+    named = dict(network.named_parameters(remove_duplicate=False))
+    for pattern in patterns:
+        matching = [parameter for name, parameter in named.items() if _matches(name, pattern)]
+        if not matching:
+            raise ConfigError(f"frozen: {pattern!r} matches no parameter, e.g. not {next(iter(named), None)!r}")
+        for parameter in matching:
+            parameter.requires_grad_(False)
 
 
 def gradients(group: Group) -> list[Tensor]:

@@ -8,11 +8,14 @@ from torch import nn
 
 from trainers.acceleration import MakeSgdKernel
 from trainers.config.methods import Affine, Distillation
+from trainers.config.optimizer import AdamWConfig, OptimizerConfig, SgdConfig
 from trainers.config.precision import Precision
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
 from trainers.objectives import OBJECTIVES, Objective, stochastic_loss
+from trainers.optimizers.adamw import AdamW
+from trainers.optimizers.groups import GroupRules
 from trainers.optimizers.optimizer import Optimizer
 from trainers.optimizers.sgd import Sgd
 from trainers.sampling.discrete import All, uniform
@@ -72,16 +75,17 @@ class Recipe:
     @classmethod
     def from_config(cls, config: TrialConfig, sgd_kernel: MakeSgdKernel | None = None) -> "Recipe":
         """The parts that a config names; `sgd_kernel` makes what moves parameters in torch's place."""
-        method, norm, given = config.method, config.norm, config.optimizer
+        method, norm = config.method, config.norm
         assert config.budget.amount is not None  # of a resolved config
         return cls(
             lattice=config.lattice,
             budget=Budget(config.budget.unit, config.budget.amount),
-            optimizer=partial(Sgd, momentum=given.momentum, weight_decay=given.weight_decay, make_kernel=sgd_kernel),
+            optimizer=_optimizer(config.optimizer, sgd_kernel),
             learning_rate=partial(learning_rate, config),
             sampler=sampler(method.sampler),
             objective=OBJECTIVES[method.objective],
             accumulation=method.accumulation,
+            clip_norm=config.optimizer.clip_norm,
             distillation=method.distillation,
             extract_at=method.extract_at if method.sharing == "extracted" else None,
             precision=config.precision.activations,
@@ -95,3 +99,21 @@ class Recipe:
     def phase(self, extracted: bool) -> tuple[Sampler, Objective]:
         """What is sampled and summed: as said, or every network once they are extracted."""
         return (All(), OBJECTIVES["sum"]) if extracted else (self.sampler, self.objective)
+
+
+def _optimizer(config: OptimizerConfig, sgd_kernel: MakeSgdKernel | None) -> Callable[[nn.Module], Optimizer]:
+    """Makes the optimizer of a network that a config names."""
+    rules = GroupRules(config.decayed, config.rates)
+    match config:
+        case SgdConfig():
+            return partial(
+                Sgd, momentum=config.momentum, weight_decay=config.weight_decay, rules=rules, make_kernel=sgd_kernel
+            )
+        case AdamWConfig():
+            return partial(
+                AdamW,
+                weight_decay=config.weight_decay,
+                betas=(config.beta1, config.beta2),
+                epsilon=config.epsilon,
+                rules=rules,
+            )
