@@ -87,13 +87,13 @@ class NoopTrainer:
         return [SubModelCost("w100", {"width": 1.0}, 1, 1)]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
-        return Outlook(1, 1, 1)
+        return Outlook({}, weight=1.0)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return float(config["seconds"])
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        return Probe(1.0, 1, 1)
+        return Probe(1.0, "steps", 1, 1)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         return {}

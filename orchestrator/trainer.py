@@ -116,6 +116,10 @@ class Total:
     scientific: bool = False
     per_sub_model: bool = False
 
+    def text(self, value: float) -> str:
+        """`1,234`."""
+        return f"{value:.3e}" if self.scientific else f"{value:,.0f}"
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -181,11 +185,15 @@ class SubModelCost:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a trial will use, before it starts: expected totals in all three units."""
+    """What a trial will take, before it starts.
 
-    updates: float
-    passes: float
-    macs: float
+    Attributes:
+        totals: as far as they can be foreseen, by the names that the trainer declares.
+        weight: of one of its steps beside those of other trials, in any unit: what weighs most needs most memory.
+    """
+
+    totals: Mapping[str, float]
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -193,12 +201,14 @@ class Probe:
     """What some seconds of training showed.
 
     Attributes:
-        passes_per_second: forward-backward passes.
+        rate: what it does per second, in the trainer's own unit of work.
+        unit: of work, `passes`.
         memory: bytes that the process takes, of the machine or of the GPU, whichever is scarcer.
         memory_available: bytes of it that were free before, or used by this process.
     """
 
-    passes_per_second: float
+    rate: float
+    unit: str
     memory: int
     memory_available: int
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from orchestrator.errors import UserError
-from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, Snapshot, SubModelCost, Total, TrialBudget
+from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from studies.declaration import declaration
 from trainers.build import target_costs
 from trainers.config.names import full_names
 from trainers.config.resolution import resolve
@@ -19,34 +20,17 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, DataError
 from trainers.extraction.export import export
 from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
+from trainers.tasks.images import ImageClassification
 from trainers.training.trial import train
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
-_DECLARATION = Declaration(
-    metrics=(
-        Metric("test_acc", "test accuracy", "%", primary=True, short="accuracy"),
-        Metric("test_loss", "test loss", higher_is_better=False, decimals=3),
-        Metric("test_acc_average", "average test accuracy", "%", per_sub_model=False),
-        Metric("train_loss", "training loss", higher_is_better=False, decimals=3, per_sub_model=False),
-        Metric("replayed_passes", "share of passes replayed as graphs", per_sub_model=False),  # on CUDA
-    ),
-    totals=(
-        Total("updates", "all updates", per_sub_model=True),
-        Total("passes", "all passes"),
-        Total("samples"),
-        Total("macs", "training MACs (forward)", scientific=True),
-        Total("forwards"),
-    ),
-    artifacts=("weights.safetensors",),
-    weights="weights.safetensors",
-)
 
 
 class ImageTrainer:
     """Stateless: workers import it by name."""
 
-    declaration = _DECLARATION
+    declaration = declaration(ImageClassification.metrics, short={"acc": "accuracy"}, decimals={"loss": 3})
     name = "sortednet image classification 5"  # raised whenever the same config gives another result
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,14 +94,16 @@ class ImageTrainer:
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
         work = expected_trial(TrialConfig.from_dict(config))
-        return Outlook(work.updates, work.all_passes, work.macs)
+        totals = {"updates": work.updates, "passes": work.all_passes, "macs": work.macs}
+        return Outlook(totals, weight=work.macs / work.updates)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return trial_seconds(TrialConfig.from_dict(config), dataset(config["task"]["dataset"]).test_images, _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
         data = _arrays(config["task"]["dataset"], place.data)
-        return Probe(*throughput(TrialConfig.from_dict(config), data, _on(place), starts, ends))
+        rate, memory, available = throughput(TrialConfig.from_dict(config), data, _on(place), starts, ends)
+        return Probe(rate, "passes", memory, available)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         found = latency(TrialConfig.from_dict(config), _on(place))

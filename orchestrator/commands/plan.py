@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
-    """Prints arms, budgets in all three units, what is finished and an estimated duration; starts nothing."""
+    """Prints arms, the totals that are foreseen, what is finished and an estimated duration; starts nothing."""
     tracker = find_tracker(options)
     finished = finished_keys(plan, tracker)
     missing = plan.missing(finished)
     allotted = _allotted(options)
     place = Place(threads=max(1, int(options.cpus)), gpu=allotted.gpu, data=options.data)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for arm in plan.arms:
         trial = plan.first_trials[arm.label]
         outlook = trainer.outlook(trial.config)
         left = sum(trial.arm == arm for trial in missing)
         each = trainer.seconds(trial.config, place)
-        rows.append({"arm": arm.label, **asdict(outlook), "seconds_per_trial": each, "missing": left})
+        rows.append({"arm": arm.label, **outlook.totals, "seconds_per_trial": each, "missing": left})
     side_by_side = allotted.slots
     total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
@@ -67,14 +67,13 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
         return 0
     console = plain_console()
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "updates", "passes", "training MACs", "a trial", "missing"):
+    foreseen = [total for total in trainer.declaration.totals if total.title and all(total.name in row for row in rows)]
+    for column in ("arm", *(total.title for total in foreseen), "a trial", "missing"):
         table.add_column(column, justify="left" if column == "arm" else "right")
     for row in rows:
         table.add_row(
             row["arm"],
-            f"{row['updates']:,.0f}",
-            f"{row['passes']:,.0f}",
-            f"{row['macs']:.3e}",
+            *(total.text(row[total.name]) for total in foreseen),
             duration(row["seconds_per_trial"]),
             f"{row['missing']} of {len(plan.seeds)}",
         )

@@ -153,9 +153,10 @@ def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
         preparation.mlflow.result()
         import_module("orchestrator.run.tune_executor")
 
-    importing = preparation.threads.submit(import_tune)
+    # Ray changes the environment as it is imported, which is for the main thread alone: before Tune is in another.
     from orchestrator.run.cluster import cluster
 
+    importing = preparation.threads.submit(import_tune)
     with _tree(run) as tree, cluster(run.options.address, run.console.print, tree):
         heed_sigterm()  # Ray has put its own in the place of ours
         importing.result()

@@ -94,18 +94,17 @@ def ledger(table: Table) -> Grid:
     for row in table.rows[:-1] if table.counted else ():
         counts = (table.updates.get((row, arm)) for arm in table.arms)
         grid.append(_plain(row, *(_NOTHING if count is None else f"{count:,.0f}" for count in counts)))
-    for total in table.ledger:
-        form = "{:.3e}" if total.scientific else "{:,.0f}"
-        grid.append(_plain(total.title, *(form.format(table.totals[arm][total.name]) for arm in table.arms)))
+    grid += [
+        _plain(total.title, *(total.text(table.totals[arm][total.name]) for arm in table.arms))
+        for total in table.ledger
+    ]
     return _turned(table, grid)
 
 
 def ledger_caption(table: Table) -> str:
     """What `ledger` shows."""
-    counted = {"": "Totals", "updates": "Gradient updates per sub-model, and totals"}
-    return (
-        f"{counted.get(table.counted, f'{table.counted.capitalize()} per sub-model, and totals')} (means over seeds):"
-    )
+    what = f"{table.counted.capitalize()} per sub-model, and totals" if table.counted else "Totals"
+    return f"{what} (means over seeds):"
 
 
 def _plain(*texts: str) -> list[Shown]:

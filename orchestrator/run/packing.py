@@ -28,7 +28,7 @@ class Packing:
     """Trials that share one machine, or one GPU where they use one, with what each gets; and what was measured.
 
     Attributes:
-        passes_per_second: of all of them together.
+        rate: of all of them together, in the trainer's unit of work per second.
         memory: bytes of all of them, of the machine or of the GPU, whichever is scarcer.
         available: bytes there are of it.
     """
@@ -36,7 +36,8 @@ class Packing:
     trials: int
     cpus: float
     gpus: float
-    passes_per_second: float = 0.0
+    rate: float = 0.0
+    unit: str = ""
     memory: int = 0
     available: int = 0
 
@@ -51,7 +52,7 @@ class Packing:
         each = f"{self.gpus:.2g} GPUs" if self.gpus else f"{self.cpus:g} CPUs"
         short = "" if self.fits else ", too much"
         return (
-            f"{self.trials} at once, {each} each: {self.passes_per_second:.1f} passes/s in {self.memory / 1e9:.1f} of "
+            f"{self.trials} at once, {each} each: {self.rate:.1f} {self.unit}/s in {self.memory / 1e9:.1f} of "
             f"{self.available / 1e9:.1f} GB{short}"
         )
 
@@ -75,7 +76,7 @@ def choose(
     for candidate in _gpu_packings(cpus) if gpu else _cpu_packings(cores):
         found = _measure(trainer, config, place, candidate)
         say(found.text)
-        if best is None or (found.fits and found.passes_per_second > best.passes_per_second * (_BETTER if gpu else 1)):
+        if best is None or (found.fits and found.rate > best.rate * (_BETTER if gpu else 1)):
             best = found
         elif gpu or not found.fits:
             break
@@ -84,13 +85,10 @@ def choose(
 
 
 def heaviest(trainer: Trainer, trials: Sequence[Trial]) -> Trial:
-    """The trial whose optimizer steps take the most multiply-accumulates."""
-
-    def per_step(trial: Trial) -> float:
-        outlook = trainer.outlook(trial.config)
-        return outlook.macs / outlook.updates
-
-    return max({trial.arm.label: trial for trial in trials}.values(), key=per_step)
+    """The trial whose steps weigh most."""
+    return max(
+        {trial.arm.label: trial for trial in trials}.values(), key=lambda trial: trainer.outlook(trial.config).weight
+    )
 
 
 def _cpu_packings(cores: int) -> Iterator[Packing]:
@@ -116,7 +114,8 @@ def _measure(trainer: Trainer, config: Mapping[str, Any], place: Place, packing:
     scarce = max(probes, key=lambda found: found.memory / found.memory_available)
     return replace(
         packing,
-        passes_per_second=sum(found.passes_per_second for found in probes),
+        rate=sum(found.rate for found in probes),
+        unit=scarce.unit,
         memory=packing.trials * scarce.memory,
         available=scarce.memory_available,
     )

@@ -18,7 +18,7 @@ _REFRESH_SECONDS = 0.5
 
 
 @dataclass
-class _Standing:
+class _Followed:
     largest_label: str
     smallest_label: str
     state: str = "waiting"
@@ -52,9 +52,9 @@ class Progress:
     def __init__(self, plan: Plan, console: Console, slots: int, live: bool = True) -> None:
         self._plan, self._console, self._slots = plan, console, max(1, slots)
         self._standing = {
-            trial.key: _Standing(trial.sub_models[-1].label, trial.sub_models[0].label) for trial in plan.trials
+            trial.key: _Followed(trial.sub_models[-1].label, trial.sub_models[0].label) for trial in plan.trials
         }
-        self._of_arm: dict[str, list[_Standing]] = {arm.label: [] for arm in plan.arms}
+        self._of_arm: dict[str, list[_Followed]] = {arm.label: [] for arm in plan.arms}
         for trial in plan.trials:
             self._of_arm[trial.arm.label].append(self._standing[trial.key])
         self._metric = plan.declaration.primary
@@ -128,7 +128,7 @@ class Progress:
         labels = {getattr(standing, f"{name}_label") for standing in self._standing.values()}
         return labels.pop() if len(labels) == 1 else name
 
-    def _measured(self, standing: _Standing) -> str:
+    def _measured(self, standing: _Followed) -> str:
         values = ((standing.largest_label, standing.largest), (standing.smallest_label, standing.smallest))
         return ", ".join(f"{label} {self._metric.with_unit(value)}" for label, value in values if value is not None)
 

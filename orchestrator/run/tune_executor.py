@@ -14,7 +14,8 @@ from orchestrator.run.attempts import Attempts
 from orchestrator.run.cluster import nodes
 from orchestrator.run.gpu_spreading import gpu_request, spread_over_gpus
 from orchestrator.run.resources import Resources, allot, doubled
-from orchestrator.run.worker import WorkerContext, train
+from orchestrator.run.tune_worker import run_trial
+from orchestrator.run.worker import WorkerContext
 from orchestrator.study.plan import Trial
 
 _LOST_RETRIES = 3  # of a trial whose worker or node is lost
@@ -42,7 +43,7 @@ class TuneExecutor:
         bridge = Bridge(trials, attempts)
         gpus = gpu_request(share.gpus or 0.0)
         parameters = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
-        trainable = partial(_run_trial, context=context)
+        trainable = partial(run_trial, context=context)
         trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": share.cpus, "gpu": gpus}),
@@ -62,12 +63,6 @@ class TuneExecutor:
         )
         with spread_over_gpus(gpus) as bridge.started:
             tuner.fit()
-
-
-def _run_trial(parameters: dict[str, Any], context: WorkerContext) -> None:
-    """Runs on a worker."""
-    for report in train(context, **parameters["trial"]):
-        tune.report(report)
 
 
 class Bridge(Callback):

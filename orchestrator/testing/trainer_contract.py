@@ -104,7 +104,9 @@ class TrainerContract:
         assert budget.amount > 0
         assert budget.unit
         assert budget.words
-        assert min(outlook.updates, outlook.passes, outlook.macs) > 0
+        assert outlook.weight > 0
+        assert outlook.totals.keys() <= {total.name for total in trainer.declaration.totals}
+        assert all(amount > 0 for amount in outlook.totals.values())
         assert all(isinstance(text, str) for text in trainer.describe([config, config]))
 
     def test_metrics_are_those_declared_and_every_one_is_a_number(

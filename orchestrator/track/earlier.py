@@ -8,7 +8,7 @@ from orchestrator.errors import UserError
 from orchestrator.study.identity import canonical
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Names
-from orchestrator.track.tracker import BASE, SAID, Tracker
+from orchestrator.track.tracker import BASE, SETTINGS, Tracker
 
 
 def of_an_earlier_version(tracker: Tracker, plan: Plan, full_names: Names) -> str:
@@ -18,7 +18,11 @@ def of_an_earlier_version(tracker: Tracker, plan: Plan, full_names: Names) -> st
         return ""
     for parent in tracker.parents(experiment, plan.preset):
         tags = parent.data.tags
-        if BASE not in tags or tags[BASE] == plan.base_key or not _the_same(tags.get(SAID, ""), plan.base, full_names):
+        if (
+            BASE not in tags
+            or tags[BASE] == plan.base_key
+            or not _the_same(tags.get(SETTINGS, ""), plan.base, full_names)
+        ):
             continue
         finished = [
             key for key, trial in tracker.standings(experiment, tags[BASE]).items() if trial.status == "FINISHED"

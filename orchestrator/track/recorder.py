@@ -30,8 +30,8 @@ from orchestrator.track.tracker import (
     LATENCY,
     OUTCOME,
     PRESET,
-    SAID,
     SEED,
+    SETTINGS,
     Standing,
     Tracker,
 )
@@ -78,7 +78,7 @@ class Recorder:
             "study.role": "base",
             BASE: plan.base_key,
             PRESET: plan.preset,
-            SAID: json.dumps(dict(plan.base), sort_keys=True),
+            SETTINGS: json.dumps(dict(plan.base), sort_keys=True),
             "data.checksum": ", ".join(plan.data_checksums),
             "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
         }

@@ -28,7 +28,7 @@ from orchestrator.track import new_database
 from orchestrator.track.database import Database
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
-PRESET, SAID = "study.preset", "study.settings"
+PRESET, SETTINGS = "study.preset", "study.settings"
 DEVICE, LATENCY, BUDGET = "device", "latency.json", "budget"
 _PAGE, _REACH_SECONDS, _READERS = 1000, 20, 16
 

@@ -101,13 +101,13 @@ class ChainTrainer:
         return [SubModelCost(label, {"width": int(label[1:]) / 100}, 10, 10) for label in LABELS]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
-        return Outlook(config["steps"], config["steps"], 10 * config["steps"])
+        return Outlook({"updates": config["steps"]}, weight=1.0)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return float(config["steps"] * config["pause"])
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        return Probe(1.0, 1, 1)
+        return Probe(1.0, "steps", 1, 1)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         return {}

@@ -83,13 +83,13 @@ class PerplexityTrainer:
         return [SubModelCost(f"p{degree}", {"degree": degree}, degree, degree + 1) for degree in DEGREES]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
-        return Outlook(config["steps"], config["steps"] * len(DEGREES), config["steps"] * sum(DEGREES))
+        return Outlook({"rounds": config["steps"]}, weight=1.0)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
         return 0.001 * float(config["steps"])
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        return Probe(1.0, 1, 1)
+        return Probe(1.0, "steps", 1, 1)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
         return {}

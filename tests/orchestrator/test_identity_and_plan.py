@@ -130,7 +130,7 @@ def test_whatever_changes_a_result_changes_every_key(change: dict[str, object]) 
 def test_every_arm_gets_the_same_amount_of_the_chosen_unit(unit: str) -> None:
     made = plan(equalize=unit)
     outlooks = [ImageTrainer().outlook(trial.config) for trial in made.trials]
-    amounts = {round(getattr(outlook, unit)) for outlook in outlooks}
+    amounts = {round(outlook.totals[unit]) for outlook in outlooks}
     assert amounts == {made.trials[0].config["budget"]["amount"]}
 
 

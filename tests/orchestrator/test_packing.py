@@ -33,7 +33,7 @@ class Measured(NoopTrainer):
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
         assert place.gpu == bool(ray.get_gpu_ids())
-        return Probe(self._rates[place.threads], self._memory, 100)
+        return Probe(self._rates[place.threads], "passes", self._memory, 100)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def four_gpus() -> Iterator[None]:
 def test_on_cpu_the_packing_that_does_most_in_the_memory_there_is_wins(four_cores: None) -> None:
     said: list[str] = []
     best = choose(Measured({4: 10.0, 2: 6.0, 1: 2.0}), {}, PLACE, 1.0, said.append)
-    assert (best.trials, best.cpus, best.gpus, best.passes_per_second) == (2, 2.0, 0.0, 12.0)
+    assert (best.trials, best.cpus, best.gpus, best.rate) == (2, 2.0, 0.0, 12.0)
     assert [line.partition(" ")[0] for line in said] == ["1", "2", "4"]
     crowded = choose(Measured({4: 10.0, 2: 6.0, 1: 5.0}, memory=30), {}, PLACE, 1.0, said.append)
     assert crowded.trials == 2  # four would do 20 passes per second in 120 of 100 bytes
@@ -85,7 +85,7 @@ def test_on_a_gpu_more_than_one_trial_must_win_by_a_tenth(four_gpus: None) -> No
     class Sharing(Measured):
         def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
             share = ray.get_runtime_context().get_assigned_resources()["GPU"]
-            return Probe(10.0 if share == 1 else 5.4, 1, 100)
+            return Probe(10.0 if share == 1 else 5.4, "passes", 1, 100)
 
     taking_turns = choose(Sharing({}), {}, PLACE, 1.0, lambda line: None)
     assert (taking_turns.trials, taking_turns.gpus) == (1, 1.0)

@@ -16,4 +16,4 @@ def test_losses_are_those_of_before(case: str) -> None:
     found = losses(CASES[case])
     assert found.keys() == GOLDEN[case].keys()
     for name, values in found.items():
-        assert values == pytest.approx(GOLDEN[case][name], rel=2e-6), name
+        assert values == pytest.approx(GOLDEN[case][name], rel=1e-8), name

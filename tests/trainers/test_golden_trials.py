@@ -86,7 +86,7 @@ def hold(folder: Path, naive_method: str = "", data: ImageArrays | None = None, 
     measured = [snapshot.metrics for snapshot in snapshots if snapshot.metrics]
     assert len(measured) == len(expected) == 2
     for ours, theirs in zip(measured, expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-6)
+        assert ours == pytest.approx(theirs, rel=1e-9)
 
     last.save(folder)
     network = trained(config, folder / "weights.safetensors")
@@ -97,7 +97,7 @@ def hold(folder: Path, naive_method: str = "", data: ImageArrays | None = None, 
         assert {name for name in found if not name.endswith("num_batches_tracked")} == exact.keys()
         for name, value in exact.items():
             off, size = float((found[name] - value).detach().norm()), float(value.detach().norm())
-            assert off <= 1e-6 * size, f"{name} of {target.label} is off by {off:.1e} of {size:.1e}"
+            assert off <= 1e-9 * size, f"{name} of {target.label} is off by {off:.1e} of {size:.1e}"
 
 
 @pytest.mark.parametrize(("method", "norm"), COMBINATIONS)

@@ -1,0 +1,54 @@
+"""What the loop of `trainers` measures and counts, whatever the task, as the engine has it declared."""
+
+from collections.abc import Mapping
+
+from orchestrator.trainer import Declaration, Metric, Total
+from trainers.tasks.task import Metric as TaskMetric
+from trainers.training.state import WEIGHTS
+
+
+def declaration(metrics: tuple[TaskMetric, ...], short: Mapping[str, str], decimals: Mapping[str, int]) -> Declaration:
+    """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
+
+    Args:
+        metrics: of the task.
+        short: what a metric is called where there is little room, by its name.
+        decimals: how many are printed, by a metric's name, if not two.
+    """
+    measured = tuple(
+        Metric(
+            f"test_{metric.name}",
+            metric.title,
+            metric.unit,
+            metric.higher_is_better,
+            metric.primary,
+            decimals.get(metric.name, 2),
+            short=short.get(metric.name, ""),
+        )
+        for metric in metrics
+    )
+    primary = next(metric for metric in measured if metric.primary)
+    return Declaration(
+        metrics=(
+            *measured,
+            Metric(
+                f"{primary.name}_average",
+                f"average {primary.title}",
+                primary.unit,
+                primary.higher_is_better,
+                decimals=primary.decimals,
+                per_sub_model=False,
+            ),
+            Metric("train_loss", "training loss", higher_is_better=False, decimals=3, per_sub_model=False),
+            Metric("replayed_passes", "share of passes replayed as graphs", per_sub_model=False),  # on CUDA
+        ),
+        totals=(
+            Total("updates", "all updates", per_sub_model=True),
+            Total("passes", "all passes"),
+            Total("samples"),
+            Total("macs", "training MACs (forward)", scientific=True),
+            Total("forwards"),
+        ),
+        artifacts=(WEIGHTS,),
+        weights=WEIGHTS,
+    )
