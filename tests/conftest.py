@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported: who waits takes no time of others
+
 import pytest
 import torch
 from filelock import FileLock

@@ -27,7 +27,10 @@ def strike(victim: str, process: "harness.subprocess.Popen[str]", worker: int) -
 def test_killed_between_checkpoints_it_goes_on_from_the_last_and_ends_as_one_left_alone(
     victim: str, moments: int, calm: Path, tmp_path: Path
 ) -> None:
-    """One trial is held at a step, so that it has a checkpoint and no end; the other goes on for some evaluations."""
+    """One trial is held at a step, so that it has a checkpoint and no end; the other goes on for some evaluations.
+
+    A study whose driver is gone goes on under Ray the first time, then in one process, which takes half as long.
+    """
     chance = random.Random(victim)
     for moment in range(moments):
         storage, wanted = tmp_path / str(moment), tmp_path / f"faults-{moment}"
@@ -44,7 +47,7 @@ def test_killed_between_checkpoints_it_goes_on_from_the_last_and_ends_as_one_lef
             assert f"{arm} · seed 0: its worker was lost; going on from its checkpoint" in done.out
         else:
             assert done.status == -signal.SIGKILL
-            done = harness.run(storage)
+            done = harness.run(storage, *(["--debug"] if moment else []))
         assert (done.status, done.err) == (0, ""), done
         assert f"{arm} · seed 0: resumed at update {(step - 1) // 10 * 10}" in done.out
         harness.same(storage, calm)
@@ -69,7 +72,7 @@ def test_killed_before_the_first_checkpoint_or_after_the_last_it_ends_as_one_lef
     STAGES[stage](process, storage)
     harness.kill_all(process)
     assert harness.ended(process).status == -signal.SIGKILL
-    done = harness.run(storage)
+    done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -86,7 +89,7 @@ def test_signals_end_it_resumably(kind: signal.Signals, times: int, calm: Path, 
     done = harness.ended(process)
     assert done.status == 130, done
     assert "Traceback" not in done.err
-    done = harness.run(storage)
+    done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -124,7 +127,7 @@ def test_a_trial_that_always_fails_is_given_up_by_name_and_healed_later(calm: Pa
     page = (tmp_path / "s" / "reports" / "chain" / "short" / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page
     assert "in _fault" in page  # where it hung, and where it raised
-    done = harness.run(tmp_path / "s")
+    done = harness.run(tmp_path / "s", "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "3 of 6 trials to run" in done.out
     harness.same(tmp_path / "s", calm)

@@ -11,7 +11,7 @@ from tests.faults import harness
 
 
 def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Path) -> None:
-    first = harness.start_held(tmp_path / "s")
+    first = harness.start_held(tmp_path / "s", "--debug")
     second = harness.run(tmp_path / "s")
     assert second.status == 2
     assert second.err.count("\n") == 1
@@ -37,7 +37,7 @@ def test_of_two_studies_that_share_trials_one_trains_them(calm: Path, tmp_path: 
     done = harness.ended(first)
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
-    other = harness.ended(harness.start(storage, script=script, env={"PYTHONPATH": str(root)}))
+    other = harness.ended(harness.start(storage, "--debug", script=script, env={"PYTHONPATH": str(root)}))
     assert (other.status, other.err) == (0, ""), other
     assert "a · seed 0: resumed at update 40" in other.out  # from the checkpoints of the first
     assert harness.table(storage, "other").equals(harness.table(calm))
@@ -49,7 +49,7 @@ def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) ->
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert list((storage / "leases").glob("*.json"))
-    done = harness.run(storage)
+    done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
     assert not list((storage / "leases").glob("*.json"))
@@ -83,7 +83,7 @@ def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(ca
 
 def test_a_run_deleted_while_it_trains_is_recorded_anew(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    process = harness.start_held(storage)
+    process = harness.start_held(storage, "--debug")
     client = MlflowClient(tracking_uri=f"sqlite:///{storage / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("chain")
     assert experiment is not None

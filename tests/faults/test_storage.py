@@ -43,7 +43,7 @@ def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, sm
     assert "Traceback" not in done.err
     assert "No space left" in done.out + done.err or "disk is full" in done.out + done.err
     filler.unlink()
-    done = harness.run(storage)
+    done = harness.run(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     damage: Callable[[Path], None], calm: Path, tmp_path: Path
 ) -> None:
     storage = tmp_path / "s"
-    process = harness.start_held(storage, where="a-0-35")
+    process = harness.start_held(storage, "--debug", where="a-0-35")
     harness.kill_all(process)
     process.communicate()
     trials = list((storage / "trials").iterdir())
@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     assert newest
     for checkpoint in newest:
         damage(checkpoint)
-    done = harness.run(storage)
+    done = harness.run(storage, *([] if damage is _torn else ["--debug"]))
     assert (done.status, done.err) == (0, ""), done
     assert "a · seed 0: a checkpoint cannot be used, step-000000000030" in done.out
     assert "a · seed 0: resumed at update 20" in done.out
@@ -96,7 +96,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
 
 def test_a_database_locked_by_another_process_is_waited_for(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    process = harness.start_held(storage)
+    process = harness.start_held(storage, "--debug")
     with sqlite3.connect(storage / "mlflow.db", timeout=30, isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
         harness.let_go(storage)

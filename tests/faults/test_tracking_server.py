@@ -18,9 +18,11 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
         yield made
 
 
-@pytest.mark.parametrize("mode", ["down", "500"])
-def test_a_server_away_for_a_while_loses_nothing(mode: str, proxy: Proxy, calm: Path, tmp_path: Path) -> None:
-    process = harness.start_held(tmp_path / "s", "--tracking-uri", proxy.uri)
+@pytest.mark.parametrize(("mode", "executor"), [("down", []), ("500", ["--debug"])], ids=["down", "500"])
+def test_a_server_away_for_a_while_loses_nothing(
+    mode: str, executor: list[str], proxy: Proxy, calm: Path, tmp_path: Path
+) -> None:
+    process = harness.start_held(tmp_path / "s", *executor, "--tracking-uri", proxy.uri)
     proxy.mode = mode
     harness.let_go(tmp_path / "s")
     harness.wait_for(process, "the tracking store does not take what is written")
@@ -52,7 +54,7 @@ def test_an_artifact_that_cannot_be_read_now_is_not_taken_for_one_that_is_not_th
 
 def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
     proxy.delay = 1.0  # for every answer, more than the trial trains
-    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri, "--seeds", "1", "--only", "arm=b")
+    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri, "--debug", "--seeds", "1", "--only", "arm=b")
     assert (done.status, done.err) == (0, ""), done
     ours, expected = harness.table(tmp_path / "s"), harness.table(calm)
     expected = expected[(expected["seed"] == 0) & (expected["arm"] == "b")].reset_index(drop=True)
@@ -60,7 +62,7 @@ def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tm
 
 
 def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
-    process = harness.start_held(tmp_path / "s", "--tracking-uri", proxy.uri, "--patience", "4")
+    process = harness.start_held(tmp_path / "s", "--debug", "--tracking-uri", proxy.uri, "--patience", "4")
     proxy.mode = "down"
     harness.let_go(tmp_path / "s")
     done = harness.ended(process)
@@ -68,7 +70,7 @@ def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Prox
     assert done.err.startswith("stopped: the tracking store has failed for 4 s")
     assert done.err.count("\n") == 1
     proxy.mode = "pass"
-    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
+    done = harness.run(tmp_path / "s", "--debug", "--tracking-uri", proxy.uri)
     assert (done.status, done.err) == (0, ""), done
     harness.same(tmp_path / "s", calm, proxy.uri)
     proxy.mode = "500 to downloads"

@@ -16,7 +16,18 @@ from tests.faults import harness
 from tests.studies.failing_study import Faulty
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "cifar_norm_ablation.py"
-SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "norm=instance", "--set", "evaluations=4"]
+SMALL = [
+    "--preset",
+    "smoke",
+    "--seeds",
+    "1",
+    "--only",
+    "norm=instance",
+    "--set",
+    "evaluations=4",
+    "--set",
+    "updates=40",
+]
 
 
 def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
@@ -163,7 +174,7 @@ def test_ctrl_c_leaves_every_run_resumable_says_so_and_exits_130(tmp_path: Path)
 def test_a_trial_that_raises_is_reported_by_name_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [*SMALL, "--set", "updates=60", "--storage", str(tmp_path), "--debug"]
+    arguments = [*SMALL, "--storage", str(tmp_path), "--debug"]
     assert run(STUDY, Faulty(), arguments) == 1
     shown = capsys.readouterr().out
     assert "LCS-p · instance · seed 0: failed" in shown

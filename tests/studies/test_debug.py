@@ -33,16 +33,13 @@ def test_it_ends_as_under_ray_which_is_not_even_imported(calm: Path, tmp_path: P
     harness.same(tmp_path, calm)
 
 
-@pytest.mark.parametrize("modes", [([], ["--debug"]), (["--debug"], [])], ids=["under Ray", "under --debug"])
-def test_a_study_killed_in_one_mode_goes_on_in_the_other(
-    modes: tuple[list[str], list[str]], calm: Path, tmp_path: Path
-) -> None:
-    before, after = modes
+def test_a_study_killed_without_ray_goes_on_under_it(calm: Path, tmp_path: Path) -> None:
+    """The other way round is in `tests/faults/test_kills.py`."""
     storage = tmp_path / "s"
-    process = harness.start_held(storage, *before, where="a-0-25")
+    process = harness.start_held(storage, "--debug", where="a-0-25")
     harness.kill_all(process)
     process.communicate()
-    done = harness.run(storage, *after)
+    done = harness.run(storage)
     assert (done.status, done.err) == (0, ""), done
     assert "a · seed 0: resumed at update 20\n" in done.out
     harness.same(storage, calm)
