@@ -1,19 +1,24 @@
 """How many trials fit on the nodes that there are: a count of their cores and GPUs, and a cluster asked for them."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.commands.command_line import run
 from orchestrator.errors import UserError
 from orchestrator.run.machine import gpus_here, node_here
 from orchestrator.run.resources import Node, Resources, allot, doubled
+from orchestrator.trainer import Place
+from tests.faults.chain import STUDY, ChainTrainer
 
 ROOT = Path(__file__).parents[2]
 nodes = st.fixed_dictionaries({"CPU": st.integers(0, 64), "GPU": st.integers(0, 8)})
@@ -67,20 +72,52 @@ def cluster_of_three_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ray.shutdown()
 
 
+@pytest.mark.parametrize(("asked", "gpu", "slots"), [([], True, 2), (["--gpus-per-trial", "0"], False, os.cpu_count())])
+def test_a_plan_is_of_the_gpus_that_a_run_would_be_given(
+    asked: list[str],
+    gpu: bool,
+    slots: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("orchestrator.run.machine.gpus_here", lambda: 2)
+    places: list[Place] = []
+
+    class Watched(ChainTrainer):
+        def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+            places.append(place)
+            return 10.0
+
+    assert run(STUDY, Watched(), ["plan", "--json", *asked, "--storage", str(tmp_path)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert {place.gpu for place in places} == {gpu}
+    assert (shown["side_by_side"], shown["seconds_left"]) == (slots, pytest.approx(6 * 10 / slots))
+
+
 ASK = """
 import sys
 from orchestrator.run.cluster import nodes_at
 from orchestrator.run.resources import Resources, allot
 import ray
 print([allot(Resources(1, gpus), nodes_at(sys.argv[1], print))[1] for gpus in (0.0, 1.0)], ray.is_initialized())
+
+from orchestrator.commands.command_line import run
+from tests.faults.chain import STUDY, ChainTrainer
+sys.exit(run(STUDY, ChainTrainer(), ["plan", "--json", "--gpus-per-trial", "0", "--address", *sys.argv[1:]]))
 """
 
 
-def test_a_cluster_that_runs_is_asked_for_its_nodes_and_left_as_it_was(cluster_of_three_cores: str) -> None:
+def test_a_cluster_that_runs_is_asked_for_its_nodes_and_left_as_it_was(
+    cluster_of_three_cores: str, tmp_path: Path
+) -> None:
     before = ray.nodes()
-    command = [sys.executable, "-c", ASK, cluster_of_three_cores]
+    command = [sys.executable, "-c", ASK, cluster_of_three_cores, "--storage", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert (done.returncode, done.stdout) == (0, "[3, 2] False\n"), done.stderr
+    slots, _, plan = done.stdout.partition("\n")
+    assert (done.returncode, slots) == (0, "[3, 2] False"), done.stderr
+    assert json.loads(plan)["side_by_side"] == 3
+    assert f"on the cluster {cluster_of_three_cores}, 3 at a time" in json.loads(plan)["estimated_on"]
     assert [node["Resources"] for node in ray.nodes()] == [node["Resources"] for node in before]
     assert ray.available_resources()["CPU"] == 3

@@ -104,7 +104,7 @@ def fit(
     while True:
         before = budget.spent(ledger)
         if recipe.extract_at is not None and not state.extracted and before >= recipe.extract_at * budget.amount:
-            step.extract()
+            step.extract_all()
         draw, objective = recipe.phase(state.extracted)
         for micro in range(accumulation):
             index = ledger.total.updates * accumulation + micro

@@ -57,7 +57,7 @@ class TrainingState:
         """Per target that has had a pass, how far its recent loss lies above the lowest it has been."""
         return {label: recent - self._best[label] for label, recent in self._recent.items()}
 
-    def extract(self) -> None:
+    def extract_all(self) -> None:
         """Goes on with a network of its own for every target, cut out of the nested one, and a fresh optimizer."""
         assert isinstance(self.network, NestedNetwork)
         lattice = self.network.lattice
@@ -105,7 +105,7 @@ class TrainingState:
             if not all(type(value) is float for known in (recent, best) for value in known.values()):
                 raise ValueError("a loss is no number")
             if counters["extracted"] and not self.extracted:
-                self.extract()
+                self.extract_all()
             momenta = self.optimizer.state()
             if _shapes(momentum) != _shapes(momenta):
                 raise ValueError("the momentum of another network or optimizer")

@@ -143,9 +143,9 @@ class Step:
 
         self._graphs.run("update", work)
 
-    def extract(self) -> None:
+    def extract_all(self) -> None:
         """Goes on with a network of its own for every target."""
-        self._state.extract()
+        self._state.extract_all()
         self._graphs.clear()
 
     def evaluate(self) -> dict[str, float]:
