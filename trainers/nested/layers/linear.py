@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.layer import Shape
+from trainers.nested.layers.sizes import Size, active_size
 from trainers.nested.prefix import LeafViews, copied_prefix, in_same_storage, prefix_length
 from trainers.submodel import SubModel
 
@@ -15,22 +16,27 @@ class NestedLinear(nn.Module):
 
     Args:
         linear: the plain layer, whose parameters it takes over.
-        dimension: the lattice's that decides how many outputs it has; None keeps all (the classifier).
+        size: what decides how many outputs it has: a dimension of shares by its name, or a `Size` that counts; None
+            keeps all (the classifier).
     """
 
     axis = -1
 
-    def __init__(self, linear: nn.Linear, dimension: str | None) -> None:
+    def __init__(self, linear: nn.Linear, size: str | Size | None) -> None:
         super().__init__()
         self.weight = in_same_storage(linear.weight)
         self.bias = None if linear.bias is None else in_same_storage(linear.bias)
-        self.dimension = dimension
+        self.size = size
+        self.dimension = size.dimension if isinstance(size, Size) else size
         self.inputs, self.outputs = linear.in_features, linear.out_features
         self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
-        if self.dimension is not None:
-            self.outputs = prefix_length(self.weight.shape[0], sub_model[self.dimension])
+        full = self.weight.shape[0]
+        if isinstance(self.size, Size):
+            self.outputs = active_size(self.size, sub_model, full)
+        elif self.size is not None:
+            self.outputs = prefix_length(full, sub_model[self.size])
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self._weights.prefix(self.weight, (self.outputs, x.shape[-1]))
