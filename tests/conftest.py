@@ -1,5 +1,6 @@
 """Shared parts: small lattices, the digits, a trial config of seconds."""
 
+import gc
 import os
 import shutil
 import sys
@@ -86,6 +87,12 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(usual)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: whoever collects garbage, as statsmodels does in every call, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

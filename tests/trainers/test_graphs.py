@@ -6,7 +6,6 @@ fails to put into a tensor of fixed address is stale in a replay, and the result
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
