@@ -1,5 +1,6 @@
 """Shared parts: small lattices, the digits, a trial config of seconds."""
 
+import gc
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
+from trainers.tasks import images
 
 for _name in [name for name in os.environ if name.startswith(("RAY_", "MLFLOW_", "_MLFLOW_", "TUNE_"))]:
     del os.environ[_name]  # whoever runs the tests may have a cluster and a tracking server of their own
@@ -43,6 +45,16 @@ def tiny(**settings: Any) -> TrialConfig:
 @pytest.fixture(scope="session")
 def digits() -> ImageArrays:
     return dataset("digits").load(None)
+
+
+@pytest.fixture
+def few(digits: ImageArrays, monkeypatch: pytest.MonkeyPatch) -> ImageArrays:
+    """Some of the digits, tested and recalibrated on in several batches each, as many images are."""
+    monkeypatch.setitem(images._EVALUATION_BATCH, "cpu", 12)
+    monkeypatch.setattr(images, "_CALIBRATION_BATCH", 40)
+    train, test = (digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)
+    some = *(part[:100] for part in train), *(part[:30] for part in test)
+    return ImageArrays(*some, digits.mean, digits.std, "few digits")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +89,12 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(1e-5)
     yield
     sys.setswitchinterval(usual)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: whoever collects garbage, as statsmodels does in every call, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,51 +3,58 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.trainers.interpreted.process import Interpreted, interpreting
+from trainers.nested.layers.norms import NormPolicy
+
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="torch without CUDA brings no Triton")
 
 
-def interpreted(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(f"interpreted.{name}", *arguments, TRITON_INTERPRET="1")
-
-
-def run(module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", f"tests.trainers.{module}", *arguments],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def interpreted() -> Iterator[Interpreted]:
+    with interpreting() as process:
+        yield process
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        "instance 0.5 2 12 8192 256",  # images held whole
-        "instance 0.7 1 16 1024 1",  # odd widths, images in parts, tiles in turn
-        "batch 0.7 2 8 1024 256",
-        "batch 0.5 2 12 8192 256",  # pixels that are no power of two
-        "batch-switchable 0.25 2 16 1024 4",
+        ("instance", 0.5, 2, 12, 8192, 256),  # images held whole
+        ("instance", 0.7, 1, 16, 1024, 1),  # odd widths, images in parts, tiles in turn
+        ("batch", 0.7, 2, 8, 1024, 256),
+        ("batch", 0.5, 2, 12, 8192, 256),  # pixels that are no power of two
+        ("batch-switchable", 0.25, 2, 16, 1024, 4),
     ],
+    ids=lambda case: " ".join(map(str, case)),
 )
-def test_fused_passes_are_those_of_the_layers(case: str) -> None:
-    done = interpreted("passes", *case.split())
-    assert done.returncode == 0, done.stderr
+def test_fused_passes_are_those_of_the_layers(
+    case: tuple[NormPolicy, float, int, int, int, int], interpreted: Interpreted
+) -> None:
+    from tests.trainers.interpreted.passes import passes
+
+    interpreted(passes, *case)
 
 
-def test_batches_and_losses_are_those_of_torch() -> None:
-    done = interpreted("classification")
-    assert done.returncode == 0, done.stderr
+def test_batches_and_losses_are_those_of_torch(interpreted: Interpreted) -> None:
+    from tests.trainers.interpreted.classification import batches_and_losses_are_torchs
+
+    interpreted(batches_and_losses_are_torchs)
 
 
 def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
-    done = run("compiled", TRITON_CACHE_DIR=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.trainers.compiled"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == {
         "lift", "convolve", "pointwise", "rectify", "pool", "convolve_back", "pointwise_back", "pool_back",
@@ -56,11 +63,13 @@ def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_step_of_sgd_is_that_of_its_formula() -> None:
-    done = interpreted("sgd")
-    assert done.returncode == 0, done.stderr
+def test_a_step_of_sgd_is_that_of_its_formula(interpreted: Interpreted) -> None:
+    from tests.trainers.interpreted.sgd import steps_are_the_formulas
+
+    interpreted(steps_are_the_formulas)
 
 
-def test_passes_side_by_side_add_what_they_add_one_after_the_other() -> None:
-    done = interpreted("side_by_side")
-    assert done.returncode == 0, done.stderr
+def test_passes_side_by_side_add_what_they_add_one_after_the_other(interpreted: Interpreted) -> None:
+    from tests.trainers.interpreted.side_by_side import side_by_side_is_one_after_the_other
+
+    interpreted(side_by_side_is_one_after_the_other)

@@ -6,7 +6,6 @@ fails to put into a tensor of fixed address is stale in a replay, and the result
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -124,19 +123,19 @@ CAPTURED = [
 
 
 def evaluated(settings: dict[str, Any], data: ImageArrays, graphs: Graphs | None) -> tuple[list[Snapshot], Snapshot]:
-    snapshots = list(train(tiny(**settings), 3, data, CPU, graphs=graphs))
+    snapshots = list(train(tiny(**{"batch_size": 6, **settings}), 3, data, CPU, graphs=graphs))
     return [snapshot for snapshot in snapshots if snapshot.metrics], snapshots[-1]
 
 
 @pytest.mark.parametrize("settings", CAPTURED, ids=lambda s: "-".join(map(str, s.values())))
 def test_a_captured_trial_is_bit_for_bit_the_one_that_is_not(
-    settings: dict[str, Any], digits: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], few: ImageArrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trainers.accelerated.norm.library", lambda: None)  # a tape sees torch's operations only
     tape = Tape()
     graphs = Graphs(tape)
-    plain, _ = evaluated(settings, digits, None)
-    captured, _ = evaluated(settings, digits, graphs)
+    plain, _ = evaluated(settings, few, None)
+    captured, _ = evaluated(settings, few, graphs)
     assert tape.recorded > 5
     share = captured[-1].metrics["replayed_passes"]
     assert share > 0.2

@@ -55,39 +55,36 @@ RESUMED = [
 
 @pytest.mark.parametrize("settings", RESUMED, ids=lambda s: "-".join(map(str, s.values())))
 def test_a_trial_stopped_anywhere_and_resumed_ends_bit_for_bit_the_same(
-    settings: dict[str, object], digits: ImageArrays, tmp_path: Path
+    settings: dict[str, object], few: ImageArrays, tmp_path: Path
 ) -> None:
-    config = tiny(**settings)
-    whole = to_the_end(config, digits, tmp_path / "whole")
-    for stop in random.Random(0).sample(range(1, whole[-1].step), 2):
-        kept = tmp_path / f"kept-{stop}"
-        kept.mkdir()
-        before = []
-        for snapshot in train(config, 3, digits, CPU):
-            before += [snapshot] if snapshot.metrics else []
+    config = tiny(**{"batch_size": 6, **settings})
+    whole, kept, found = to_the_end(config, few, tmp_path / "whole"), None, list[Snapshot]()
+    for stop in sorted(random.Random(0).sample(range(1, whole[-1].step), 2)):
+        for snapshot in train(config, 3, few, CPU, kept):
+            found += [snapshot] if snapshot.metrics else []
             if snapshot.step == stop:
+                kept = tmp_path / f"kept-{stop}"
+                kept.mkdir()
                 snapshot.save(kept)
                 break
-        end = tmp_path / f"end-{stop}"
-        after = to_the_end(config, digits, end, resume_from=kept)
-        assert [s.metrics for s in before + after] == [s.metrics for s in whole]
-        for name in ("weights.safetensors", "momentum.safetensors"):
-            expected, found = load_file(tmp_path / "whole" / name), load_file(end / name)
-            assert expected.keys() == found.keys()
-            assert all(torch.equal(expected[key], found[key]) for key in expected), name
-        assert json.loads((end / "state.json").read_text()) == json.loads(
-            (tmp_path / "whole" / "state.json").read_text()
-        )
+    end = tmp_path / "end"
+    found += to_the_end(config, few, end, resume_from=kept)
+    assert [s.metrics for s in found] == [s.metrics for s in whole]
+    for name in ("weights.safetensors", "momentum.safetensors"):
+        expected, ended = load_file(tmp_path / "whole" / name), load_file(end / name)
+        assert expected.keys() == ended.keys()
+        assert all(torch.equal(expected[key], ended[key]) for key in expected), name
+    assert json.loads((end / "state.json").read_text()) == json.loads((tmp_path / "whole" / "state.json").read_text())
 
 
 @pytest.mark.usefixtures("restless")
-def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) -> None:
+def test_trials_side_by_side_in_one_process_end_as_alone(few: ImageArrays) -> None:
     """As on the streams of one GPU."""
     methods = ("NS", "LCS-p", "SortedNet", "LCS-p")
-    configs = [tiny(method=method, norm="batch", updates=6, precision="bf16") for method in methods]
+    configs = [tiny(method=method, norm="batch", updates=6, batch_size=6, precision="bf16") for method in methods]
 
     def ended(config: TrialConfig) -> dict[str, float]:
-        *_, last = train(config, 3, digits, CPU)
+        *_, last = train(config, 3, few, CPU)
         return last.metrics
 
     network_counter.cache_clear()  # so that they count at once
@@ -97,36 +94,39 @@ def test_trials_side_by_side_in_one_process_end_as_alone(digits: ImageArrays) ->
     assert together == [ended(config) for config in configs]
 
 
-def test_independent_is_each_network_trained_alone(digits: ImageArrays, tmp_path: Path) -> None:
-    to_the_end(tiny(method="Independent", updates=4, evaluations=1), digits, tmp_path / "all")
+def test_independent_is_each_network_trained_alone(few: ImageArrays, tmp_path: Path) -> None:
+    to_the_end(tiny(method="Independent", updates=4, evaluations=1), few, tmp_path / "all")
     together = load_file(tmp_path / "all" / "weights.safetensors")
     alone = tiny(sharing="separate", sampler="fixed(w050)", objective="stochastic-loss", updates=4, evaluations=1)
-    to_the_end(alone, digits, tmp_path / "one")
+    to_the_end(alone, few, tmp_path / "one")
     for name, tensor in load_file(tmp_path / "one" / "weights.safetensors").items():
         if name.startswith("networks.w050."):
             assert torch.equal(tensor, together[name]), name
 
 
-def test_ns_trains_every_width_on_the_same_images(digits: ImageArrays) -> None:
-    *_, last = train(tiny(method="NS", updates=5), 0, digits, CPU)
+def test_ns_trains_every_width_on_the_same_images(few: ImageArrays) -> None:
+    *_, last = train(tiny(method="NS", updates=5), 0, few, CPU)
     assert [last.metrics[f"updates/{label}"] for label in ("w025", "w050", "w075", "w100")] == [5, 5, 5, 5]
     assert (last.metrics["ledger/updates"], last.metrics["ledger/passes"]) == (5, 20)
 
 
-def test_accumulation_averages_micro_batches_of_their_own(digits: ImageArrays) -> None:
-    *_, last = train(tiny(accumulation=3, updates=4), 0, digits, CPU)
+def test_accumulation_averages_micro_batches_of_their_own(few: ImageArrays) -> None:
+    *_, last = train(tiny(accumulation=3, updates=4), 0, few, CPU)
     assert (last.step, last.metrics["ledger/passes"], last.metrics["ledger/samples"]) == (4, 12, 12 * 16)
 
 
 def test_a_trial_learns(digits: ImageArrays) -> None:
     *_, last = train(
-        tiny(norm="batch-switchable", method="NS", updates=60, batch_size=32, learning_rate=0.1), 0, digits, CPU
+        tiny(norm="batch-switchable", method="NS", updates=60, batch_size=32, learning_rate=0.1, evaluations=1),
+        0,
+        digits,
+        CPU,
     )
     assert all(last.metrics[f"test_acc/{target.label}"] > 35 for target in FOUR)  # chance is 10
 
 
-def test_divergence_ends_the_trial_and_is_said(digits: ImageArrays) -> None:
-    *_, last = train(tiny(learning_rate=1e6, updates=200, evaluations=1), 0, digits, CPU)
+def test_divergence_ends_the_trial_and_is_said(few: ImageArrays) -> None:
+    *_, last = train(tiny(learning_rate=1e6, updates=200, batch_size=4, evaluations=1), 0, few, CPU)
     assert last.diverged
     assert last.final
     assert last.step < 200
@@ -174,14 +174,14 @@ def test_a_batch_is_padded_mirrored_and_cropped_as_its_random_numbers_say(digits
     assert 0 < mirrored[32:64].sum() < 32
 
 
-def test_a_state_of_another_network_is_refused(digits: ImageArrays, tmp_path: Path) -> None:
-    to_the_end(tiny(updates=1, evaluations=1), digits, tmp_path / "nested")
+def test_a_state_of_another_network_is_refused(few: ImageArrays, tmp_path: Path) -> None:
+    to_the_end(tiny(updates=1, evaluations=1), few, tmp_path / "nested")
     with pytest.raises(ValueError, match="no usable training state"):
-        next(train(tiny(method="Independent"), 0, digits, CPU, tmp_path / "nested"))
+        next(train(tiny(method="Independent"), 0, few, CPU, tmp_path / "nested"))
 
 
-def test_the_ledger_holds_the_draws_of_the_sampler(digits: ImageArrays) -> None:
-    *_, last = train(tiny(updates=16, evaluations=1), 3, digits, CPU)
+def test_the_ledger_holds_the_draws_of_the_sampler(few: ImageArrays) -> None:
+    *_, last = train(tiny(updates=16, evaluations=1), 3, few, CPU)
     moment = Moment(FOUR, lambda _: 1)
     drawn = [sampler("uniform").sample(stream(3, "sub-models", index), moment)[0] for index in range(16)]
     assert len(set(drawn)) > 1

@@ -56,7 +56,7 @@ def losses(rows: int, classes: int, dtype: torch.dtype) -> None:
     assert CrossEntropy.apply(poisoned, labels).isnan()
 
 
-if __name__ == "__main__":
+def batches_and_losses_are_torchs() -> None:
     batches((3, 8, 8), 2, flip=True, channels_last=True)
     batches((3, 20, 17), 3, flip=True, channels_last=False)  # more pixels than a program's
     batches((1, 8, 8), 0, flip=False, channels_last=True)

@@ -1,7 +1,7 @@
-"""A fused pass of a cPreResNet20 beside its layers' in double. Arguments: norm, width, images, size, tile, filling."""
+"""A fused pass of a cPreResNet20 beside its layers' in double."""
 
 import copy
-import sys
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from trainers.accelerated import additions, convolution
 from trainers.accelerated.cpreresnet import fuse
 from trainers.build import initialise
 from trainers.nested.exchange import nest
+from trainers.nested.layers.norms import NormPolicy
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
@@ -22,7 +23,15 @@ def far(ours: Tensor, truth: Tensor) -> float:
     return ((ours.double() - truth).norm() / truth.norm()).item()
 
 
-def main(norm: str, width: float, images: int, size: int) -> None:
+def passes(norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int) -> None:
+    with (
+        patch.multiple(convolution, _TILE=tile, _FILLING=filling, _LARGE=64),
+        patch.multiple(additions, _WEIGHTS=1024, _FEW=512, _SPLITS=2),  # fewer programs; of sums, many and few parts
+    ):
+        compare(norm, width, images, size)
+
+
+def compare(norm: NormPolicy, width: float, images: int, size: int) -> None:
     torch.manual_seed(0)
     plain = CPreResNet20(channels=3, size=size)
     plain.blocks = nn.Sequential(*plain.blocks[:3], plain.blocks[4])  # with and without projection, stride and both
@@ -58,11 +67,3 @@ def main(norm: str, width: float, images: int, size: int) -> None:
         assert far(fused(inputs), exact(inputs.double())) < 1e-5
     inputs[0] = float("nan")
     assert fused(inputs).isnan().any()
-
-
-if __name__ == "__main__":
-    convolution._TILE, convolution._FILLING = map(int, sys.argv[5:7])
-    convolution._LARGE = 64
-    additions._WEIGHTS, additions._FEW = 1024, 512  # fewer programs, to interpret
-    additions._SPLITS = 2  # so that some weights have many partial sums, and some few
-    main(sys.argv[1], float(sys.argv[2]), *map(int, sys.argv[3:5]))
