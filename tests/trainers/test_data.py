@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from trainers.data.fetching import refuse_a_bomb
 from trainers.data.images import cifar10, digits
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import DataError
@@ -132,7 +133,7 @@ def test_an_archive_that_would_unpack_to_too_much_is_refused_unopened(tmp_path: 
     huge.size = 1 << 40
     (tmp_path / "bomb.tar").write_bytes(huge.tobuf() + bytes(1024))
     with tarfile.open(tmp_path / "bomb.tar") as tar, pytest.raises(DataError, match="unpacks to more than"):
-        cifar10._refuse_a_bomb(tar)
+        refuse_a_bomb(tar)
 
 
 def test_a_source_with_other_content_is_not_trusted(

@@ -1,0 +1,149 @@
+"""GLUE's eight tasks of Table 2 from a folder of its files, as `<folder>/<task>/train.tsv` and `dev.tsv`.
+
+As the benchmark's own download lays them out. Development sets are what is tested on, since the test sets come without
+labels. What the files are known to trip people over: CoLA's have no header; quote characters are text everywhere (a
+reader that takes them for quotes swallows lines); labels of MNLI, QNLI and RTE go by name, since their numbers differ
+from source to source; MNLI has two development sets; a test set's label is -1; three lines of QQP's lack fields.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainers.data.fetching import say
+from trainers.data.text.examples import Example, TextData, class_index
+from trainers.errors import DataError
+
+_ENTAILMENT = ("entailment", "not_entailment")
+_BINARY = ("0", "1")
+_COLA = ("source", "label", "star", "sentence")
+_MOST_BROKEN = 0.001  # of a file's lines: QQP's lacks fields in three of 363,849
+
+
+@dataclass(frozen=True)
+class GlueTask:
+    """Where a task keeps what.
+
+    Attributes:
+        folder: its name in the folder of all tasks.
+        texts: the columns of one text, or of two.
+        target: the column of the label or the score.
+        classes: labels as they are written, in the order of their indices; empty for a score.
+        metric: what Table 2 reports.
+        columns: in their order, where the file has no header.
+        rows: of GLUE's own training file and the one that is tested on, broken lines left out.
+        test: the file that is tested on.
+    """
+
+    folder: str
+    texts: tuple[str, ...]
+    target: str
+    classes: tuple[str, ...]
+    metric: str
+    rows: tuple[int, int]
+    columns: tuple[str, ...] = ()
+    test: str = "dev.tsv"
+
+    def load(self, folder: Path) -> TextData:
+        """The examples below `folder`.
+
+        Raises:
+            DataError: a file that is not there or not as it should be, with its name, line and what was looked for.
+        """
+        home, digest, parts = folder / self.folder, hashlib.sha256(), list[tuple[Example, ...]]()
+        for name, usual in zip(("train.tsv", self.test), self.rows, strict=True):
+            content = _read(home / name)
+            digest.update(hashlib.sha256(content).digest())
+            parts.append(tuple(self._examples(home / name, content)))
+            if len(parts[-1]) != usual:
+                say(f"{home / name} has {len(parts[-1]):,} rows; GLUE's has {usual:,}")
+        train, test = parts
+        return TextData(train, test, self.classes, digest.hexdigest())
+
+    def _examples(self, path: Path, content: bytes) -> list[Example]:
+        rows = _rows(path, content)
+        header = self.columns or (tuple(rows.pop(0)) if rows else ())
+        first, second = (_column(path, header, name) for name in (*self.texts, self.texts[-1])[:2])
+        target, found, broken = _column(path, header, self.target), [], list[int]()
+        for number, row in enumerate(rows, 1 if self.columns else 2):
+            if len(row) != len(header):
+                broken.append(number)
+                continue
+            score = self._target(row[target], f"{path}, line {number}")
+            found.append(Example(row[first], row[second] if len(self.texts) == 2 else "", score))
+        if broken:
+            lines = f"{path}: lines without {len(header)} fields: {len(broken)}, first line {broken[0]}"
+            if len(broken) > _MOST_BROKEN * len(rows):
+                raise DataError(lines)
+            say(f"{lines}; they are left out")
+        return found
+
+    def _target(self, written: str, where: str) -> float:
+        if written == "-1":
+            raise DataError(f"{where}: label -1 is a test set's, which has none; give the training or development set")
+        if self.classes:
+            return class_index(written, self.classes, where)
+        try:
+            score = float(written)
+        except ValueError:
+            score = math.nan
+        if not 0 <= score <= 5:
+            raise DataError(f"{where}: {written!r} is no score from 0 to 5")
+        return score
+
+
+GLUE: dict[str, GlueTask] = {
+    "mnli": GlueTask(
+        "MNLI",
+        ("sentence1", "sentence2"),
+        "gold_label",
+        ("entailment", "neutral", "contradiction"),
+        "accuracy",
+        (392_702, 9_815),
+        test="dev_matched.tsv",
+    ),
+    "mnli-mismatched": GlueTask(
+        "MNLI",
+        ("sentence1", "sentence2"),
+        "gold_label",
+        ("entailment", "neutral", "contradiction"),
+        "accuracy",
+        (392_702, 9_832),
+        test="dev_mismatched.tsv",
+    ),
+    "qqp": GlueTask("QQP", ("question1", "question2"), "is_duplicate", _BINARY, "f1", (363_846, 40_430)),
+    "qnli": GlueTask("QNLI", ("question", "sentence"), "label", _ENTAILMENT, "accuracy", (104_743, 5_463)),
+    "sst2": GlueTask("SST-2", ("sentence",), "label", _BINARY, "accuracy", (67_349, 872)),
+    "cola": GlueTask(
+        "CoLA", ("sentence",), "label", _BINARY, "matthews", (8_551, 1_043), ("source", "label", "star", "sentence")
+    ),
+    "stsb": GlueTask("STS-B", ("sentence1", "sentence2"), "score", (), "spearman", (5_749, 1_500)),
+    "mrpc": GlueTask("MRPC", ("#1 String", "#2 String"), "Quality", _BINARY, "f1", (3_668, 408)),
+    "rte": GlueTask("RTE", ("sentence1", "sentence2"), "label", _ENTAILMENT, "accuracy", (2_490, 277)),
+}
+"""By the names they have on the hub."""
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        beside = sorted(each.name for each in path.parent.glob("*")) if path.parent.is_dir() else []
+        there = f"; there is {', '.join(beside)}" if beside else ""
+        raise DataError(f"{path} is not there{there}: give a folder of GLUE's files with --data")
+    return path.read_bytes()
+
+
+def _rows(path: Path, content: bytes) -> list[list[str]]:
+    """Lines by line feeds, fields by tabs, and nothing else: quotes are text, and so are other ends of lines."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start:,} is no UTF-8") from error
+    return [line.removesuffix("\r").split("\t") for line in text.split("\n") if line]
+
+
+def _column(path: Path, header: Sequence[str], name: str) -> int:
+    if name not in header:
+        raise DataError(f"{path} has no column {name!r}, but {', '.join(header) or 'nothing'}")
+    return header.index(name)
