@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import conv_flop_count, flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry, sdpa_flop_count
 
+from trainers.nested.encoder import NestedEncoder
 from trainers.nested.layers.convolution import output_size
 from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
@@ -48,17 +49,19 @@ class MacCounter:
             that of a tensor without the batch dimension.
     """
 
-    def __init__(self, network: NestedNetwork, example: Callable[[Any], tuple[Tensor, ...]] | None = None) -> None:
+    def __init__(
+        self, network: NestedNetwork | NestedEncoder, example: Callable[[Any], tuple[Tensor, ...]] | None = None
+    ) -> None:
         self._network = copy.deepcopy(network).cpu().eval()
         self._example: Callable[[Any], tuple[Tensor, ...]] = example or _zeros
         self._targets = frozenset(network.lattice)
         self._of_target: dict[tuple[SubModel, Hashable], int] = {}
-        self._known: dict[tuple[tuple[int, ...], Hashable], int] = {}
+        self._known: dict[tuple[Hashable, Hashable], int] = {}
         self._counting = Lock()  # one network, switched for each
 
     def __call__(self, sub_model: SubModel, shape: Hashable = None) -> int:
         """Of an example of `shape`; of the network's own input shape unless given."""
-        shape = self._network.input_shape if shape is None else shape
+        shape = getattr(self._network, "input_shape", None) if shape is None else shape
         if (sub_model, shape) in self._of_target:
             return self._of_target[sub_model, shape]
         with self._counting:
@@ -109,6 +112,8 @@ class _Counter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if operation == torch.ops.aten.avg_pool2d:
             self.flops += 2 * out.numel() * math.prod(args[1])
+        elif operation == torch.ops.aten._scaled_dot_product_flash_attention_for_cpu:  # which torch has no formula for
+            self.flops += sdpa_flop_count(*(tensor.shape for tensor in args[:3]))
         elif operation in flop_registry:
             self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
         return out

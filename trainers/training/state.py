@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from trainers.nested.encoder import NestedEncoder
 from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
 from trainers.optimizers.optimizer import Optimizer
@@ -21,7 +22,7 @@ from trainers.training.ledger import UpdateLedger
 from trainers.weights import load_weights, named_weights
 
 WEIGHTS, MOMENTUM, STATE = "weights.safetensors", "momentum.safetensors", "state.json"
-Network = NestedNetwork | SeparateNetworks
+Network = NestedNetwork | NestedEncoder | SeparateNetworks
 _MEMORY = 0.9  # of the running loss per target
 
 
@@ -59,7 +60,7 @@ class TrainingState:
 
     def extract_all(self) -> None:
         """Goes on with a network of its own for every target, cut out of the nested one, and a fresh optimizer."""
-        assert isinstance(self.network, NestedNetwork)
+        assert not isinstance(self.network, SeparateNetworks)
         lattice = self.network.lattice
         self.network = SeparateNetworks({target: self.network.extract(target) for target in lattice}, lattice)
         self.optimizer = self._optimize(self.network)
