@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainers.extraction.anytime import Anytime
     from trainers.lattice import Lattice
+    from trainers.nested.encoder import NestedEncoder
     from trainers.nested.exchange import nest
     from trainers.nested.table import Exchange
     from trainers.submodel import SubModel
@@ -17,6 +18,7 @@ else:
         "Anytime": "trainers.extraction.anytime",
         "Exchange": "trainers.nested.table",
         "Lattice": "trainers.lattice",
+        "NestedEncoder": "trainers.nested.encoder",
         "SubModel": "trainers.submodel",
         "nest": "trainers.nested.exchange",
     }
@@ -27,4 +29,4 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["Anytime", "Exchange", "Lattice", "SubModel", "nest"]
+__all__ = ["Anytime", "Exchange", "Lattice", "NestedEncoder", "SubModel", "nest"]
