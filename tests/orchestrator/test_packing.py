@@ -20,20 +20,10 @@ from orchestrator.study.plan import make_plan
 from orchestrator.study.study import Layout
 from orchestrator.track.recorder import Recorder
 from orchestrator.track.tracker import DEVICE, Tracker
-from orchestrator.trainer import Place, Probe
+from orchestrator.trainer import Place
+from tests.orchestrator.measured import Measured, Sharing
 
 PLACE = Place(threads=1, gpu=False, data=None)
-
-
-class Measured(NoopTrainer):
-    """Says what it would have measured: passes per second by the number of threads, and memory."""
-
-    def __init__(self, rates: Mapping[int, float], memory: int = 1) -> None:
-        self._rates, self._memory = rates, memory
-
-    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-        assert place.gpu == bool(ray.get_gpu_ids())
-        return Probe(self._rates[place.threads], "passes", self._memory, 100)
 
 
 @dataclass(frozen=True)
@@ -81,11 +71,6 @@ def test_on_cpu_the_packing_that_does_most_in_the_memory_there_is_wins(four_core
 def test_on_a_gpu_more_than_one_trial_must_win_by_a_tenth(four_gpus: None) -> None:
     alike = choose(Measured({2: 10.0}), {}, PLACE, 2.0, lambda line: None)
     assert (alike.trials, alike.cpus) == (4, 2.0)  # nothing lost by sharing: as many as are tried
-
-    class Sharing(Measured):
-        def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
-            share = ray.get_runtime_context().get_assigned_resources()["GPU"]
-            return Probe(10.0 if share == 1 else 5.4, "passes", 1, 100)
 
     taking_turns = choose(Sharing({}), {}, PLACE, 1.0, lambda line: None)
     assert (taking_turns.trials, taking_turns.gpus) == (1, 1.0)
