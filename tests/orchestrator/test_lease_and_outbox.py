@@ -54,9 +54,16 @@ def test_a_holder_whose_process_is_gone_is_replaced(change: dict[str, float], tm
         assert json.loads(path.read_text())["pid"] == os.getpid()
 
 
+def held_elsewhere(path: Path) -> None:
+    """As another's lease comes: whole. A half one names nobody, and this one's holder reads it all the time."""
+    aside = path.with_name("theirs")
+    aside.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+    aside.replace(path)
+
+
 def test_a_holder_elsewhere_is_replaced_once_it_is_silent_for_long(tmp_path: Path) -> None:
     path = tmp_path / "study.json"
-    path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+    held_elsewhere(path)
     with pytest.raises(UserError, match="elsewhere"), Lease(path).acquired():
         pass
     old = time.time() - leases.EXPIRE_SECONDS - 1
@@ -70,7 +77,7 @@ def test_a_holder_that_was_replaced_learns_it(tmp_path: Path, monkeypatch: pytes
     path = tmp_path / "study.json"
     with Lease(path).acquired() as mine:
         mine.check()
-        path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+        held_elsewhere(path)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
             check_for_long(mine)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
@@ -104,7 +111,7 @@ def test_a_storage_that_cannot_say_who_holds_it_names_nobody(tmp_path: Path, mon
         aside.replace(path)
         wait_for_renewals()
         mine.check()
-        path.write_text(json.dumps({**vars(Holder.this_process()), "host": "elsewhere"}))
+        held_elsewhere(path)
         with pytest.raises(Stopped, match=r"taken over .* on elsewhere"):
             check_for_long(mine)
 
