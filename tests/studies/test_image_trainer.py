@@ -10,9 +10,13 @@ import psutil
 import pytest
 import torch
 
+from orchestrator.run.packing import heaviest
+from orchestrator.study.plan import make_plan
+from orchestrator.study.study import Layout
 from orchestrator.testing.trainer_contract import TrainerContract
 from orchestrator.trainer import Place, Trainer
 from studies import image_trainer
+from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.conftest import TINY
 from trainers.data.datasets import DATASETS, Dataset, dataset, register
@@ -34,6 +38,13 @@ class TestImageTrainer(TrainerContract):
     @pytest.fixture
     def bad_settings(self) -> list[dict[str, Any]]:
         return [{"updates": 0}, {"widths": [0.5]}, {"dataset": "digit"}, {"method": "SortdNet"}]
+
+
+def test_the_arm_whose_steps_take_most_stands_for_all_in_a_packing() -> None:
+    plan = make_plan(STUDY, ImageTrainer(), "smoke", {}, (0,), Layout())
+    assert heaviest(ImageTrainer(), plan.trials).arm.label.startswith("LCS-p")  # 1.96 times the whole; NS: 1.88
+    others = [trial for trial in plan.trials if "LCS-p" not in trial.arm.label]
+    assert heaviest(ImageTrainer(), others[::-1]).arm.label.startswith("NS")
 
 
 def test_it_names_the_versions_of_all_it_computes_with() -> None:

@@ -54,6 +54,13 @@ def test_what_is_wrong_with_a_command_line_is_said_before_anything_heavy_is_impo
     assert error.count("\n") == 1
 
 
+def test_a_worker_imports_neither_mlflow_nor_what_trains() -> None:
+    heavy = ("mlflow", "sqlalchemy", "torch")
+    code = f"import sys, orchestrator.run.tune_worker; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("arguments", [["plan", "--preset", "smoke"], ["--preset", "smoke"]])
 def test_a_user_without_a_home_is_told_before_anything_heavy_is_imported(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch

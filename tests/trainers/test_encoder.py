@@ -132,6 +132,11 @@ def test_heads_that_a_sub_model_lacks_are_zero_where_the_configuration_has_room_
         nested.activate(target)
         alone: Any = nested.extract(target)
         assert alone.config.num_attention_heads * nested.head_size == target["hidden"]
+        inner = int(target["heads"]) * nested.head_size
+        for name, weight in alone.named_parameters():  # nothing of heads that are not its own leaves with it
+            if re.search(r"\.(query|key|value|q|k|v)\.", name):
+                assert not weight[inner:].any(), name
+                assert weight[:inner].any(), name
         with torch.no_grad():
             torch.testing.assert_close(nested(*texts()).logits, alone(*texts()).logits, rtol=1e-5, atol=1e-6)
     few, many = SubModel(depth=4, hidden=48, heads=1), SubModel(depth=4, hidden=48, heads=2)

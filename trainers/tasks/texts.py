@@ -133,7 +133,7 @@ class TextTask:
         return {
             "ids": torch.where(mask, tokens.ids[places], self._padding),
             "mask": mask.long(),
-            "kinds": torch.where(mask, tokens.kinds[places], 0),
+            "kinds": tokens.kinds[places],  # where there is no token that of the very first, which is 0
             "targets": tokens.targets[numbers],
         }
 
