@@ -15,6 +15,7 @@ import click
 
 from orchestrator.commands.options import Options, parse_options
 from orchestrator.errors import Stopped, UserError, reason, unknown
+from orchestrator.run.environment import silence_mlflow
 from orchestrator.run.patience import is_store_error
 from orchestrator.secrecy.redaction import remember, without_passwords
 from orchestrator.study.plan import Plan, make_plan
@@ -154,6 +155,7 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         if name not in COMMANDS:
             raise unknown("command", name, COMMANDS)
         _require_home()
+        silence_mlflow()
         options = parse_options(study, parameters)
         act = _action(name, parameters)
         base = {**study.presets[options.preset].settings, **options.overrides}

@@ -4,6 +4,12 @@ import os
 import secrets
 
 
+def silence_mlflow() -> None:
+    """What it shows of its own: a bar for every file it moves, where tqdm is installed, and a line for every run."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
+
 def prepare_environment(address: str | None) -> None:
     """For a study on the cluster at an address; None: on one to be started here. What is set already stays."""
     # Ray reads these when it is imported: whether SIGTERM is its own, what it listens on, who may join it.

@@ -30,6 +30,7 @@ def test_a_server_away_for_a_while_loses_nothing(
     done = harness.ended(process)
     assert (done.status, done.err) == (0, ""), done
     assert proxy.failed > 1
+    assert "View run" not in done.out
     assert "the tracking store answers again" in done.out
     harness.same(tmp_path / "s", calm, proxy.uri)
     again = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
