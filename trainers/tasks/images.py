@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream
-from trainers.tasks.task import Batch, Inputs, Metric, Shape
+from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
 from trainers.training.graphs import Graphs
 
 _EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
@@ -129,11 +129,11 @@ class ImageClassification:
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         if self._kernels is not None and outputs.shape[1] <= self._kernels.most_classes:
             return self._kernels.cross_entropy(outputs, batch["targets"])
-        return F.cross_entropy(_precise(outputs), batch["targets"])
+        return F.cross_entropy(precise(outputs), batch["targets"])
 
     def imitation(self, outputs: Tensor, teacher: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
-        return F.cross_entropy(_precise(outputs), _precise(teacher).softmax(1))
+        return F.cross_entropy(precise(outputs), precise(teacher).softmax(1))
 
     def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
@@ -148,14 +148,9 @@ class ImageClassification:
     def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
         labels = self._test_labels[rows]
-        outputs = _precise(forward(self._normalised(self._test_images[rows])))
+        outputs = precise(forward(self._normalised(self._test_images[rows])))
         correct = (outputs.argmax(1) == labels).sum().double()
         return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()])
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images * self._scale).add_(self._shift).contiguous(memory_format=self._layout)
-
-
-def _precise(outputs: Tensor) -> Tensor:
-    """In fp32 where they are of less; double stays double."""
-    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+import torch
 from torch import Tensor
 
 from trainers.training.graphs import Graphs
@@ -89,6 +90,11 @@ class Task(Protocol):
             graphs: run the batches.
             name: of the network at hand among all that are evaluated.
         """
+
+
+def precise(outputs: Tensor) -> Tensor:
+    """What losses are computed of: in fp32 where it is of less; double stays double."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def primary(task: Task) -> Metric:

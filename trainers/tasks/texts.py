@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainers.data.text.tokens import Tokens
 from trainers.randomness import stream
-from trainers.tasks.task import Batch, Inputs, Metric, Outputs, Shape
+from trainers.tasks.task import Batch, Inputs, Metric, Outputs, Shape, precise
 from trainers.training.graphs import Graphs
 
 Measured = Literal["accuracy", "f1", "matthews", "spearman"]
@@ -172,8 +172,7 @@ def _rounded(tokens: int) -> int:
 
 def _logits(outputs: Outputs) -> Tensor:
     """`(texts, classes)`, in fp32 at least."""
-    logits: Tensor = outputs.logits if hasattr(outputs, "logits") else outputs
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return precise(outputs.logits if hasattr(outputs, "logits") else outputs)
 
 
 def _measure(

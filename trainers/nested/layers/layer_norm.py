@@ -1,13 +1,9 @@
 """LayerNorm over the features that arrive, with the first of γ and β."""
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.nested.layers.layer import Shape
-from trainers.nested.prefix import LeafViews, copied_prefix, in_same_storage
-from trainers.submodel import SubModel
+from trainers.nested.prefix import LeafViews, in_same_storage
 
 
 class NestedLayerNorm(nn.Module):
@@ -20,31 +16,16 @@ class NestedLayerNorm(nn.Module):
         ValueError: a norm over several dimensions, or without γ.
     """
 
-    dimension, axis = None, -1
-
     def __init__(self, norm: nn.LayerNorm) -> None:
         super().__init__()
         if len(norm.normalized_shape) != 1 or not norm.elementwise_affine:
             raise ValueError("a LayerNorm over several dimensions or without γ has no nested form")
         self.weight = in_same_storage(norm.weight)
         self.bias = None if norm.bias is None else in_same_storage(norm.bias)
-        self.eps, self.inputs = norm.eps, norm.normalized_shape[0]
+        self.eps = norm.eps
         self._weights, self._biases = LeafViews(), LeafViews()
-
-    def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: it reads as many as arrive."""
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[-1],)
         bias = None if self.bias is None else self._biases.prefix(self.bias, size)
         return F.layer_norm(x, size, self._weights.prefix(self.weight, size), bias, self.eps)
-
-    def plain(self, channels: int) -> nn.LayerNorm:
-        norm = nn.LayerNorm(channels, self.eps, bias=self.bias is not None, device="meta")
-        norm.weight = copied_prefix(self.weight, channels)
-        if self.bias is not None:
-            norm.bias = copied_prefix(self.bias, channels)
-        return norm
-
-    def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
-        return shape
