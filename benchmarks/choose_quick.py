@@ -12,9 +12,8 @@ import torch
 
 from orchestrator.commands.options import setting
 from studies.presets import QUICK
-from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 _HELD_OUT = 2_000
 

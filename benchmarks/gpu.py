@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import ARMS, append
 from trainers.build import build, mac_counter
-from trainers.config.resolution import resolve
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cuda import own_stream
 from trainers.measuring.timing import expected_trial
 from trainers.submodel import SubModel
-from trainers.training import trial
+from trainers.trials import images
+from trainers.trials.images import IMAGES, resolve
 
 _SIDE, _COPIED, _REPEATS = 8192, 1 << 30, 20
 _MOST_AT_ONCE = 3  # at nine streams each, of 32
@@ -60,7 +60,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def elements(config: TrialConfig) -> dict[SubModel, int]:
+def elements(config: ImageTrialConfig) -> dict[SubModel, int]:
     """Outputs of all convolutions of a target, for one image."""
     nested = build(config, seed=0)
     found = {}
@@ -79,11 +79,11 @@ def elements(config: TrialConfig) -> dict[SubModel, int]:
     return found
 
 
-def floor_seconds(config: TrialConfig, mac_rate: float, bandwidth: float) -> tuple[float, float]:
+def floor_seconds(config: ImageTrialConfig, mac_rate: float, bandwidth: float) -> tuple[float, float]:
     """The least a trial's passes can take by arithmetic, and by memory."""
     macs, outputs = mac_counter(config), elements(config)
     arithmetic, memory = 0.0, 0.0
-    for sub_model, count in expected_trial(config).passes.items():
+    for sub_model, count in expected_trial(IMAGES, config).passes.items():
         nearest = min(outputs, key=lambda target: abs(macs(target) - macs(sub_model)))
         size = outputs[nearest] * macs(sub_model) ** 0.5 / macs(nearest) ** 0.5  # outputs grow with width, MACs squared
         arithmetic += 3 * count * config.task.batch_size * macs(sub_model) / mac_rate
@@ -92,12 +92,12 @@ def floor_seconds(config: TrialConfig, mac_rate: float, bandwidth: float) -> tup
 
 
 def train(
-    config: TrialConfig, name: str, seed: int, data: ImageArrays, device: torch.device
+    config: ImageTrialConfig, name: str, seed: int, data: ImageArrays, device: torch.device
 ) -> tuple[float, dict[str, float]]:
     """Seconds and final metrics of a trial; on CUDA on a stream of its own, beside which others may run."""
     started = time.perf_counter()
     with torch.cuda.stream(own_stream(device)) if device.type == "cuda" else nullcontext():
-        for last in trial.train(config, seed, data, device):
+        for last in images.train(config, seed, data, device):
             if last.metrics:
                 accuracies = (
                     f"{target.label} {last.metrics[f'test_acc/{target.label}']:.2f}" for target in config.lattice

@@ -18,29 +18,28 @@ from torch import nn
 
 from benchmarks import reference
 from benchmarks.measuring import append
-from trainers.config.resolution import resolve
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.training.schedule import learning_rate
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 _THREADS = 2
 
 
-def config(method: str, norm: str, passes: int, batch: int) -> TrialConfig:
+def config(method: str, norm: str, passes: int, batch: int) -> ImageTrialConfig:
     """The trial: its budget in passes."""
     settings = {"method": method, "norm": norm, "batch_size": batch, "equalize": "passes", "updates": passes // 4}
     return resolve({**settings, "evaluations": 1, "warmup": 0.1, "schedule_stages": 0})
 
 
-def ours(trial: TrialConfig, method: str, norm: str, seed: int, data: ImageArrays) -> dict[float, float]:
+def ours(trial: ImageTrialConfig, method: str, norm: str, seed: int, data: ImageArrays) -> dict[float, float]:
     """Accuracy by width."""
     *_, last = train(trial, seed, data, torch.device("cpu"))
     return {target["width"]: last.metrics[f"test_acc/{target.label}"] for target in trial.lattice}
 
 
-def theirs(trial: TrialConfig, method: str, norm: str, seed: int, data: ImageArrays) -> dict[float, float]:
+def theirs(trial: ImageTrialConfig, method: str, norm: str, seed: int, data: ImageArrays) -> dict[float, float]:
     """Accuracy by width of the reference loop, with the same learning rates."""
     torch.manual_seed(seed)
     random.seed(seed)

@@ -17,10 +17,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measuring import ARMS, append, warm_up_steps
-from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.training.loop import Snapshot
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {

@@ -18,10 +18,9 @@ import torch
 
 from benchmarks import reference
 from benchmarks.measuring import ARMS, append, warm_up_steps
-from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 _REFERENCE_WARM_UP_STEPS = 20
 """Its kernels for LCS-p's widths never last on CPU: oneDNN remembers 1,024, which are those of some fifteen widths."""

@@ -251,8 +251,11 @@ class Trainer(Protocol):
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Of a resolved config what its trial is known by, as JSON values: all that is not at its default."""
 
-    def data_checksum(self, config: Mapping[str, Any]) -> str:
-        """Identifies the data without fetching it."""
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
+        """Identifies all that is read from outside without fetching it: what is known by its content alone, in `data`.
+
+        Raises `UserError` where that is not there.
+        """
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
         """Makes the data ready where this runs. Raises `UserError`."""

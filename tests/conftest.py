@@ -14,12 +14,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from trainers.config.resolution import resolve
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
 from trainers.tasks import images
+from trainers.trials.images import resolve
 
 for _name in [name for name in os.environ if name.startswith(("RAY_", "MLFLOW_", "_MLFLOW_", "TUNE_"))]:
     del os.environ[_name]  # whoever runs the tests may have a cluster and a tracking server of their own
@@ -37,7 +37,7 @@ TINY: dict[str, Any] = {
 }
 
 
-def tiny(**settings: Any) -> TrialConfig:
+def tiny(**settings: Any) -> ImageTrialConfig:
     """A trial of a few seconds on the digits."""
     return resolve({**TINY, **settings})
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from trainers.accelerated.accelerator import OF_NETWORKS, for_device
 from trainers.acceleration import Accelerator
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.images import ImagesConfig
 from trainers.config.network import NetworkConfig
 from trainers.config.precision import Precision
-from trainers.config.trial import TrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
@@ -27,7 +27,7 @@ from trainers.randomness import stream
 from trainers.weights import aliases
 
 
-def build(config: TrialConfig, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> NestedNetwork:
+def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] | None = None) -> NestedNetwork:
     """A trial's nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
@@ -48,7 +48,7 @@ def build(config: TrialConfig, seed: int, pretrained: Mapping[str, Tensor] | Non
     return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS)
 
 
-def check_patterns(config: TrialConfig) -> None:
+def check_patterns(config: ImageTrialConfig) -> None:
     """Refuses patterns of the optimizer's that match no parameter of the plain network, or leave none to train.
 
     Raises:
@@ -137,12 +137,12 @@ def initialise(network: nn.Module, seed: int, loaded: Collection[str] = ()) -> N
             parameter.data.copy_(torch.from_numpy(values))
 
 
-def mac_counter(config: TrialConfig) -> MacCounter:
+def mac_counter(config: ImageTrialConfig) -> MacCounter:
     """Counts the sub-models of a network. Multiply-accumulates do not depend on the norm policy, nor on weights."""
     return network_counter(config.task.dataset, config.network.name, config.lattice)
 
 
-def target_costs(config: TrialConfig) -> dict[str, Cost]:
+def target_costs(config: ImageTrialConfig) -> dict[str, Cost]:
     """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
     return _target_costs(config.task.dataset, config.network.name, config.lattice)
 
@@ -161,7 +161,7 @@ def _target_costs(data: str, network: str, lattice: Lattice) -> dict[str, Cost]:
     }
 
 
-def _plainest(data: str, network: str, lattice: Lattice) -> TrialConfig:
+def _plainest(data: str, network: str, lattice: Lattice) -> ImageTrialConfig:
     """Any config with these sub-models: what is not told apart here is counted once."""
     dimensions = {name: tuple({target[name]: None for target in lattice}) for name in lattice.largest.dimensions}
-    return TrialConfig(task=ImagesConfig(dataset=data), network=NetworkConfig(name=network, dimensions=dimensions))
+    return ImageTrialConfig(task=ImagesConfig(dataset=data), network=NetworkConfig(name=network, dimensions=dimensions))

@@ -161,7 +161,7 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         base = {**study.presets[options.preset].settings, **options.overrides}
         study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
         made = trainer() if callable(trainer) else trainer
-        plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout)
+        plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
         return act(plan, made, options)
 
     return command

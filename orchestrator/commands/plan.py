@@ -159,7 +159,7 @@ def _to_separate(
     from orchestrator.report.results import read_results
 
     def extended(seeds: Sequence[int]) -> Plan:
-        return make_plan(plan.study, trainer, plan.preset, options.overrides, seeds, options.layout)
+        return make_plan(plan.study, trainer, plan.preset, options.overrides, seeds, options.layout, options.data)
 
     try:
         results = read_results(tracker, experiment, plan)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -111,8 +112,12 @@ def make_plan(
     overrides: Mapping[str, Any],
     seeds: Sequence[int],
     layout: Layout | None = None,
+    data: Path | None = None,
 ) -> Plan:
     """Resolves every arm and identifies every trial. Touches neither storage nor network.
+
+    Args:
+        data: the folder in which data lie that are known by their content alone.
 
     Seeds come outermost, so that a study cut short has whole sets of paired arms.
 
@@ -124,7 +129,7 @@ def make_plan(
     layout = layout or Layout(baseline=study.baseline)
     arms = study.arms(base, layout, trainer.full_names)
     configs = [trainer.resolve(arm.settings) for arm in arms]
-    checksums = [trainer.data_checksum(config) for config in configs]
+    checksums = [trainer.data_checksum(config, data) for config in configs]
     sub_models = _shared([tuple(trainer.costs(config)) for config in configs])
     _refuse_nothing_in_common(study, arms, sub_models)
     seen: dict[str, Arm] = {}
@@ -138,7 +143,9 @@ def make_plan(
                 )
             seen[key] = arm
             trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config)))
-    base_key = fingerprint(trainer=trainer.name, study=study.name, base=base, **_of_the_base(study, trainer, arms[0]))
+    base_key = fingerprint(
+        trainer=trainer.name, study=study.name, base=base, **_of_the_base(study, trainer, arms[0], data)
+    )
     of_facet: dict[str, list[Mapping[str, Any]]] = {}
     for arm, config in zip(arms, configs, strict=True):
         of_facet.setdefault(study.facet(dict(arm.levels)), []).append(config)
@@ -156,15 +163,21 @@ def make_plan(
     )
 
 
-def _of_the_base(study: Study, trainer: Trainer, arm: Arm) -> dict[str, Any]:
+def _of_the_base(study: Study, trainer: Trainer, arm: Arm, data: Path | None) -> dict[str, Any]:
     """What of the data and of the resolved precision is the base config's own: None where a factor's levels vary it.
 
     Precision is resolved here, so bf16 and fp32 never share a parent. Every level of a factor is looked at, whichever
-    levels are asked for: with more or fewer of them the parent is the same one.
+    levels are asked for: with more or fewer of them the parent is the same one. Data of a level that nobody has asked
+    for need not be there; they are other data than those that are.
     """
+
+    def checksum(config: Mapping[str, Any]) -> str | None:
+        with suppress(UserError):
+            return trainer.data_checksum(config, data)
+        return None
+
     found = [
-        {"data": trainer.data_checksum(config), "precision": config.get("precision")}
-        for config in _neighbours(study, trainer, arm)
+        {"data": checksum(config), "precision": config.get("precision")} for config in _neighbours(study, trainer, arm)
     ]
     return {name: value if all(each[name] == value for each in found) else None for name, value in found[0].items()}
 

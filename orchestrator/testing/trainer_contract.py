@@ -70,16 +70,23 @@ class TrainerContract:
         again = trainer.resolve(json.loads(before))
         assert canonical(resolved) == canonical(again) == canonical(json.loads(json.dumps(resolved)))
 
-    def test_a_config_read_back_from_json_says_the_same_of_a_trial(self, trainer: Trainer, config: Config) -> None:
+    def test_a_config_read_back_from_json_says_the_same_of_a_trial(
+        self, trainer: Trainer, config: Config, place: Place
+    ) -> None:
         stored = json.loads(json.dumps(config))
-        for ask in (trainer.data_checksum, trainer.costs, trainer.outlook, trainer.budget):
+        for ask in (trainer.costs, trainer.outlook, trainer.budget):
             assert ask(stored) == ask(config)
+        assert trainer.data_checksum(stored, place.data) == trainer.data_checksum(config, place.data)
         assert trainer.describe([stored]) == trainer.describe([config])
 
-    def test_a_trial_is_identified_by_the_same_key_every_time(self, trainer: Trainer, settings: dict[str, Any]) -> None:
+    def test_a_trial_is_identified_by_the_same_key_every_time(
+        self, trainer: Trainer, settings: dict[str, Any], place: Place
+    ) -> None:
         def key(trainer: Trainer) -> str:
             config = trainer.resolve(settings)
-            return fingerprint(trainer=trainer.name, config=config, data=trainer.data_checksum(config), seed=0)
+            return fingerprint(
+                trainer=trainer.name, config=config, data=trainer.data_checksum(config, place.data), seed=0
+            )
 
         assert trainer.name
         assert key(trainer) == key(trainer) == key(pickle.loads(pickle.dumps(trainer)))  # as workers get it

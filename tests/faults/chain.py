@@ -91,7 +91,7 @@ class ChainTrainer:
     def versions(self) -> dict[str, str]:
         return {}
 
-    def data_checksum(self, config: Mapping[str, Any]) -> str:
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         return "none"
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:

@@ -30,11 +30,11 @@ from tests.faults.chain import STUDY as CHAIN
 from tests.faults.chain import ChainTrainer
 from tests.fuzz import mutate
 from trainers.build import build
-from trainers.config.resolution import resolve
 from trainers.errors import ConfigError
 from trainers.optimizers.sgd import Sgd
 from trainers.training.ledger import UpdateLedger
 from trainers.training.state import TrainingState
+from trainers.trials.images import resolve
 
 FIELDS = (
     *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine",

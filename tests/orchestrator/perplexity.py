@@ -73,7 +73,7 @@ class PerplexityTrainer:
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
 
-    def data_checksum(self, config: Mapping[str, Any]) -> str:
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         return "points"
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,8 +90,8 @@ class Elsewhere(ImageTrainer):
         self.name = name
         self._checksum = checksum
 
-    def data_checksum(self, config: Mapping[str, Any]) -> str:
-        return self._checksum or super().data_checksum(config)
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
+        return self._checksum or super().data_checksum(config, data)
 
 
 @pytest.mark.parametrize("trainer", [Elsewhere(name="another trainer"), Elsewhere(checksum="other pixels")])

@@ -12,7 +12,7 @@ from orchestrator.commands.command_line import run
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.conftest import tiny
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import load, trained
 
@@ -38,14 +38,14 @@ def storage(tmp_path: Path) -> Path:
 def test_a_flat_config_is_read_as_the_parts_that_it_meant() -> None:
     written = json.loads((RUN / "config.json").read_text())
     expected = tiny(updates=4, evaluations=2, learning_rate=0.1)
-    assert TrialConfig.from_dict(written) == expected
-    assert TrialConfig.from_dict({**written, "norm": "batch-recalibrated", "recalibration_batches": 5}) == tiny(
+    assert ImageTrialConfig.from_dict(written) == expected
+    assert ImageTrialConfig.from_dict({**written, "norm": "batch-recalibrated", "recalibration_batches": 5}) == tiny(
         updates=4, evaluations=2, learning_rate=0.1, norm="batch-recalibrated", recalibration_batches=5
     )
 
 
 def test_a_stored_run_evaluates_to_the_accuracies_that_it_recorded(digits: ImageArrays) -> None:
-    config = TrialConfig.from_dict(json.loads((RUN / "config.json").read_text()))
+    config = ImageTrialConfig.from_dict(json.loads((RUN / "config.json").read_text()))
     network = trained(config, RUN / "weights.safetensors")
     recorded = json.loads((RUN / "history.json").read_text())["points"][-1]["metrics"]
     mean, std = (torch.tensor(each).view(1, -1, 1, 1) for each in (digits.mean, digits.std))
@@ -58,7 +58,7 @@ def test_a_stored_run_evaluates_to_the_accuracies_that_it_recorded(digits: Image
 
 
 def test_an_exported_sub_model_answers_as_the_stored_run_that_it_is_from() -> None:
-    config = TrialConfig.from_dict(json.loads((RUN / "config.json").read_text()))
+    config = ImageTrialConfig.from_dict(json.loads((RUN / "config.json").read_text()))
     network, alone = trained(config, RUN / "weights.safetensors"), load(WRITTEN / "export")
     network.activate(config.lattice.smallest)
     images = torch.randn(5, 1, 16, 16)

@@ -10,12 +10,12 @@ import psutil
 import pytest
 import torch
 
+import studies.trainer
 from orchestrator.run.packing import heaviest
 from orchestrator.study.plan import make_plan
 from orchestrator.study.study import Layout
 from orchestrator.testing.trainer_contract import TrainerContract
 from orchestrator.trainer import Place, Trainer
-from studies import image_trainer
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.conftest import TINY
@@ -83,7 +83,7 @@ def test_memory_refused_by_a_gpu_is_out_of_memory_and_nothing_else_is(
         yield None
         raise raised
 
-    monkeypatch.setattr(image_trainer, "train", failing)
+    monkeypatch.setattr(studies.trainer, "fit", failing)
     trainer = ImageTrainer()
     with pytest.raises(Exception, match=str(raised)) as caught:
         list(trainer.fit(trainer.resolve(TINY), 0, HERE, None))
@@ -108,7 +108,7 @@ def test_a_registered_data_set_needs_no_edit_elsewhere(registered: str) -> None:
     trainer = ImageTrainer()
     config = trainer.resolve({**TINY, "dataset": registered, "batch_size": 4, "updates": 1, "evaluations": 1})
     trainer.prepare(config, HERE)
-    assert trainer.data_checksum(config) == "noise"
+    assert trainer.data_checksum(config, None) == "noise"
     assert len(trainer.costs(config)) == 4
     assert trainer.seconds(config, HERE) > 0
     *_, last = trainer.fit(config, 0, HERE, None)

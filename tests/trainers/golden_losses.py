@@ -16,11 +16,10 @@ from typing import Any
 import torch
 
 from trainers.build import network_counter
-from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.layers.norms import NORM_POLICIES
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 LOSSES = Path(__file__).parent / "golden" / "losses.json"
 _COMMON: dict[str, Any] = {

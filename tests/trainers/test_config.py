@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from studies.image_trainer import ImageTrainer
 from tests.conftest import tiny
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.method import MethodConfig
 from trainers.config.methods import METHODS
 from trainers.config.names import full_names
 from trainers.config.part import extra, leaves, parts
-from trainers.config.resolution import resolve
-from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
+from trainers.trials.images import resolve
 
 RELEASED = Path(__file__).parent / "released_defaults.json"
 
@@ -38,13 +38,13 @@ NAMES = {
 
 @pytest.mark.parametrize("said", NAMES)
 def test_a_setting_goes_by_its_full_name_and_by_short_ones_that_mean_no_other(said: str) -> None:
-    assert full_names({said: 1}) == {NAMES[said]: 1}
+    assert full_names({said: 1}, ImageTrialConfig) == {NAMES[said]: 1}
 
 
 def test_whole_parts_may_be_said_at_once() -> None:
     said = {"optimizer": {"momentum": 0}, "dimensions": {"width": [1]}, "network": {"dimensions": {"depth": [2]}}}
     named = {"optimizer.momentum": 0, "network.dimensions.width": [1], "network.dimensions.depth": [2]}
-    assert full_names(said) == named
+    assert full_names(said, ImageTrialConfig) == named
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -95,6 +95,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "equalize by a number": ({"equalize": 3}, "choose from macs, passes, updates"),
     "shape": ({"schedule": "cosin"}, "'cosine'"),
     "amount and updates": ({"amount": 3, "updates": 2}, "budget.amount and budget.updates both say how long to train"),
+    "epochs and updates": ({"epochs": 1, "updates": 2}, "budget.epochs and budget.updates both say how long to train"),
+    "epochs and amount": ({"epochs": 1, "amount": 2}, "budget.amount and budget.epochs both say how long to train"),
     "unit alone": ({"budget.unit": "macs"}, "give budget.amount, too"),
 }
 
@@ -116,6 +118,8 @@ def test_what_cannot_be_is_refused_in_a_line_with_its_name_what_it_got_and_what_
         ({"method": "NS"}, {"sampler": "all", "objective": "sum"}),
         ({"updates": 24}, {"updates": 12, "budget_scale": 2}),
         ({"equalize": "passes", "updates": 12}, {"unit": "passes", "amount": 48}),
+        ({"epochs": 2}, {"unit": "updates", "amount": round(2 * 1437 / 128)}),
+        ({"epochs": 2, "accumulation": 2}, {"unit": "updates", "amount": round(1437 / 128), "accumulation": 2}),
         ({"crop_padding": None, "flip": "auto"}, {"crop_padding": 2, "flip": False}),
         ({"widths": [1, 0.25, 0.5, 0.75]}, {"dimensions": {"width": [0.25, 0.5, 0.75, 1.0]}}),
         ({"depths": []}, {}),
@@ -140,7 +144,7 @@ def test_two_spellings_of_an_experiment_are_one(one: dict[str, Any], other: dict
 def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equalize: str) -> None:
     config = tiny(method=method, equalize=equalize, norm="batch-recalibrated")
     written = json.loads(json.dumps(config.as_dict()))
-    assert TrialConfig.from_dict(written) == resolve(written) == config
+    assert ImageTrialConfig.from_dict(written) == resolve(written) == config
     assert "name" not in written["method"]
     assert "updates" not in written["budget"]
 
@@ -158,7 +162,7 @@ OTHER: dict[str, Any] = {
     "budget.unit": "passes", "budget.amount": 3,
     "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3,
 }  # fmt: skip
-NOT_RESOLVED = {"method.name", "budget.updates", "budget.scale", "budget.equalize"}
+NOT_RESOLVED = {"method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
 OTHER_KINDS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {
         "adamw": {
@@ -174,9 +178,9 @@ def test_a_trial_is_known_by_what_is_not_at_its_default(name: str) -> None:
     """So a field that is added, at a default that changes nothing, re-keys nothing."""
     part, _, field = name.rpartition(".")
     written = {part: {field: OTHER[name]}} if part else {field: OTHER[name]}
-    assert TrialConfig.from_dict(written).identity() == written
+    assert ImageTrialConfig.from_dict(written).identity() == written
     declared = defaults()[name]
-    assert TrialConfig.from_dict({part: {field: declared}} if part else {field: declared}).identity() == {}
+    assert ImageTrialConfig.from_dict({part: {field: declared}} if part else {field: declared}).identity() == {}
 
 
 @pytest.mark.parametrize(
@@ -187,9 +191,9 @@ def test_of_another_kind_a_trial_is_known_by_it_and_by_what_is_not_at_its_defaul
     part: str, kind: str, field: str
 ) -> None:
     written = {part: {"kind": kind, field: OTHER_KINDS[part][kind][field]}}
-    assert TrialConfig.from_dict(written).identity() == written
+    assert ImageTrialConfig.from_dict(written).identity() == written
     declared = {part: {"kind": kind, field: defaults()[f"{part}({kind}).{field}"]}}
-    assert TrialConfig.from_dict(declared).identity() == {part: {"kind": kind}}
+    assert ImageTrialConfig.from_dict(declared).identity() == {part: {"kind": kind}}
 
 
 def test_every_field_is_tried() -> None:
@@ -203,7 +207,7 @@ def test_every_field_is_tried() -> None:
 
 
 def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range() -> None:
-    for name, field in leaves(TrialConfig):
+    for name, field in leaves(ImageTrialConfig):
         assert field.description, name
         assert field.description.endswith("."), name
         if field.annotation in (int, float):
@@ -213,18 +217,18 @@ def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range() -> N
 
 
 def test_parts_are_frozen_and_refuse_what_they_do_not_know() -> None:
-    for name, field in TrialConfig.model_fields.items():
+    for name, field in ImageTrialConfig.model_fields.items():
         for kind in parts(field):
             with pytest.raises(ValidationError):
                 kind.model_validate({"nothing": 1})
             with pytest.raises(ValidationError):
                 setattr(kind(), next(iter(kind.model_fields)), 1)
-            assert name in TrialConfig().as_dict()
+            assert name in ImageTrialConfig().as_dict()
 
 
 def test_widths_are_shares_and_depths_are_counts_whatever_json_makes_of_them() -> None:
     config = tiny(network="mobilenet_v2", widths=[1], depths=[10, 2.0])
-    for read in (config, TrialConfig.from_dict(json.loads(json.dumps(config.as_dict())))):
+    for read in (config, ImageTrialConfig.from_dict(json.loads(json.dumps(config.as_dict())))):
         assert [target.label for target in read.lattice] == ["d02_w100", "d10_w100"]
         assert repr(read.network.dimensions) == "{'width': (1.0,), 'depth': (2, 10)}"
 
@@ -233,13 +237,13 @@ def test_sorted_net_is_what_nothing_said_means() -> None:
     recipe = METHODS["SortedNet"]
     for field in ("sampler", "objective", "sharing", "accumulation", "distillation"):
         assert MethodConfig.model_fields[field].default == getattr(recipe, field)
-    assert TrialConfig().norm.affine == recipe.affine
+    assert ImageTrialConfig().norm.affine == recipe.affine
 
 
 def defaults() -> dict[str, Any]:
     """By full name; of a part of several kinds the first is the usual one, of others the name tells the kind."""
     found: dict[str, Any] = {}
-    for name, field in TrialConfig.model_fields.items():
+    for name, field in ImageTrialConfig.model_fields.items():
         kinds = parts(field)
         if not kinds:
             found[name] = field.default

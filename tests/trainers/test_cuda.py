@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainers.build import accelerator, build
-from trainers.config.resolution import resolve
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images import cifar10
 from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cuda import own_stream
@@ -24,7 +23,7 @@ from trainers.tasks.images import ImageClassification
 from trainers.training.graphs import Graphs
 from trainers.training.loop import Snapshot
 from trainers.training.state import WEIGHTS
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 CUDA = torch.device("cuda")
@@ -42,7 +41,7 @@ def noise() -> ImageArrays:
     return ImageArrays(*part(2000), *part(1000), cifar10.MEAN, cifar10.STD, "noise")
 
 
-def config(**settings: Any) -> TrialConfig:
+def config(**settings: Any) -> ImageTrialConfig:
     usual = {"batch_size": 64, "updates": 24, "evaluations": 2, "precision": "bf16", "learning_rate": 0.02}
     return resolve({**usual, **settings})
 

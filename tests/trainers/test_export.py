@@ -11,13 +11,13 @@ from torch import nn
 
 from tests.conftest import tiny
 from trainers.build import target_costs
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 from trainers.extraction.anytime import Anytime
 from trainers.extraction.export import export, load, trained
 from trainers.nested.network import NestedNetwork
-from trainers.training.trial import train
+from trainers.trials.images import train
 
 ALONE = """
 import sys, torch
@@ -27,7 +27,7 @@ assert not any(name.startswith("trainers") for name in sys.modules)
 """
 
 
-def finished(config: TrialConfig, data: ImageArrays, folder: Path) -> Path:
+def finished(config: ImageTrialConfig, data: ImageArrays, folder: Path) -> Path:
     *_, last = train(config, 0, data, torch.device("cpu"))
     folder.mkdir()
     last.save(folder)

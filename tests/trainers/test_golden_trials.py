@@ -17,11 +17,10 @@ from tests.conftest import FOUR
 from tests.trainers.golden_losses import double_precision
 from tests.trainers.naive.recipe import METHODS, Images, Recipe
 from tests.trainers.naive.trial import Trial
-from trainers.config.resolution import resolve
 from trainers.data.datasets import DATASETS, Dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import trained
-from trainers.training.trial import train
+from trainers.trials.images import resolve, train
 
 SEED = 7
 COMMON: dict[str, Any] = {

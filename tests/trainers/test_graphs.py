@@ -21,7 +21,7 @@ from trainers.submodel import SubModel
 from trainers.training.graphs import Graphs
 from trainers.training.ledger import Budget
 from trainers.training.loop import Snapshot, fit
-from trainers.training.trial import train
+from trainers.trials.images import train
 
 CPU = torch.device("cpu")
 Result = TypeVar("Result")

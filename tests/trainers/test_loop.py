@@ -11,19 +11,21 @@ from safetensors.torch import load_file
 
 from tests.conftest import FOUR, tiny
 from trainers.build import network_counter
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream
 from trainers.sampling.names import sampler
 from trainers.sampling.sampler import Moment
 from trainers.tasks.images import ImageClassification
 from trainers.training.loop import Snapshot
-from trainers.training.trial import train
+from trainers.trials.images import train
 
 CPU = torch.device("cpu")
 
 
-def to_the_end(config: TrialConfig, data: ImageArrays, folder: Path, resume_from: Path | None = None) -> list[Snapshot]:
+def to_the_end(
+    config: ImageTrialConfig, data: ImageArrays, folder: Path, resume_from: Path | None = None
+) -> list[Snapshot]:
     """Trains on; the last snapshot is saved into `folder`."""
     evaluated = []
     for snapshot in train(config, 3, data, CPU, resume_from):
@@ -83,7 +85,7 @@ def test_trials_side_by_side_in_one_process_end_as_alone(few: ImageArrays) -> No
     methods = ("NS", "LCS-p", "SortedNet", "LCS-p")
     configs = [tiny(method=method, norm="batch", updates=6, batch_size=6, precision="bf16") for method in methods]
 
-    def ended(config: TrialConfig) -> dict[str, float]:
+    def ended(config: ImageTrialConfig) -> dict[str, float]:
         *_, last = train(config, 3, few, CPU)
         return last.metrics
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import FOUR, tiny
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.optimizer import SgdConfig
 from trainers.config.schedule import ScheduleConfig
-from trainers.config.trial import TrialConfig
 from trainers.measuring.timing import expected_step
 from trainers.objectives import OBJECTIVES
 from trainers.randomness import stream
@@ -19,6 +19,7 @@ from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 from trainers.training.ledger import Budget, UpdateLedger
 from trainers.training.schedule import learning_rate
+from trainers.trials.images import IMAGES
 
 
 def test_objectives_train_what_the_paper_sums_over() -> None:
@@ -29,7 +30,7 @@ def test_objectives_train_what_the_paper_sums_over() -> None:
 
 
 def test_stochastic_summation_costs_two_and_a_half_passes_on_average() -> None:
-    assert expected_step(tiny(objective="stochastic-summation")).all_passes == pytest.approx(2.5)
+    assert expected_step(IMAGES, tiny(objective="stochastic-summation")).all_passes == pytest.approx(2.5)
 
 
 def test_lcs_p_under_batch_norm_is_us() -> None:
@@ -89,7 +90,7 @@ def test_equal_amounts_are_what_training_every_target_would_take() -> None:
 CONFIG = tiny()
 
 
-def scheduled(full: float = 1.0, **schedule: Any) -> TrialConfig:
+def scheduled(full: float = 1.0, **schedule: Any) -> ImageTrialConfig:
     """A trial with this schedule."""
     update = {"schedule": ScheduleConfig(**schedule), "optimizer": SgdConfig(learning_rate=full)}
     return CONFIG.model_copy(update=update)

@@ -19,7 +19,7 @@ from trainers.optimizers.optimizer import Optimizer
 from trainers.optimizers.sgd import Sgd
 from trainers.training.loop import fit
 from trainers.training.schedule import SHAPES, Schedule
-from trainers.training.trial import assemble
+from trainers.trials.images import assemble
 from trainers.weights import named_weights
 
 

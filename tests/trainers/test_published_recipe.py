@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.config.resolution import resolve
 from trainers.data.datasets import dataset
 from trainers.data.images import cifar10
 from trainers.optimizers.sgd import Sgd
 from trainers.training.schedule import learning_rate
+from trainers.trials.images import resolve
 
 PUBLISHED = resolve({"precision": "fp32"})
 EPOCHS, IMAGES, BATCH = 200, 50_000, 128

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.conftest import FOUR, tiny
 from trainers.build import build, prefers_channels_last
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
@@ -21,7 +21,7 @@ from trainers.nested.network import NestedNetwork
 from trainers.optimizers.sgd import Sgd
 from trainers.submodel import SubModel
 from trainers.tasks.images import ImageClassification
-from trainers.training.trial import train
+from trainers.trials.images import IMAGES, train
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def watched(ran: list[SubModel]) -> Iterator[None]:
         yield
 
 
-def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], dict[str, Tensor]]:
+def first_step(config: ImageTrialConfig, data: ImageArrays) -> tuple[list[SubModel], dict[str, Tensor]]:
     """The widths of the first optimizer step and the gradients it took."""
     ran: list[SubModel] = []
     gradients: dict[str, Tensor] = {}
@@ -57,7 +57,9 @@ def first_step(config: TrialConfig, data: ImageArrays) -> tuple[list[SubModel], 
     return ran, gradients
 
 
-def by_hand(config: TrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False) -> list[Tensor]:
+def by_hand(
+    config: ImageTrialConfig, data: ImageArrays, widths: list[SubModel], distilled: bool = False
+) -> list[Tensor]:
     """The gradient of the summed losses of `widths` by plain autograd; the first of them teaches when `distilled`."""
     last = prefers_channels_last(config.norm.policy, config.precision.activations, CPU)
     layout = torch.channels_last if last else torch.contiguous_format  # the other rounds otherwise
@@ -120,7 +122,7 @@ def test_a_teacher_that_is_not_among_the_trained_runs_forward_only_and_is_counte
     expected = alone.metrics["ledger/macs"] + full.metrics["ledger/macs"] / 3
     assert last.metrics["ledger/macs"] == pytest.approx(expected, rel=1e-9)
     assert (last.metrics["ledger/passes"], last.metrics["updates/w100"]) == (3, 0)
-    assert expected_trial(config).macs == pytest.approx(expected)
+    assert expected_trial(IMAGES, config).macs == pytest.approx(expected)
 
 
 def test_lcs_l_adds_the_squared_cosine_of_its_endpoints(digits: ImageArrays) -> None:
@@ -152,7 +154,7 @@ def test_extracted_trains_the_largest_alone_and_tuning_gives_each_target_its_own
     assert [plain.metrics[f"updates/{t.label}"] for t in FOUR] == [0, 0, 0, 4]
     *_, tuned = train(tiny(method="Extracted-tuned", updates=4, extract_at=0.5, evaluations=1), 0, digits, CPU)
     assert [tuned.metrics[f"updates/{t.label}"] for t in FOUR] == [2, 2, 2, 4]
-    assert expected_trial(tiny(method="Extracted-tuned", updates=32)).all_passes == pytest.approx(16 + 16 * 4)
+    assert expected_trial(IMAGES, tiny(method="Extracted-tuned", updates=32)).all_passes == pytest.approx(16 + 16 * 4)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from trainers.randomness import stream
 from trainers.sampling.names import SAMPLERS, sampler
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
+from trainers.trials.images import IMAGES
 
 MACS = {0.25: 2.0, 0.5: 8.0, 0.75: 19.0, 1.0: 34.0}
 
@@ -267,7 +268,7 @@ def test_a_normal_far_from_every_target_is_drawn_as_its_densities_relate() -> No
 def test_the_outlook_of_sums_over_nested_targets_is_exact_for_continuous_widths() -> None:
     config = tiny(sampler="log-uniform(continuous)", objective="stochastic-summation")
     log = math.log
-    assert expected_step(config).all_passes == pytest.approx(1 + log(1 / 0.5) / log(4) + log(1 / 0.75) / log(4))
+    assert expected_step(IMAGES, config).all_passes == pytest.approx(1 + log(1 / 0.5) / log(4) + log(1 / 0.75) / log(4))
 
 
 def test_a_counted_dimension_is_drawn_in_whole_numbers_each_as_likely() -> None:
@@ -316,8 +317,8 @@ def test_continuous_widths_and_switchable_norms_exclude_each_other() -> None:
 
 
 def test_the_outlook_of_a_changing_distribution_follows_it() -> None:
-    constant, annealed = expected_step(tiny()), tiny(sampler="annealed(largest,1)")
-    largest = expected_step(tiny(sampler="fixed(largest)")).macs
-    assert expected_step(annealed, 0.0).macs == pytest.approx(largest)
-    assert expected_step(annealed, 1.0).macs == pytest.approx(constant.macs)
-    assert expected_trial(annealed).macs == pytest.approx(12 * (largest + constant.macs) / 2)
+    constant, annealed = expected_step(IMAGES, tiny()), tiny(sampler="annealed(largest,1)")
+    largest = expected_step(IMAGES, tiny(sampler="fixed(largest)")).macs
+    assert expected_step(IMAGES, annealed, 0.0).macs == pytest.approx(largest)
+    assert expected_step(IMAGES, annealed, 1.0).macs == pytest.approx(constant.macs)
+    assert expected_trial(IMAGES, annealed).macs == pytest.approx(12 * (largest + constant.macs) / 2)

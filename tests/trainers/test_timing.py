@@ -11,6 +11,7 @@ from tests.conftest import FOUR, tiny
 from trainers.measuring.timing import seconds_per_pass
 from trainers.nested.network import NestedNetwork
 from trainers.training.step import Step
+from trainers.trials.images import IMAGES
 
 CPU = torch.device("cpu")
 
@@ -28,7 +29,7 @@ def test_the_passes_timed_are_those_of_the_loops_own_step(settings: dict[str, An
             yield sub_model, loss
 
     with patch.object(Step, "passes", noting):
-        timed = seconds_per_pass(tiny(**settings), CPU)
+        timed = seconds_per_pass(IMAGES, tiny(**settings), CPU)
     assert timed.keys() == set(FOUR)
     assert all(made.count((target, nested, 16)) == 4 for target in FOUR)  # one to warm up, and the best of three
     assert len(made) == 16

@@ -26,24 +26,34 @@ class BudgetConfig(Part):
         description="Optimizer steps, instead of an amount.",
         json_schema_extra={"unit": "optimizer steps"},
     )
-    scale: Annotated[Number | None, Field(ge=1e-6, le=1e6)] = Field(default=None, description="Multiplies `updates`.")
+    epochs: Annotated[Number | None, Field(ge=1e-6, le=1e6)] = Field(
+        default=None,
+        description="Instead of `updates`: the optimizer steps that see the training data so many times.",
+        json_schema_extra={"unit": "passes over the training data"},
+    )
+    scale: Annotated[Number | None, Field(ge=1e-6, le=1e6)] = Field(
+        default=None, description="Multiplies `updates` or `epochs`."
+    )
     equalize: BudgetUnit | None = Field(
         default=None,
         description="The unit that `updates` become: the passes or multiply-accumulates of training every target in "
         "each, which is what a slimmable network (NS) does.",
     )
 
-    def resolved(self, targets: int, macs_per_step: Callable[[], int]) -> "BudgetConfig":
+    def resolved(
+        self, updates_per_epoch: float | None, targets: int, macs_per_step: Callable[[], int]
+    ) -> "BudgetConfig":
         """As unit and amount.
 
         Args:
+            updates_per_epoch: optimizer steps that see the training data once; None if nobody knows.
             targets: number of target sub-models.
             macs_per_step: gives the multiply-accumulates of a batch of every target; asked only where they count.
 
         Raises:
-            ConfigError: both an amount and what stands for one.
+            ConfigError: both an amount and what stands for one; epochs of data whose size is not known.
         """
-        shorthands = self.model_fields_set & {"updates", "scale", "equalize"}
+        shorthands = self.model_fields_set & {"updates", "epochs", "scale", "equalize"}
         if shorthands and "amount" in self.model_fields_set:
             raise ConfigError(
                 f"budget.amount and budget.{min(shorthands)} both say how long to train: give one of them"
@@ -52,7 +62,14 @@ class BudgetConfig(Part):
             raise ConfigError(f"budget.unit={self.unit}: give budget.amount, too; or equalize={self.unit} with updates")
         if "amount" in self.model_fields_set:
             return self
-        updates = max(1, round((self.updates or self.amount) * (self.scale or 1.0)))
+        steps: float = self.updates or self.amount
+        if self.epochs is not None:
+            if self.updates is not None:
+                raise ConfigError("budget.epochs and budget.updates both say how long to train: give one of them")
+            if updates_per_epoch is None:
+                raise ConfigError("budget.epochs: the data set does not say how many examples it has: give updates")
+            steps = self.epochs * updates_per_epoch
+        updates = max(1, round(steps * (self.scale or 1.0)))
         unit = self.equalize or "updates"
         per_update = {"updates": lambda: 1, "passes": lambda: targets, "macs": macs_per_step}[unit]()
         return BudgetConfig(unit=unit, amount=updates * per_update)

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trainers.config.part import Flag, Part, Text, Whole, one_of
+from trainers.config.part import Flag, Text, Whole, one_of
+from trainers.config.task import TaskConfig
 from trainers.data.datasets import DATASETS, dataset
 
 
-class ImagesConfig(Part):
+class ImagesConfig(TaskConfig):
     """What is learned, and from which images."""
 
     dataset: Annotated[Text, one_of("dataset", lambda: DATASETS)] = Field(

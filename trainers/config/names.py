@@ -5,16 +5,16 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
-from trainers.config.network import DIMENSIONS
-from trainers.config.part import extra, leaves
+from trainers.config.network import SubModelsConfig, plural
+from trainers.config.part import extra, leaves, parts
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError, unknown
 
 _DIMENSIONS = "network.dimensions"
 
 
-def full_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by their full names, whole parts (`optimizer={"momentum": 0}`) taken apart.
+def full_names(given: Mapping[str, Any], kind: type[TrialConfig]) -> dict[str, Any]:
+    """The settings of a kind of trial by their full names, whole parts (`optimizer={"momentum": 0}`) taken apart.
 
     A setting goes by its full name, its end (`learning_rate`), the full name with `_` for a dot (`schedule_stages`),
     the name of its part where it is what that part mainly says (`network`), or as a dimension's plural (`widths`).
@@ -25,57 +25,65 @@ def full_names(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     named: dict[str, Any] = {}
     for said, value in given.items():
-        for name, inner in _taken_apart(said, value):
+        for name, inner in _taken_apart(said, value, kind):
             if name in named:
                 raise ConfigError(f"{name} is given twice, once as {said}: give it once")
             named[name] = inner
     return named
 
 
-def _taken_apart(said: str, value: Any) -> Iterator[tuple[str, Any]]:
-    inside = _parts().get(said)
+def _taken_apart(said: str, value: Any, kind: type[TrialConfig]) -> Iterator[tuple[str, Any]]:
+    inside = _parts(kind).get(said)
     if inside and isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _taken_apart(f"{inside}.{key}", inner)
+            yield from _taken_apart(f"{inside}.{key}", inner, kind)
         return
-    meant = _meanings().get(said, ())
+    meant = _meanings(kind).get(said, ())
     if len(meant) > 1:
         raise ConfigError(f"{said} is ambiguous: say {' or '.join(meant)}")
     if not meant:
-        short = {name for name, full in _meanings().items() if len(full) == 1 and name.replace("_", ".") not in _full()}
-        near = get_close_matches(said, short | set(_full()), n=1, cutoff=0.5)
-        raise unknown("setting", said, near or _full())
+        full = _full(kind)
+        short = {
+            name for name, means in _meanings(kind).items() if len(means) == 1 and name.replace("_", ".") not in full
+        }
+        near = get_close_matches(said, short | set(full), n=1, cutoff=0.5)
+        raise unknown("setting", said, near or full)
     yield meant[0], value
 
 
-@lru_cache(maxsize=1)
-def _full() -> tuple[str, ...]:
-    names = dict.fromkeys(name for name, _ in leaves(TrialConfig) if name != _DIMENSIONS)
-    return (*names, *(f"{_DIMENSIONS}.{name}" for name in DIMENSIONS))
+def _dimensions(kind: type[TrialConfig]) -> tuple[str, ...]:
+    (network,) = (part for part in parts(kind.model_fields["network"]) if issubclass(part, SubModelsConfig))
+    return tuple(network.DIMENSIONS)
 
 
-@lru_cache(maxsize=1)
-def _parts() -> dict[str, str]:
+@lru_cache
+def _full(kind: type[TrialConfig]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for name, _ in leaves(kind) if name != _DIMENSIONS)
+    return (*names, *(f"{_DIMENSIONS}.{name}" for name in _dimensions(kind)))
+
+
+@lru_cache
+def _parts(kind: type[TrialConfig]) -> dict[str, str]:
     """What a mapping may be given for, by how it is said."""
-    return {name.partition(".")[0]: name.partition(".")[0] for name in _full() if "." in name} | {
+    return {name.partition(".")[0]: name.partition(".")[0] for name in _full(kind) if "." in name} | {
         "dimensions": _DIMENSIONS,
         _DIMENSIONS: _DIMENSIONS,
     }
 
 
-@lru_cache(maxsize=1)
-def _meanings() -> dict[str, tuple[str, ...]]:
+@lru_cache
+def _meanings(kind: type[TrialConfig]) -> dict[str, tuple[str, ...]]:
     """Every name that can be said, with the full names of what it may mean."""
-    full = _full()
+    full = _full(kind)
     found: dict[str, dict[str, None]] = {}
     for name in full:
         ends = name.split(".")
         for spelling in (*(".".join(ends[start:]) for start in range(len(ends))), name.replace(".", "_")):
             found.setdefault(spelling, {})[name] = None
-    for name, field in leaves(TrialConfig):
+    for name, field in leaves(kind):
         if extra(field, "alone"):
             found[name.partition(".")[0]] = {name: None}
-    for name in DIMENSIONS:
-        found[f"{name}s"] = {f"{_DIMENSIONS}.{name}": None}
+    for name in _dimensions(kind):
+        found[plural(name)] = {f"{_DIMENSIONS}.{name}": None}
     # A full name means itself, whatever ends with it.
     return {said: (said,) if said in full else tuple(names) for said, names in found.items()}

@@ -1,55 +1,62 @@
 """The network and the sub-models that it shall hold."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field, field_validator
 
 from trainers.config.part import Part, Text, is_number, one_of, shown
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.networks.architectures import NETWORKS
 
-DIMENSIONS: dict[str, type[float]] = {"width": float, "depth": int}
-"""What sub-models may differ in, and whether as a share of the whole or as a count."""
+
+def plural(name: str) -> str:
+    """What a dimension's support is called for short: `widths`."""
+    return name if name.endswith("s") else f"{name}s"
 
 
 def spelled(name: str, values: object) -> str:
     """A dimension's support as it is usually written, `widths=[0.5, 1.0]`."""
-    return f"{name}s={shown(list(values) if isinstance(values, tuple) else values)}"
+    return f"{plural(name)}={shown(list(values) if isinstance(values, tuple) else values)}"
 
 
-def _supports(given: Any) -> dict[str, tuple[float, ...]]:
+def _supports(given: Any, dimensions: Mapping[str, type[float]]) -> dict[str, tuple[float, ...]]:
     """The dimensions, each with its values in rising order. One without any is none."""
     if not isinstance(given, Mapping):
-        raise ConfigError(f'network.dimensions={shown(given)}: give lists by name, e.g. {{"width": [0.25, 0.5, 1]}}')
+        raise ConfigError(f'network.dimensions={shown(given)}: give lists by name, e.g. {{"depth": [1, 2, 3]}}')
     supports: dict[str, tuple[float, ...]] = {}
     for name, values in given.items():
-        if name not in DIMENSIONS:
-            raise unknown("dimension", name, DIMENSIONS)
-        if not isinstance(values, list | tuple) or (not values and name == "width"):
-            raise ConfigError(f"{spelled(name, values)}: give a list of numbers, e.g. {name}s=[0.25,0.5,1]")
-        if DIMENSIONS[name] is int and not all(is_number(value) and float(value).is_integer() for value in values):
-            raise ConfigError(f"{spelled(name, values)}: give a list of whole numbers, e.g. {name}s=[1,2,3]")
-        if not all(is_number(value) for value in values):
-            raise ConfigError(f"{spelled(name, values)}: give a list of numbers, e.g. {name}s=[0.25,0.5,1]")
+        if name not in dimensions:
+            raise unknown("dimension", name, dimensions)
+        counts = dimensions[name] is int
+        example = f"{plural(name)}={'[1,2,3]' if counts else '[0.25,0.5,1]'}"
+        numbers = "whole numbers" if counts else "numbers"
+        if not isinstance(values, list | tuple) or (not values and not counts):
+            raise ConfigError(f"{spelled(name, values)}: give a list of numbers, e.g. {example}")
+        if not all(is_number(value) and (not counts or float(value).is_integer()) for value in values):
+            raise ConfigError(f"{spelled(name, values)}: give a list of {numbers}, e.g. {example}")
         if values:
-            supports[name] = tuple(sorted(DIMENSIONS[name](value) for value in values))
+            supports[name] = tuple(sorted(dimensions[name](value) for value in values))
     return supports
 
 
-class NetworkConfig(Part):
-    """The plain network that is made nested, and its dimensions."""
+class SubModelsConfig(Part):
+    """A network by its name, and what its sub-models are: the base of every kind of network's config.
 
-    name: Annotated[Text, one_of("network", lambda: NETWORKS)] = Field(
-        default="cpreresnet20", description="The network, by its name.", json_schema_extra={"alone": True}
-    )
+    Each kind says which `DIMENSIONS` its sub-models may differ in, and whether as a share of the whole or as a count.
+    """
+
+    DIMENSIONS: ClassVar[Mapping[str, type[float]]]
+
+    name: Text
     # Counts stay whole numbers: as a share, 1.0, a depth of 1 would be another.
-    dimensions: Annotated[Mapping[str, tuple[int | float, ...]], BeforeValidator(_supports)] = Field(
-        default={"width": (0.25, 0.5, 0.75, 1.0)},
-        description="The supports that the target sub-models are all combinations of.",
-        json_schema_extra={"unit": "width: shares of the full one; depth: optional residual blocks"},
-    )
+    dimensions: Mapping[str, tuple[int | float, ...]]
+
+    @field_validator("dimensions", mode="before", check_fields=False)
+    @classmethod
+    def _checked(cls, given: Any) -> dict[str, tuple[float, ...]]:
+        return _supports(given, cls.DIMENSIONS)
 
     @property
     def lattice(self) -> Lattice:
@@ -59,6 +66,21 @@ class NetworkConfig(Part):
             ValueError: they make up no lattice.
         """
         return Lattice.product(**self.dimensions)
+
+
+class NetworkConfig(SubModelsConfig):
+    """The plain network that is made nested, and its dimensions."""
+
+    DIMENSIONS: ClassVar[Mapping[str, type[float]]] = {"width": float, "depth": int}
+
+    name: Annotated[Text, one_of("network", lambda: NETWORKS)] = Field(
+        default="cpreresnet20", description="The network, by its name.", json_schema_extra={"alone": True}
+    )
+    dimensions: Mapping[str, tuple[int | float, ...]] = Field(
+        default={"width": (0.25, 0.5, 0.75, 1.0)},
+        description="The supports that the target sub-models are all combinations of.",
+        json_schema_extra={"unit": "width: shares of the full one; depth: optional residual blocks"},
+    )
 
     def check(self) -> None:
         """Refuses dimensions that this network does not have, or that make up no lattice with the whole network in it.

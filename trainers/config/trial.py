@@ -5,30 +5,27 @@ BatchNorm *is* US. Where a trial runs (folders, devices, threads) is not part of
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, ValidationError
 
 from trainers.config.budget import BudgetConfig
-from trainers.config.images import ImagesConfig
 from trainers.config.method import MethodConfig
-from trainers.config.network import NetworkConfig
-from trainers.config.norm import NormConfig
+from trainers.config.network import SubModelsConfig
 from trainers.config.optimizer import OptimizerConfig, SgdConfig
 from trainers.config.part import Part, Whole, in_a_line
 from trainers.config.precision import PrecisionConfig
 from trainers.config.schedule import ScheduleConfig
-from trainers.config.version_4 import is_version_4, parts_of_version_4
+from trainers.config.task import TaskConfig
 from trainers.lattice import Lattice
 
 
 class TrialConfig(Part):
-    """The config of a trial, less its seed."""
+    """The config of a trial, less its seed: what all kinds of trials have. Each kind says its task and its network."""
 
-    task: ImagesConfig = ImagesConfig()
-    network: NetworkConfig = NetworkConfig()
+    task: TaskConfig
+    network: SubModelsConfig
     method: MethodConfig = MethodConfig()
-    norm: NormConfig = NormConfig()
     optimizer: OptimizerConfig = SgdConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     budget: BudgetConfig = BudgetConfig()
@@ -46,14 +43,14 @@ class TrialConfig(Part):
         return self.network.lattice
 
     @classmethod
-    def from_dict(cls, written: Mapping[str, Any]) -> "TrialConfig":
-        """The config that `as_dict` wrote, now or in version 4.
+    def from_dict(cls, written: Mapping[str, Any]) -> Self:
+        """The config that `as_dict` wrote.
 
         Raises:
             ConfigError: a value that cannot be, in one line.
         """
         try:
-            return cls.model_validate(parts_of_version_4(written) if is_version_4(written) else dict(written))
+            return cls.model_validate(dict(written))
         except ValidationError as error:
             raise in_a_line(error, cls) from error
 

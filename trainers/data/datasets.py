@@ -23,6 +23,7 @@ class Dataset:
         statistics: mean and SD per channel by which images, scaled to 0..1, are normalised.
         fetch: makes sure that the data are there, in a folder if given, and as they should be.
         load: brings the arrays, from a folder if given; fetches what is missing.
+        train_images: number of images that are trained on; None: a budget in epochs cannot be reckoned.
     """
 
     shape: tuple[int, int, int]
@@ -34,6 +35,7 @@ class Dataset:
     statistics: Callable[[], tuple[tuple[float, ...], tuple[float, ...]]]
     fetch: Callable[[Path | None], object]
     load: Callable[[Path | None], ImageArrays]
+    train_images: int | None = None
 
 
 DATASETS: dict[str, Dataset] = {
@@ -47,6 +49,7 @@ DATASETS: dict[str, Dataset] = {
         statistics=lambda: (cifar10.MEAN, cifar10.STD),
         fetch=cifar10.fetch,
         load=cifar10.load,
+        train_images=50_000,
     ),
     "digits": Dataset(
         shape=(1, 16, 16),
@@ -58,6 +61,7 @@ DATASETS: dict[str, Dataset] = {
         statistics=digits.statistics,
         fetch=lambda folder: None,
         load=digits.load,
+        train_images=digits.TRAIN_IMAGES,
     ),
 }
 

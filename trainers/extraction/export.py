@@ -7,24 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
 from trainers.build import build, multiply
-from trainers.config.trial import TrialConfig
+from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
-from trainers.errors import DataError, unknown
+from trainers.errors import unknown
+from trainers.extraction.weights import load_trained
 from trainers.measuring.cost import measure
-from trainers.nested.network import NestedNetwork
-from trainers.nested.separate import SeparateNetworks
 from trainers.submodel import SubModel
+from trainers.training.state import Network
 from trainers.weights import load_weights, named_weights
 
 WEIGHTS, CONFIG, PROGRAM = "model.safetensors", "config.json", "model.pt2"
 
 
-def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetworks:
+def trained(config: ImageTrialConfig, weights: Path) -> Network:
     """The network of a finished trial, in evaluation mode.
 
     Args:
@@ -35,20 +34,10 @@ def trained(config: TrialConfig, weights: Path) -> NestedNetwork | SeparateNetwo
         DataError: no safetensors, or the weights of another network.
     """
     nested = build(config, seed=0)
-    try:
-        values = load_file(weights)
-    except (SafetensorError, OSError) as error:  # a pickle in its place included: nothing is ever unpickled
-        raise DataError(f"{weights.name} holds no safetensors: {error}") from error
-    separate = any(name.startswith("networks.") for name in values)  # a trial that ended early was not extracted yet
-    network = multiply(nested, seed=0) if separate else nested
-    try:
-        load_weights(network, values)
-    except RuntimeError as error:
-        raise DataError(f"{weights.name} holds the weights of another network") from error
-    return network.eval()
+    return load_trained(nested, lambda: multiply(nested, seed=0), weights)
 
 
-def export(config: TrialConfig, weights: Path, label: str, folder: Path) -> None:
+def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) -> None:
     """Writes the target `label` as a stand-alone network.
 
     `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
@@ -94,7 +83,7 @@ def load(folder: Path) -> nn.Module:
         RuntimeError: the weights do not belong to the description.
     """
     about: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    config = TrialConfig.from_dict(about["config"])
+    config = ImageTrialConfig.from_dict(about["config"])
     nested = build(config, seed=0)
     network = nested.extract(SubModel(**about["target"]))
     load_weights(network, load_file(folder / WEIGHTS))

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from trainers.nested.encoder import NestedEncoder
 from trainers.nested.layers.convolution import output_size
 from trainers.nested.network import NestedNetwork
 from trainers.submodel import SubModel
+
+Macs: TypeAlias = Callable[[SubModel, Hashable], int]
+"""Forward multiply-accumulates of one example of a shape in a sub-model."""
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,24 @@
 import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
+from torch.utils._pytree import tree_leaves
 
-from trainers.build import build, mac_counter
-from trainers.config.trial import TrialConfig
-from trainers.data.datasets import dataset
-from trainers.data.images.arrays import ImageArrays
 from trainers.devices.cpu import prepare_cpu
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
 from trainers.training.graphs import Graphs
 from trainers.training.ledger import UpdateLedger
+from trainers.training.loop import fit
 from trainers.training.recipe import Recipe
 from trainers.training.state import TrainingState
 from trainers.training.step import Step
-from trainers.training.trial import assemble, train
+from trainers.trials.kind import ConfigT, TrialKind
 
 _REPEATS, _LATENCY_REPEATS = 3, 9
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
@@ -44,9 +44,9 @@ class Work:
         return sum(self.passes.values())
 
 
-def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
+def expected_step(kind: TrialKind[ConfigT], config: ConfigT, progress: float = 0.5) -> Work:
     """One optimizer step at a share of the budget. Adaptive sampling is taken as uniform, since it is not known."""
-    lattice, macs = config.lattice, mac_counter(config)
+    lattice, macs = config.lattice, _usual_macs(kind, config)
     recipe = Recipe.from_config(config)
     draw, objective = recipe.phase(recipe.extract_at is not None and progress >= recipe.extract_at)
     passes: dict[SubModel, float] = {}
@@ -61,11 +61,16 @@ def expected_step(config: TrialConfig, progress: float = 0.5) -> Work:
     return Work(1.0, passes, forwards, total * config.task.batch_size)
 
 
-def expected_trial(config: TrialConfig) -> Work:
+def _usual_macs(kind: TrialKind[ConfigT], config: ConfigT) -> Callable[[SubModel], int]:
+    count, shape = kind.macs(config), kind.shape(config)
+    return lambda sub_model: count(sub_model, shape)
+
+
+def expected_trial(kind: TrialKind[ConfigT], config: ConfigT) -> Work:
     """The whole trial: its budget cut into parts, each spent at the rate of its middle."""
     updates, passes, forwards, macs = 0.0, dict.fromkeys(config.lattice, 0.0), 0.0, 0.0
     for node in range(_NODES):
-        step = expected_step(config, (node + 0.5) / _NODES)
+        step = expected_step(kind, config, (node + 0.5) / _NODES)
         per_update = {"updates": 1.0, "passes": step.all_passes, "macs": step.macs}[config.budget.unit]
         count = config.budget.amount / _NODES / per_update
         updates, forwards, macs = updates + count, forwards + count * step.forwards, macs + count * step.macs
@@ -74,17 +79,17 @@ def expected_trial(config: TrialConfig) -> Work:
     return Work(updates, passes, forwards, macs)
 
 
-def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
+def seconds_per_pass(kind: TrialKind[ConfigT], config: ConfigT, device: torch.device) -> dict[SubModel, float]:
     """The time of one forward-backward pass of targets from the smallest to the largest, best of three each.
 
-    Passes of the loop's own steps, over black images, at the config's batch size and precision. Of a large lattice some
-    targets stand for all.
+    Passes of the loop's own steps, over data that only look like the config's, at its batch size and precision. Of a
+    large lattice some targets stand for all.
     """
     prepare_cpu()
     # Extracted networks take the time of a separate one for most of the budget.
     separate = config.method.model_copy(update={"sharing": "separate"})
     apart = config.model_copy(update={"method": separate}) if config.method.sharing == "extracted" else config
-    parts = assemble(apart, 0, _black(config), device)
+    parts = kind.rehearse(apart, device)
     lattice = parts.recipe.lattice
     state = TrainingState(parts.network, parts.recipe.optimizer, UpdateLedger(lattice))
     state.network.train()
@@ -104,31 +109,24 @@ def seconds_per_pass(config: TrialConfig, device: torch.device) -> dict[SubModel
     return found
 
 
-def _black(config: TrialConfig) -> ImageArrays:
-    """A batch of images of a config's data set before it is fetched."""
-    source, count = dataset(config.task.dataset), config.task.batch_size
-    images, labels = torch.zeros(count, *source.shape, dtype=torch.uint8), torch.zeros(count, dtype=torch.int64)
-    return ImageArrays(images, labels, images[:1], labels[:1], *source.statistics(), "black")
-
-
-def trial_seconds(config: TrialConfig, test_images: int, device: torch.device) -> float:
+def trial_seconds(kind: TrialKind[ConfigT], config: ConfigT, device: torch.device) -> float:
     """Estimated seconds of a whole trial, evaluations included."""
-    macs = mac_counter(config)
-    timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(config, device).items())
+    macs = _usual_macs(kind, config)
+    timed = sorted((macs(target), seconds) for target, seconds in seconds_per_pass(kind, config, device).items())
 
     def seconds(sub_model: SubModel) -> float:
         return min(timed, key=lambda known: abs(known[0] - macs(sub_model)))[1]
 
-    work = expected_trial(config)
+    work = expected_trial(kind, config)
     training = sum(count * seconds(sub_model) for sub_model, count in work.passes.items())
     # A forward takes about a third of a pass.
     training += work.forwards * seconds(config.lattice.largest) / 3
-    evaluation = sum(map(seconds, config.lattice)) / 3 * test_images / config.task.batch_size
+    evaluation = sum(map(seconds, config.lattice)) / 3 * kind.test_examples(config) / config.task.batch_size
     return training + config.evaluations * evaluation
 
 
 def throughput(
-    config: TrialConfig, data: ImageArrays, device: torch.device, starts: float, ends: float
+    kind: TrialKind[ConfigT], config: ConfigT, folder: Path | None, device: torch.device, starts: float, ends: float
 ) -> tuple[float, int, int]:
     """Passes per second, and bytes of memory taken and available.
 
@@ -143,7 +141,8 @@ def throughput(
         }
     )
     counted, since = 0.0, None
-    for step, snapshot in enumerate(train(endless, 0, data, device)):
+    parts = kind.assemble(endless, 0, folder, device)
+    for step, snapshot in enumerate(fit(parts.recipe, 0, parts.task, parts.network, parts.macs, device)):
         if step % _SYNCHRONISED == 0 and device.type == "cuda":
             torch.cuda.synchronize(device)  # counts what was done, not what was asked for
         passes = snapshot.passes
@@ -162,18 +161,19 @@ def throughput(
     return (passes - counted) / (now - since), taken, free + taken
 
 
-def latency(config: TrialConfig, device: torch.device) -> dict[SubModel, float]:
+def latency(kind: TrialKind[ConfigT], config: ConfigT, device: torch.device) -> dict[SubModel, float]:
     """Seconds that each target, extracted, takes for one example in fp32, the median of several."""
-    nested = build(config, seed=0)
-    example = torch.zeros(1, *dataset(config.task.dataset).shape, device=device)
+    shared = config.model_copy(update={"method": config.method.model_copy(update={"sharing": "nested"})})
+    parts = kind.rehearse(shared, torch.device("cpu"))
+    example = tuple(tensor.to(device) for tensor in parts.task.example(parts.task.shape))
     found = {}
     for target in config.lattice:
-        network = nested.extract(target).eval().to(device)
+        network = parts.network.extract(target).eval().to(device)
         times = []
         with torch.inference_mode():
             for _ in range(_LATENCY_REPEATS + 2):
                 started = time.perf_counter()
-                network(example).sum().item()
+                tree_leaves(network(*example))[0].sum().item()
                 times.append(time.perf_counter() - started)
         found[target] = statistics.median(times[2:])
     return found

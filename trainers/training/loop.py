@@ -14,7 +14,7 @@ import torch
 
 from trainers.devices.cpu import prepare_cpu
 from trainers.devices.cuda import prepare_cuda
-from trainers.measuring.cost import MacCounter
+from trainers.measuring.cost import Macs
 from trainers.randomness import stream
 from trainers.sampling.sampler import Moment
 from trainers.submodel import SubModel
@@ -59,7 +59,7 @@ def fit(
     seed: int,
     task: Task,
     network: Network,
-    macs: MacCounter,
+    macs: Macs,
     device: torch.device,
     resume_from: Path | None = None,
     graphs: Graphs | None = None,
@@ -135,7 +135,7 @@ def fit(
             return
 
 
-def _macs(macs: MacCounter, sub_model: SubModel, contents: Mapping[Shape, int]) -> int:
+def _macs(macs: Macs, sub_model: SubModel, contents: Mapping[Shape, int]) -> int:
     """Of the forward pass of a micro-batch, by what is really in it."""
     return sum(examples * macs(sub_model, shape) for shape, examples in contents.items())
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from trainers.acceleration import MakeSgdKernel
 from trainers.config.methods import Affine, Distillation
+from trainers.config.norm import NormConfig
 from trainers.config.optimizer import AdamWConfig, OptimizerConfig, SgdConfig
 from trainers.config.precision import Precision
 from trainers.config.trial import TrialConfig
@@ -73,9 +74,15 @@ class Recipe:
             raise ConfigError(f"clip_norm={self.clip_norm}: must be more than 0, or left out for no clipping")
 
     @classmethod
-    def from_config(cls, config: TrialConfig, sgd_kernel: MakeSgdKernel | None = None) -> "Recipe":
-        """The parts that a config names; `sgd_kernel` makes what moves parameters in torch's place."""
-        method, norm = config.method, config.norm
+    def from_config(
+        cls, config: TrialConfig, norm: NormConfig | None = None, sgd_kernel: MakeSgdKernel | None = None
+    ) -> "Recipe":
+        """The parts that a config names; `sgd_kernel` makes what moves parameters in torch's place.
+
+        Args:
+            norm: of the network, where its norms are chosen.
+        """
+        method, norm = config.method, norm or NormConfig()
         assert config.budget.amount is not None  # of a resolved config
         return cls(
             lattice=config.lattice,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainers.data.images.arrays import ImageArrays
 
-TEST_IMAGES = 360  # of 1,797: the last ones, written by other people than the first
+TRAIN_IMAGES, TEST_IMAGES = 1_437, 360  # the last ones, written by other people than the first
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,134 @@
+"""Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Generic
+
+import torch
+
+from orchestrator.errors import UserError
+from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from trainers.config.names import full_names
+from trainers.errors import ConfigError, DataError
+from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
+from trainers.training.loop import fit
+from trainers.trials.kind import ConfigT, TrialKind
+
+_NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
+_READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
+
+
+class LoopTrainer(Generic[ConfigT]):
+    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. Stateless: workers import it by name."""
+
+    kind: TrialKind[ConfigT]
+    declaration: Declaration
+    name: str
+
+    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.kind.resolve(settings).as_dict()
+        except (ConfigError, DataError) as error:
+            raise UserError(str(error)) from error
+
+    def budget(self, config: Mapping[str, Any]) -> TrialBudget:
+        unit, amount = (budget := self._read(config).budget).unit, budget.amount
+        shown = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
+        return TrialBudget(unit, amount, f"{shown} {_READINGS[unit]}")
+
+    def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+        resolved = [self._read(config) for config in configs]
+
+        def common(read: Callable[[ConfigT], object]) -> list[str]:
+            found = {str(read(config)) for config in resolved}
+            return list(found) if len(found) == 1 else []
+
+        what = [*common(lambda config: config.network.name), *common(lambda config: config.task.dataset)]
+        batch = [f"batch {size}" for size in common(lambda config: config.task.batch_size)]
+        return " on ".join(what), *batch, *common(lambda config: config.precision.activations)
+
+    def versions(self) -> dict[str, str]:
+        found = {"cuda": torch.version.cuda or "none", "cudnn": str(torch.backends.cudnn.version() or "none")}
+        for package in ("torch", "triton", *self.kind.packages):
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "not installed"
+        return found
+
+    def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return full_names(settings, self.kind.config)
+        except ConfigError as error:
+            raise UserError(str(error)) from error
+
+    def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        return self._read(config).identity()
+
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
+        try:
+            return self.kind.checksum(self._read(config), data)
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    def prepare(self, config: Mapping[str, Any], place: Place) -> None:
+        try:
+            self.kind.fetch(self._read(config), place.data)
+        except DataError as error:
+            raise UserError(str(error)) from error
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        resolved = self._read(config)
+        costs = self.kind.costs(resolved)
+        return [
+            SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
+            for target in resolved.lattice
+        ]
+
+    def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        work = expected_trial(self.kind, self._read(config))
+        totals = {"updates": work.updates, "passes": work.all_passes, "macs": work.macs}
+        return Outlook(totals, weight=work.macs / work.updates)
+
+    def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        return trial_seconds(self.kind, self._read(config), _on(place))
+
+    def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        rate, memory, available = throughput(self.kind, self._read(config), place.data, _on(place), starts, ends)
+        return Probe(rate, "passes", memory, available)
+
+    def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        found = latency(self.kind, self._read(config), _on(place))
+        return {target.label: 1000 * seconds for target, seconds in found.items()}
+
+    def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
+        try:
+            self.kind.export(self._read(config), weights, label, folder)
+        except DataError as error:
+            raise UserError(f"extract: {error}") from error
+
+    def device_name(self, place: Place) -> str:
+        device = _on(place)
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return f"CPU, {place.threads} thread{'s' * (place.threads > 1)}, {torch.backends.cpu.get_cpu_capability()}"
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        device = _on(place)
+        try:
+            parts = self.kind.assemble(self._read(config), seed, place.data, device)
+            yield from fit(parts.recipe, seed, parts.task, parts.network, parts.macs, device, resume_from)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                raise MemoryError(str(error)) from error
+            raise
+
+    def _read(self, config: Mapping[str, Any]) -> ConfigT:
+        return self.kind.config.from_dict(config)
+
+
+def _on(place: Place) -> torch.device:
+    """The device of a place; sets the number of threads, which a reused worker may have from another trial."""
+    torch.set_num_threads(place.threads)
+    return torch.device("cuda" if place.gpu else "cpu")
