@@ -1,4 +1,4 @@
-"""What the studies of images are trained by, imported when a command needs it: torch takes seconds, `--help` none."""
+"""What the studies are trained by, imported when a command needs it: torch takes seconds, `--help` none."""
 
 from orchestrator.trainer import Trainer
 
@@ -8,3 +8,10 @@ def image_trainer() -> Trainer:
     from studies.image_trainer import ImageTrainer
 
     return ImageTrainer()
+
+
+def text_trainer() -> Trainer:
+    """Fine-tunes encoders of texts."""
+    from studies.text_trainer import TextTrainer
+
+    return TextTrainer()

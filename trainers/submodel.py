@@ -6,7 +6,14 @@ names, and two spellings of one width would be counted as two sub-models.
 
 from dataclasses import dataclass
 
-_CODES = {"width": ("w", 3), "depth": ("d", 2), "hidden": ("h", 4), "heads": ("a", 2), "rank": ("r", 3)}
+_CODES = {
+    "width": ("w", 3),
+    "depth": ("d", 2),
+    "hidden": ("h", 4),
+    "heads": ("a", 2),
+    "neurons": ("f", 4),
+    "rank": ("r", 3),
+}
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -64,8 +71,8 @@ class SubModel:
         """A name that is legal in MLflow keys: `w050`, `w033.3`, `d12_a12_h0768`, dimensions in alphabetical order.
 
         Labels of one dimension sort by size as long as counts fit the digits they are padded to: shares, depths and
-        heads to 99, ranks to 999, hidden sizes to 9999. Beyond, `d100` sorts before `d12`. So nothing here sorts by
-        label: order is that of the lattice.
+        heads to 99, ranks to 999, hidden sizes and neurons (`f`, of feed-forward layers) to 9999. Beyond, `d100`
+        sorts before `d12`. So nothing here sorts by label: order is that of the lattice.
         """
         return "_".join(_code(name, value) for name, value in self.dims)
 

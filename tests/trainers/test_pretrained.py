@@ -24,7 +24,8 @@ from tests.trainers.test_text_task import WORDS, tokenizer
 from trainers import Lattice
 from trainers.errors import ConfigError, DataError
 from trainers.nested.encoder import NestedEncoder
-from trainers.networks.encoders import check_length, from_folder, pretrained
+from trainers.networks.encoder_sources import ENCODERS, FolderEncoder, encoder_source
+from trainers.networks.encoders import PretrainedEncoder, positions
 from trainers.submodel import SubModel
 
 SMALL = {
@@ -48,11 +49,16 @@ def saved(folder: Path, family: str = "bert") -> Any:
     return made
 
 
+def read(folder: Path) -> PretrainedEncoder:
+    """The encoder in a folder."""
+    return FolderEncoder(folder).fetch(None, lambda: [])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_encoder_keeps_its_weights_and_draws_its_head_from_the_seed(family: str, tmp_path: Path) -> None:
     made = saved(tmp_path, family).eval()
-    encoder = from_folder(tmp_path)
-    assert encoder.positions == FAMILIES[family][2]
+    encoder = read(tmp_path)
+    assert positions(encoder.config) == FAMILIES[family][2]
     first, again, other = (encoder.with_head(3, seed).eval() for seed in (0, 0, 1))
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
@@ -71,7 +77,7 @@ def test_a_model_with_a_head_is_read_with_the_head_if_it_fits(tmp_path: Path) ->
     model = BertForSequenceClassification(BertConfig(**SMALL, num_labels=2)).eval()
     model.save_pretrained(tmp_path)
     tokenizer().save(str(tmp_path / "tokenizer.json"))
-    encoder, ids = from_folder(tmp_path), torch.tensor([[5, 6, 7, 8]])
+    encoder, ids = read(tmp_path), torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         assert torch.equal(encoder.with_head(2, 0).eval()(ids).logits, model(ids).logits)
         assert encoder.with_head(4, 0)(ids).logits.shape == (1, 4)
@@ -80,15 +86,15 @@ def test_a_model_with_a_head_is_read_with_the_head_if_it_fits(tmp_path: Path) ->
 def test_what_is_cut_out_of_a_pretrained_encoder_is_read_again(tmp_path: Path) -> None:
     saved(tmp_path / "large")
     lattice = Lattice((SubModel(depth=1, hidden=8, heads=1), SubModel(depth=2, hidden=16, heads=2)))
-    nested = NestedEncoder(from_folder(tmp_path / "large").with_head(2, 0), lattice)
+    nested = NestedEncoder(read(tmp_path / "large").with_head(2, 0), lattice)
     small: Any = nested.extract(lattice.smallest)
     small.save_pretrained(tmp_path / "small")
     shutil.copy(tmp_path / "large" / "tokenizer.json", tmp_path / "small")
-    again, ids = from_folder(tmp_path / "small"), torch.tensor([[5, 6, 7, 8]])
+    again, ids = read(tmp_path / "small"), torch.tensor([[5, 6, 7, 8]])
     nested.activate(lattice.smallest)
     with torch.no_grad():
         assert torch.equal(again.with_head(2, 0).eval()(ids).logits, nested.eval()(ids).logits)
-    assert again.checksum != from_folder(tmp_path / "large").checksum
+    assert FolderEncoder(tmp_path / "small").checksum != FolderEncoder(tmp_path / "large").checksum
 
 
 def _cut(folder: Path) -> None:
@@ -143,26 +149,40 @@ def test_what_is_not_as_it_should_be_is_refused_in_a_line(case: str, tmp_path: P
     saved(tmp_path / "e")
     damage(tmp_path / "e")
     with pytest.raises(DataError) as caught:
-        from_folder(tmp_path / "e").with_head(2, 0)
+        read(tmp_path / "e").with_head(2, 0)
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_names_and_lengths_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_a_folder_is_an_encoder_by_its_path_and_what_is_neither_is_refused(tmp_path: Path) -> None:
     saved(tmp_path / "e", "roberta")
-    assert pretrained(str(tmp_path / "e"), None).config["model_type"] == "roberta"
+    found = encoder_source(str(tmp_path / "e"))
+    assert found.config["model_type"] == "roberta"
+    before = found.checksum
+    assert before == encoder_source(f"{tmp_path}/../{tmp_path.name}/e").checksum
+    (tmp_path / "e" / "tokenizer.json").write_text(tokenizer().to_str())
+    assert found.checksum != before
     with pytest.raises(ConfigError, match="did you mean 'minilm'"):
-        pretrained("minilmm", None)
-    encoder = from_folder(tmp_path / "e")
-    check_length(encoder, 38)
-    for longest in (39, 0):
-        with pytest.raises(ConfigError, match=f"a length of {longest} tokens: the encoder has positions for 38"):
-            check_length(encoder, longest)
+        encoder_source("minilmm")
+
+
+def test_an_untrained_encoder_is_drawn_from_the_seed_and_reads_the_words_of_its_texts() -> None:
+    texts = ["Small letter a", "small letter b", "SMALL sign", *(f"word{n}" for n in range(3000))]
+    encoder = ENCODERS["tiny-bert"].fetch(None, lambda: texts)
+    words = encoder.tokenizer.get_vocab()
+    assert len(words) == encoder.config["vocab_size"]
+    assert [words[word] for word in ("[PAD]", "small", "letter", "a")] == [0, 4, 5, 6]  # then by alphabet
+    assert encoder.tokenizer.encode("small LETTER zzz").ids == [2, 4, 5, 1, 3]
+    one, again, other = (dict(encoder.with_head(3, seed).named_parameters()) for seed in (0, 0, 1))
+    for name, weight in one.items():
+        assert torch.equal(weight, again[name])
+        assert torch.equal(weight, other[name]) == (weight.ndim == 1), name
+    assert torch.equal(one["bert.encoder.layer.0.output.LayerNorm.weight"], torch.ones(64))
 
 
 def test_without_transformers_a_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path)
-    encoder = from_folder(tmp_path)
+    encoder = read(tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'sortednet-studies\[text\]'"):
         encoder.with_head(2, 0)

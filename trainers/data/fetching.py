@@ -1,8 +1,10 @@
 """What every source of data needs: bytes that arrive whole or not at all, and say so on the way."""
 
+import hashlib
 import os
 import tarfile
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -60,6 +62,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             Path(out.name).unlink(missing_ok=True)
             raise
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits; remembered until the file changes."""
+    state = path.stat()
+    return _file_checksum(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _file_checksum(path: Path, size: int, changed: int, inode: int) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def one_line(error: object) -> str:

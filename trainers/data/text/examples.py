@@ -3,8 +3,12 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from trainers.errors import DataError
+
+Measured = Literal["accuracy", "f1", "matthews", "spearman"]
+"""What the test part of a data set is scored by."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.data.fetching import say
-from trainers.data.text.examples import Example, TextData, class_index
+from trainers.data.fetching import file_checksum, say
+from trainers.data.text.examples import Example, Measured, TextData, class_index
 from trainers.errors import DataError
 
 _ENTAILMENT = ("entailment", "not_entailment")
@@ -41,7 +41,7 @@ class GlueTask:
     texts: tuple[str, ...]
     target: str
     classes: tuple[str, ...]
-    metric: str
+    metric: Measured
     rows: tuple[int, int]
     columns: tuple[str, ...] = ()
     test: str = "dev.tsv"
@@ -52,15 +52,26 @@ class GlueTask:
         Raises:
             DataError: a file that is not there or not as it should be, with its name, line and what was looked for.
         """
-        home, digest, parts = folder / self.folder, hashlib.sha256(), list[tuple[Example, ...]]()
-        for name, usual in zip(("train.tsv", self.test), self.rows, strict=True):
-            content = _read(home / name)
-            digest.update(hashlib.sha256(content).digest())
-            parts.append(tuple(self._examples(home / name, content)))
+        parts = list[tuple[Example, ...]]()
+        for path, usual in zip(self._paths(folder), self.rows, strict=True):
+            parts.append(tuple(self._examples(path, _read(path))))
             if len(parts[-1]) != usual:
-                say(f"{home / name} has {len(parts[-1]):,} rows; GLUE's has {usual:,}")
+                say(f"{path} has {len(parts[-1]):,} rows; GLUE's has {usual:,}")
         train, test = parts
-        return TextData(train, test, self.classes, digest.hexdigest())
+        return TextData(train, test, self.classes, self.checksum(folder))
+
+    def checksum(self, folder: Path) -> str:
+        """SHA-256 over those of the two files below `folder`.
+
+        Raises:
+            DataError: a file that is not there.
+        """
+        digests = (file_checksum(_there(path)) for path in self._paths(folder))
+        return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
+
+    def _paths(self, folder: Path) -> tuple[Path, Path]:
+        """The training file and the one that is tested on."""
+        return folder / self.folder / "train.tsv", folder / self.folder / self.test
 
     def _examples(self, path: Path, content: bytes) -> list[Example]:
         rows = _rows(path, content)
@@ -126,12 +137,16 @@ GLUE: dict[str, GlueTask] = {
 """By the names they have on the hub."""
 
 
-def _read(path: Path) -> bytes:
+def _there(path: Path) -> Path:
     if not path.is_file():
         beside = sorted(each.name for each in path.parent.glob("*")) if path.parent.is_dir() else []
         there = f"; there is {', '.join(beside)}" if beside else ""
         raise DataError(f"{path} is not there{there}: give a folder of GLUE's files with --data")
-    return path.read_bytes()
+    return path
+
+
+def _read(path: Path) -> bytes:
+    return _there(path).read_bytes()
 
 
 def _rows(path: Path, content: bytes) -> list[list[str]]:

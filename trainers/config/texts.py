@@ -1,0 +1,27 @@
+"""The task of classifying or scoring texts: which ones, how many at once, how much of each."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trainers.config.part import Text, Whole, one_of
+from trainers.config.task import TaskConfig
+from trainers.data.text.datasets import TEXTS
+
+
+class TextsConfig(TaskConfig):
+    """What is learned, and from which texts."""
+
+    dataset: Annotated[Text, one_of("dataset", lambda: TEXTS)] = Field(
+        default="rotten-tomatoes", description="The data set, by its name."
+    )
+    batch_size: Whole = Field(
+        default=32, ge=2, le=1 << 20, description="Texts per micro-batch.", json_schema_extra={"unit": "texts"}
+    )
+    length: Whole = Field(
+        default=128,
+        ge=4,
+        le=1 << 16,
+        description="The longest that a text or pair may be; what is longer is cut, of a pair the longer text first.",
+        json_schema_extra={"unit": "tokens"},
+    )

@@ -1,0 +1,237 @@
+"""Trials of texts: what their configs stand for."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers.config.resolution import check_method, said
+from trainers.config.text_trial import TextTrialConfig
+from trainers.data.text.datasets import text_dataset
+from trainers.data.text.examples import Example, TextData
+from trainers.data.text.tokens import Tokens, tokenize
+from trainers.errors import ConfigError
+from trainers.extraction.encoders import export
+from trainers.measuring.cost import Cost, Macs
+from trainers.nested.encoder import DEPTH, NEURONS, NestedEncoder
+from trainers.nested.separate import SeparateNetworks
+from trainers.networks.encoder_sources import encoder_source
+from trainers.networks.encoders import PretrainedEncoder, blank, padding, positions
+from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
+from trainers.sampling.names import sampler
+from trainers.submodel import SubModel
+from trainers.tasks.task import Shape
+from trainers.tasks.texts import METRICS, TextTask
+from trainers.training.recipe import Recipe
+from trainers.training.state import Network
+from trainers.trials.kind import Parts
+
+
+def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
+    """The explicit config of what a study says; see `TrialKind.resolve`.
+
+    Args:
+        given: settings, by full or short names.
+
+    Raises:
+        ConfigError: a name, value or combination that cannot be used.
+        DataError: a folder that holds no encoder.
+    """
+    config = said(given, TextTrialConfig)
+    config = config.model_copy(
+        update={
+            "network": config.network.resolved(),
+            "method": config.method.resolved(),
+            "optimizer": config.optimizer.resolved(),
+            "precision": config.precision.resolved(),
+        }
+    )
+    config.network.check()
+    _check_length(config)
+    budget = config.budget.resolved(_updates_per_epoch(config), len(config.lattice), lambda: _macs_per_step(config))
+    config = config.model_copy(update={"budget": budget})
+    check_method(config)
+    _check_encoder(config)
+    _check_patterns(config)
+    return config
+
+
+def _check_length(config: TextTrialConfig) -> None:
+    most = positions(config.network.source.config)
+    if config.task.length > most:
+        raise ConfigError(f"task.length={config.task.length}: {config.network.name} has positions for {most} tokens")
+
+
+def _check_encoder(config: TextTrialConfig) -> None:
+    """Refuses what is meant for networks of images."""
+    method = config.method
+    if sampler(method.sampler).continuous and not {*config.network.dimensions} <= {DEPTH, NEURONS}:
+        raise ConfigError(
+            f"sampler={method.sampler} draws between the targets, where hidden sizes and heads would not be whole: "
+            "choose a sampler of targets"
+        )
+
+
+def _check_patterns(config: TextTrialConfig) -> None:
+    given = config.optimizer
+    if given.rates or given.frozen:
+        with torch.device("meta"):
+            plain = blank(config.network.source.config, _outputs(config))
+        freeze(plain, given.frozen)
+        parameter_groups(plain, given.weight_decay, GroupRules(given.decayed, given.rates))
+
+
+def _outputs(config: TextTrialConfig) -> int:
+    return text_dataset(config.task.dataset).classes or 1
+
+
+def _updates_per_epoch(config: TextTrialConfig) -> float:
+    """An epoch ends with its last full batch."""
+    return text_dataset(config.task.dataset).train_examples // config.task.batch_size / config.method.accumulation
+
+
+def _macs_per_step(config: TextTrialConfig) -> int:
+    """Of a batch of every target, forward, each text as long as it may be."""
+    return config.task.batch_size * sum(cost.macs for cost in _costs(config).values())
+
+
+def _macs(config: TextTrialConfig) -> Macs:
+    full, head_size, outputs = config.network.full, config.network.head_size, _outputs(config)
+
+    def count(sub_model: SubModel, tokens: Shape) -> int:
+        assert isinstance(tokens, int)
+        size = full.of(sub_model)
+        return size.macs(head_size, tokens) + size.hidden * outputs
+
+    return count
+
+
+def _costs(config: TextTrialConfig) -> dict[str, Cost]:
+    network, count, outputs = config.network, _macs(config), _outputs(config)
+    given = tuple(network.source.config.items())
+    found = {}
+    for target in config.lattice:
+        sizes = tuple(network.full.of(target).in_config(network.head_size).items())
+        found[target.label] = Cost(count(target, config.task.length), _parameters(given, sizes, outputs))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _parameters(given: tuple[tuple[str, Any], ...], sizes: tuple[tuple[str, int], ...], outputs: int) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in blank({**dict(given), **dict(sizes)}, outputs).parameters())
+
+
+def _network(config: TextTrialConfig, model: torch.nn.Module) -> Network:
+    """A plain model nested, or cut into its targets."""
+    freeze(model, config.optimizer.frozen)
+    lattice = config.lattice
+    nested = NestedEncoder(model, lattice, config.network.kept)
+    if config.method.sharing != "separate":
+        return nested
+    return SeparateNetworks({target: nested.extract(target) for target in lattice}, lattice)
+
+
+def _parts(
+    config: TextTrialConfig, seed: int, model: torch.nn.Module, train: Tokens, test: Tokens, device: torch.device
+) -> Parts:
+    source, encoder = text_dataset(config.task.dataset), config.network.source.config
+    pairs = source.pairs and bool(encoder.get("type_vocab_size", 0)) and encoder["model_type"] == "bert"
+    task = TextTask(
+        train,
+        test,
+        source.classes,
+        config.task.batch_size,
+        seed,
+        device,
+        source.measured,
+        padding(encoder),
+        positions(encoder),
+        pairs,
+    )
+    return Parts(Recipe.from_config(config), task, _network(config, model).to(device), _macs(config))
+
+
+class TextTrials:
+    """Classifying and scoring texts as a `TrialKind`."""
+
+    config = TextTrialConfig
+    metrics = METRICS
+    packages: tuple[str, ...] = ("transformers", "tokenizers", "safetensors", "scikit-learn", "scipy")
+
+    def resolve(self, given: Mapping[str, Any]) -> TextTrialConfig:
+        return resolve(given)
+
+    def checksum(self, config: TextTrialConfig, folder: Path | None) -> str:
+        return f"{text_dataset(config.task.dataset).checksum(folder)} {config.network.source.checksum}"
+
+    def fetch(self, config: TextTrialConfig, folder: Path | None) -> None:
+        _read(config.task.dataset, folder)
+        _encoder(config.network.name, config.task.dataset, folder)
+
+    def updates_per_epoch(self, config: TextTrialConfig) -> float | None:
+        return _updates_per_epoch(config)
+
+    def test_examples(self, config: TextTrialConfig) -> int:
+        return text_dataset(config.task.dataset).test_examples
+
+    def shape(self, config: TextTrialConfig) -> Shape:
+        return config.task.length
+
+    def macs(self, config: TextTrialConfig) -> Macs:
+        return _macs(config)
+
+    def costs(self, config: TextTrialConfig) -> dict[str, Cost]:
+        return _costs(config)
+
+    def assemble(self, config: TextTrialConfig, seed: int, folder: Path | None, device: torch.device) -> Parts:
+        name, length = config.task.dataset, config.task.length
+        encoder = _encoder(config.network.name, name, folder)
+        train, test = _tokens(config.network.name, name, length, folder)
+        return _parts(config, seed, encoder.with_head(_outputs(config), seed), train, test, device)
+
+    def rehearse(self, config: TextTrialConfig, device: torch.device) -> Parts:
+        source, count = text_dataset(config.task.dataset), config.task.batch_size
+        texts = _unread(count, min(source.tokens, config.task.length), scores=not source.classes)
+        model = blank(config.network.source.config, _outputs(config))
+        return _parts(config, 0, model, texts, texts, device)
+
+    def export(self, config: TextTrialConfig, weights: Path, label: str, folder: Path) -> None:
+        model = blank(config.network.source.config, _outputs(config))
+        export(config.lattice, config.network.kept, model, weights, label, folder)
+
+
+TEXT_TRIALS = TextTrials()
+
+
+@lru_cache(maxsize=1)
+def _read(name: str, folder: Path | None) -> TextData:
+    return text_dataset(name).load(folder)
+
+
+@lru_cache(maxsize=1)
+def _encoder(encoder: str, name: str, folder: Path | None) -> PretrainedEncoder:
+    def texts() -> Iterable[str]:
+        return (text for example in _read(name, folder).train for text in (example.first, example.second))
+
+    return encoder_source(encoder).fetch(folder, texts)
+
+
+@lru_cache(maxsize=1)
+def _tokens(encoder: str, name: str, length: int, folder: Path | None) -> tuple[Tokens, Tokens]:
+    """Of the training and of the test part."""
+    data, tokenizer = _read(name, folder), _encoder(encoder, name, folder).tokenizer
+
+    def read(examples: tuple[Example, ...]) -> Tokens:
+        return tokenize(tokenizer, examples, length, scores=not data.classes)
+
+    return read(data.train), read(data.test)
+
+
+def _unread(count: int, tokens: int, scores: bool) -> Tokens:
+    """Texts of one length that say nothing."""
+    ids = torch.zeros(count * tokens, dtype=torch.int64)
+    targets = torch.zeros(count, dtype=torch.float32 if scores else torch.int64)
+    return Tokens(ids, ids, torch.arange(0, (count + 1) * tokens, tokens), targets)
