@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from orchestrator.errors import UserError, unknown
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
-from orchestrator.study.study import Layout, Study
+from orchestrator.study.study import Layout, Preset, Study
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
         layout=Layout(
             design=parameters["design"],
             baseline={**study.baseline, **dict(_levels("--baseline", parameters["baseline"]))},
-            only=tuple(_levels("--only", parameters["only"])),
+            only=_only(study.presets[preset], parameters["only"]),
         ),
         storage=storage,
         tracking_uri=uri,
@@ -90,6 +90,13 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
         as_json=parameters["as_json"],
         command=click.get_current_context().obj,
     )
+
+
+def _only(preset: Preset, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The levels that the user names, and the preset's of factors that the user does not."""
+    named = tuple(_levels("--only", given))
+    factors = {factor for factor, _ in named}
+    return *named, *(each for each in preset.only if each[0] not in factors)
 
 
 def _refuse_beside_debug(parameters: Mapping[str, Any]) -> None:
@@ -149,7 +156,7 @@ def setting(assignment: str) -> tuple[str, Any]:
         return key, value
 
 
-def _levels(option: str, texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _levels(option: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
     for text in texts:
         for pair in text.split(","):
             factor, equals, level = pair.partition("=")

@@ -37,11 +37,16 @@ class Factor:
 
 @dataclass(frozen=True)
 class Preset:
-    """A scale at which to run a study: base settings, and the number of seeds unless the user says otherwise."""
+    """A scale at which to run a study: base settings, and the number of seeds unless the user says otherwise.
+
+    Attributes:
+        only: levels, (factor, level) each, that it has of their factors unless the user names others.
+    """
 
     settings: Mapping[str, Any]
     seeds: int
     about: str
+    only: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,8 @@ class Study:
         """
         if layout.design not in DESIGNS:
             raise unknown("design", layout.design, DESIGNS)
-        for name, level in (*layout.only, *layout.baseline.items()):
+        of_presets = (each for preset in self.presets.values() for each in preset.only)
+        for name, level in (*layout.only, *layout.baseline.items(), *of_presets):
             self._factor(name, level)
         if layout.design == "factorial":
             return
