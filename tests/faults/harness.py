@@ -99,9 +99,9 @@ def ended(process: "subprocess.Popen[str]") -> Ended:
     return Ended(process.returncode, out, err)
 
 
-def run(storage: Path, *arguments: str, env: dict[str, str] | None = None) -> Ended:
+def run(storage: Path, *arguments: str, env: dict[str, str] | None = None, script: Path = SCRIPT) -> Ended:
     """Starts a study and waits for it."""
-    return ended(start(storage, *arguments, env=env))
+    return ended(start(storage, *arguments, env=env, script=script))
 
 
 def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
