@@ -41,7 +41,7 @@ def test_what_it_cannot_find_is_a_line_for_the_user(tmp_path: Path) -> None:
     trainer = TextTrainer()
     config = trainer.resolve({**TINY, "dataset": "cola"})
     for ask in (
-        lambda: trainer.data_checksum(config, None),
+        lambda: trainer.data_checksum(config, tmp_path),
         lambda: trainer.prepare(config, Place(1, False, tmp_path)),
     ):
         with pytest.raises(UserError, match="--data") as refused:

@@ -203,10 +203,9 @@ def test_what_is_said_of_a_data_set_is_so(name: str) -> None:
     assert (said.classes, said.checksum(None)) == (len(data.classes), data.checksum)
 
 
-def test_a_task_of_glue_asks_for_its_folder(tmp_path: Path) -> None:
+def test_a_task_of_glue_is_the_folders_that_is_given_or_the_hubs(tmp_path: Path) -> None:
     config = tiny(dataset="cola")
-    with pytest.raises(DataError, match="cola is read from a folder of GLUE's files: pass it with --data"):
-        TEXT_TRIALS.checksum(config, None)
+    assert TEXT_TRIALS.checksum(config, None).startswith("nyu-mll/glue@bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c/cola")
     with pytest.raises(DataError, match=re.escape(f"{tmp_path}/CoLA/train.tsv is not there")):
         TEXT_TRIALS.checksum(config, tmp_path)
 

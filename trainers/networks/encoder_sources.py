@@ -1,4 +1,4 @@
-"""Where encoders of texts come from: a folder as `save_pretrained` writes it, packages, or nothing but a seed.
+"""Where encoders of texts come from: a folder as `save_pretrained` writes it, packages, the hub, or a seed alone.
 
 Weights are read from safetensors and tokenizers from `tokenizer.json`; nothing is unpickled, and no code that comes
 with a model is run.
@@ -20,7 +20,8 @@ from safetensors.torch import load
 from trainers.data.fetching import file_checksum, one_line
 from trainers.data.packages import PackageFile, members
 from trainers.errors import DataError, unknown
-from trainers.networks.encoders import PretrainedEncoder, text_extra
+from trainers.extras import text_extra
+from trainers.networks.encoders import PretrainedEncoder
 
 _CONFIG, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 _FILES = (_CONFIG, _WEIGHTS, _TOKENIZER)
@@ -203,6 +204,37 @@ went on to train for sentences' similarity."""
 
 
 @dataclass(frozen=True)
+class HubEncoder:
+    """An encoder of the Hugging Face hub, at one revision.
+
+    Attributes:
+        config: its sizes.
+    """
+
+    repository: str
+    revision: str
+    config: Mapping[str, Any]
+
+    @property
+    def checksum(self) -> str:
+        """A commit of the hub names its content."""
+        return f"{self.repository}@{self.revision}"
+
+    def fetch(self, folder: Path | None, texts: Callable[[], Iterable[str]]) -> PretrainedEncoder:
+        """Brought into the hub's own cache (`HF_HOME`) if it is not there yet."""
+        with text_extra():
+            from huggingface_hub import snapshot_download
+        try:
+            here = snapshot_download(self.repository, revision=self.revision, allow_patterns=list(_FILES))
+        except (OSError, ValueError) as error:  # of requests, of the hub, and of a cache that lacks it
+            raise DataError(
+                f"{self.repository} could not be had. Tried the hub: {one_line(error)}. Pass a folder that holds it "
+                "with --set network=DIR, or set HF_HOME to a cache that has it"
+            ) from error
+        return FolderEncoder(Path(here)).fetch(folder, texts)
+
+
+@dataclass(frozen=True)
 class UntrainedEncoder:
     """An encoder that is drawn from the seed, and reads the words of what it is trained on."""
 
@@ -238,7 +270,23 @@ TINY_BERT = UntrainedEncoder(
         "pad_token_id": 0, "initializer_range": 0.1,
     }
 )  # fmt: skip
-ENCODERS: dict[str, EncoderSource] = {**PACKAGED, "tiny-bert": TINY_BERT}
+_BERT = {"model_type": "bert", "vocab_size": 30_522, "max_position_embeddings": 512, "type_vocab_size": 2}
+BERT_BASE = HubEncoder(
+    "google-bert/bert-base-uncased",
+    "86b5e0934494bd15c9632b12f734a8a67f723594",
+    {**_BERT, "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+)
+BERT_LARGE = HubEncoder(
+    "google-bert/bert-large-uncased",
+    "6da4b6a26a1877e173fca3225479512db81a5e5b",
+    {**_BERT, "num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096},
+)
+ENCODERS: dict[str, EncoderSource] = {
+    **PACKAGED,
+    "tiny-bert": TINY_BERT,
+    "bert-base-uncased": BERT_BASE,
+    "bert-large-uncased": BERT_LARGE,
+}
 """By name."""
 
 

@@ -3,15 +3,15 @@
 transformers comes with the extra `[text]` and is imported when an encoder is asked for.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainers.errors import ConfigError, DataError
+from trainers.errors import DataError
+from trainers.extras import text_extra
 from trainers.randomness import stream
 
 _BUFFERS = ("position_ids", "token_type_ids")  # which older versions of transformers saved, too
@@ -105,8 +105,14 @@ class PretrainedEncoder:
         prefix, weights = f"{self.config['model_type']}.", self.weights or {}
         alone = not any(name.startswith(prefix) for name in weights)
         return {
-            f"{prefix}{name}" if alone and not _is_of_a_head(name) else name: values for name, values in weights.items()
+            _today(f"{prefix}{name}" if alone and not _is_of_a_head(name) else name): values
+            for name, values in weights.items()
         }
+
+
+def _today(name: str) -> str:
+    """BERT's own weights call a norm's parameters as TensorFlow does."""
+    return name.replace(".LayerNorm.gamma", ".LayerNorm.weight").replace(".LayerNorm.beta", ".LayerNorm.bias")
 
 
 def _is_of_a_head(name: str) -> bool:
@@ -127,12 +133,3 @@ def _with_drawn(model: nn.Module, missing: list[str], seed: int, deviation: floa
         else:  # of a norm or a bias
             parameter.data.fill_(name.endswith("LayerNorm.weight"))
     return model
-
-
-@contextmanager
-def text_extra() -> Iterator[None]:
-    """Says what to install where transformers or tokenizers are not."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"studies of texts need {error.name}: pip install 'sortednet-studies[text]'") from error

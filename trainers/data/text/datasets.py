@@ -2,17 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from trainers.data.text import characters
 from trainers.data.text.analogue import ANALOGUE
 from trainers.data.text.examples import Measured, TextData
 from trainers.data.text.glue import GLUE
-from trainers.errors import ConfigError, DataError, unknown
-
-_Read = TypeVar("_Read")
+from trainers.data.text.glue_hub import GLUE_HUB
+from trainers.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True)
@@ -54,15 +51,9 @@ def _glue(name: str) -> TextDataset:
         len(task.texts) == 2,
         *task.rows,
         128,  # the paper's length; what is usual is not known here
-        partial(_of_folder, name, task.checksum),
-        partial(_of_folder, name, task.load),
+        lambda folder: task.checksum(folder) if folder else GLUE_HUB[name].checksum,
+        lambda folder: task.load(folder) if folder else GLUE_HUB[name].load(),
     )
-
-
-def _of_folder(name: str, read: Callable[[Path], _Read], folder: Path | None) -> _Read:
-    if folder is None:
-        raise DataError(f"{name} is read from a folder of GLUE's files: pass it with --data")
-    return read(folder)
 
 
 TEXTS: dict[str, TextDataset] = {
