@@ -95,16 +95,17 @@ def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def accuracy_over_lattice(results: Results) -> go.Figure:
-    """A heat map per arm over two dimensions of the sub-models: mean final value of every one."""
-    across, down = results.shared_dimensions[-1], results.shared_dimensions[0]
+    """A heat map per arm, one dimension of the sub-models down and the others across: mean final value of every one."""
+    down, *others = _varying(results)
+    across = " · ".join(others)
     figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=results.arms, vertical_spacing=0.12)
     name, metric = results.metric.name, results.metric
     values = results.frame[name]
     for index, arm in enumerate(results.arms):
         rows = results.frame[results.frame["arm"] == arm]
-        grid = rows.pivot_table(index=down, columns=across, values=name, aggfunc="mean")
+        grid = rows.pivot_table(index=down, columns=others, values=name, aggfunc="mean")
         figure.add_heatmap(
-            x=[f"{value:g}" for value in grid.columns],
+            x=[" · ".join(f"{value:g}" for value in _tuple(column)) for column in grid.columns],
             y=[f"{value:g}" for value in grid.index],
             z=grid.to_numpy(),
             texttemplate=f"%{{z:.{max(1, metric.decimals - 1)}f}}",
@@ -121,6 +122,25 @@ def accuracy_over_lattice(results: Results) -> go.Figure:
     figure.update_yaxes(title_text=down, type="category")
     figure.update_layout(height=80 + 420 * len(results.arms))
     return _tidied(figure)
+
+
+def has_grid(results: Results) -> bool:
+    """Whether the sub-models make up more than a chain, so that a map of them shows what a line does not."""
+    varying = _varying(results)
+    if len(varying) < 2:
+        return False
+    points = results.frame[list(varying)].drop_duplicates()
+    return len(points) > max(points[varying[0]].nunique(), len(points[list(varying[1:])].drop_duplicates()))
+
+
+def _varying(results: Results) -> tuple[str, ...]:
+    """The dimensions of all sub-models in which some differ."""
+    return tuple(name for name in results.shared_dimensions if results.frame[name].nunique() > 1)
+
+
+def _tuple(column: object) -> tuple[float, ...]:
+    """What pandas names a column by, of one dimension or several."""
+    return column if isinstance(column, tuple) else (column,)
 
 
 def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -> pd.DataFrame:

@@ -120,7 +120,7 @@ def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
     shown: dict[str, go.Figure] = {}
     word = results.metric.word[:1].upper() + results.metric.word[1:]
     for facet in results.facets:
-        if len((part := results.of(facet)).shared_dimensions) > 1:
+        if figures.has_grid(part := results.of(facet)):
             shown[f"{word} over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
     for facet in results.facets:
         shown[f"{word} over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))

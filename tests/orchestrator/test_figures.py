@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 
 from orchestrator.report.figures import (
@@ -6,6 +8,7 @@ from orchestrator.report.figures import (
     accuracy_over_updates,
     averages_over_budget,
     crossings,
+    has_grid,
 )
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, make_table
@@ -57,6 +60,19 @@ def test_the_heat_map_has_every_sub_model_in_its_place() -> None:
             assert first.z[row][column] == accuracy(width, depth, 0) + 0.5  # the mean of both seeds
             assert second.z[row][column] == first.z[row][column] + 1
     assert (first.zmin, first.zmax) == (second.zmin, second.zmax)  # one scale
+
+
+def test_of_three_dimensions_the_map_has_the_others_across_and_a_chain_has_none() -> None:
+    results = grid()
+    assert has_grid(results)
+    frame = results.frame.assign(heads=(results.frame["width"] * 4).round().clip(upper=3), layers=6)
+    several = replace(results, frame=frame, dimensions=("depth", "heads", "layers", "width"))
+    (drawn,) = accuracy_over_lattice(several).data
+    assert list(drawn.x) == ["1 · 0.25", "2 · 0.5", "3 · 0.75", "3 · 1"]
+    assert drawn.z[2][1] == accuracy(0.5, 3, 0) + 0.5
+    chain = frame[frame["depth"] == (frame["width"] * 4).round()]
+    assert not has_grid(replace(several, frame=chain))
+    assert not has_grid(replace(several, frame=frame[frame["width"] == 1]))
 
 
 def test_a_large_lattice_has_a_short_table_that_says_so() -> None:

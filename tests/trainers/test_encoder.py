@@ -92,6 +92,16 @@ def test_a_sub_model_is_a_genuine_smaller_model_bit_for_bit_which_saves_and_load
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_heads_that_are_not_named_are_as_many_as_the_hidden_size_has_room_for(family: str) -> None:
+    nested = NestedEncoder(plain(family), Lattice.product(depth=(2, 4), hidden=(16, 48)))
+    assert [nested.size(target).heads for target in nested.lattice] == [2, 6, 2, 6]
+    for target in nested.lattice:
+        nested.activate(target)
+        with torch.no_grad():
+            assert torch.equal(nested(*texts()).logits, nested.extract(target)(*texts()).logits)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_of_a_sub_model_are_those_of_the_smaller_one_and_nothing_beside(family: str) -> None:
     target = LATTICE.targets[1]
     nested = NestedEncoder(plain(family), LATTICE, "spaced")

@@ -87,8 +87,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "not whole": ({"depth": [1], "hidden": [32], "heads": [2], "neurons": [64]}, "must be among them"),
     "uneven": ({"depth": [2]}, "network.combination=zip: as many values of each dimension are needed; depth has 1"),
     "more heads than room": (
-        {"dimensions": {"hidden": [32, 64]}, "combination": "product"},
-        "heads=4 of size 16 need a hidden size of 64",
+        {"dimensions": {"hidden": [32, 64], "heads": [3, 4]}},
+        "heads=3 of size 16 need a hidden size of 48, more than 32",
     ),
     "no dimension": ({"dimensions": {"width": [1]}}, "unknown setting 'network.dimensions.width'"),
     "no whole number": ({"depth": [1.5, 2]}, "depths=[1.5, 2]: give a list of whole numbers"),

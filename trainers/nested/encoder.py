@@ -53,8 +53,13 @@ class EncoderSize:
         return cls(**{name: config[said] for name, said in _SIZES.items()})
 
     def of(self, sub_model: SubModel) -> "EncoderSize":
-        """What a sub-model of a model of this size has; of what it does not name, all."""
-        return replace(self, **{name: int(sub_model[name]) for name in _SIZES if name in sub_model})
+        """What a sub-model of a model of this size has; of what it does not name, all.
+
+        Of heads that it does not name, as many as its hidden size has room for.
+        """
+        named = {name: int(sub_model[name]) for name in _SIZES if name in sub_model}
+        room = named.get(HIDDEN, self.hidden) * self.heads // self.hidden
+        return replace(self, **{HEADS: room} | named)
 
     def in_config(self, head_size: int) -> dict[str, int]:
         """What the configuration of a model of this size says, with as many heads as its hidden size has room for."""
@@ -99,7 +104,7 @@ class NestedEncoder(nn.Module):
         model: of `transformers`, taken over: its parameters become those of the nested one. Dropout is turned off,
             since what it draws from torch's generator would be lost to a resumed trial.
         lattice: sub-models by `depth`, `hidden`, `heads`, `neurons`, whole numbers; what a lattice does not name is
-            whole. The largest is the model itself, and active at first.
+            whole, heads as many as the hidden size has room for. The largest is the model itself, and active at first.
         kept: which layers a depth keeps: the `first`, as the paper's Eq. 1 has it, or `spaced` evenly over those of
             the next larger depth.
 
@@ -127,13 +132,14 @@ class NestedEncoder(nn.Module):
 
     def activate(self, sub_model: SubModel) -> None:
         """Every forward from now on is that of `sub_model`."""
+        size = self.size(sub_model)
         for layer in self._layers:
-            layer.activate(sub_model)
-        kept = self._kept[self.size(sub_model).depth]
+            layer.activate(SubModel(**asdict(size)))
+        kept = self._kept[size.depth]
         for index, of_stack in enumerate(self._stack):
             of_stack.runs = index in kept
         for attention in self._attentions:
-            attention.all_head_size = self.size(sub_model).heads * self.head_size
+            attention.all_head_size = size.heads * self.head_size
         self.active = sub_model
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
@@ -249,8 +255,8 @@ def check_lattice(lattice: Lattice, full: EncoderSize) -> None:
             most = getattr(full, name)
             if not isinstance(value, int) or value > most:
                 raise ValueError(f"{name}={value!r}: give a whole number from 1 to the model's {most}")
-        hidden = int(target[HIDDEN]) if HIDDEN in target else full.hidden
-        heads = int(target[HEADS]) if HEADS in target else full.heads
+        size = full.of(target)
+        hidden, heads = size.hidden, size.heads
         if hidden % head_size:
             raise ValueError(f"hidden={hidden}: no multiple of the model's head size, {head_size}")
         if heads * head_size > hidden:

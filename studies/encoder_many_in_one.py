@@ -1,0 +1,45 @@
+"""Eighteen encoders in one: MiniLM nested in depths × hidden sizes, heads following, on one task.
+
+python studies/encoder_many_in_one.py
+"""
+
+from orchestrator.commands.command_line import main
+from orchestrator.study.study import Factor, Preset, Study
+from studies.binding import text_trainer
+
+STUDY = Study(
+    name="encoder_many_in_one",
+    title="Eighteen sub-models of an encoder, trained as one",
+    presets={
+        "quick": Preset(
+            {
+                "network": "minilm",
+                "dataset": "rotten-tomatoes",
+                "dimensions": {"depth": [1, 2, 3, 4, 5, 6], "hidden": [192, 288, 384]},
+                "learning_rate": 1e-4,
+                "epochs": 6,
+                "evaluations": 1,
+            },
+            seeds=1,
+            about="MiniLM on Rotten Tomatoes, minutes on 2 CPU cores",
+        ),
+        "smoke": Preset(
+            {
+                "network": "tiny-bert",
+                "dataset": "characters",
+                "dimensions": {"depth": [1, 2], "hidden": [16, 32, 48, 64]},
+                "length": 32,
+                "learning_rate": 1e-3,
+                "precision": "fp32",
+                "epochs": 1,
+                "evaluations": 2,
+            },
+            seeds=1,
+            about="eight sub-models of a tiny BERT on names of characters, half a minute: shows that everything works",
+        ),
+    },
+    factors=(Factor.of("method", ["SortedNet"]),),
+)
+
+if __name__ == "__main__":
+    main(STUDY, text_trainer)
