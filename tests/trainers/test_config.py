@@ -1,6 +1,7 @@
 """The config of parts: names, values, what is resolved, what a trial is known by, and the defaults once released."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,24 @@ import pytest
 from pydantic import ValidationError
 
 from studies.image_trainer import ImageTrainer
+from studies.text_trainer import TextTrainer
 from tests.conftest import tiny
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.method import MethodConfig
 from trainers.config.methods import METHODS
 from trainers.config.names import full_names
 from trainers.config.part import extra, leaves, parts
+from trainers.config.text_trial import TextTrialConfig
+from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
 from trainers.trials.images import resolve
+from trainers.trials.texts import TEXT_TRIALS
 
-RELEASED = Path(__file__).parent / "released_defaults.json"
+HERE = Path(__file__).parent
+RELEASED: dict[str, tuple[str, type[TrialConfig], Callable[[Mapping[str, Any]], TrialConfig]]] = {
+    "released_defaults.json": (ImageTrainer.name, ImageTrialConfig, resolve),
+    "released_defaults_texts.json": (TextTrainer.name, TextTrialConfig, TEXT_TRIALS.resolve),
+}
 
 NAMES = {
     "optimizer.learning_rate": "optimizer.learning_rate",
@@ -206,8 +215,9 @@ def test_every_field_is_tried() -> None:
     assert defaults().keys() == OTHER.keys() | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
 
 
-def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range() -> None:
-    for name, field in leaves(ImageTrialConfig):
+@pytest.mark.parametrize("kind", [ImageTrialConfig, TextTrialConfig])
+def test_every_field_is_declared_with_a_sentence_and_numbers_with_a_range(kind: type[TrialConfig]) -> None:
+    for name, field in leaves(kind):
         assert field.description, name
         assert field.description.endswith("."), name
         if field.annotation in (int, float):
@@ -240,10 +250,10 @@ def test_sorted_net_is_what_nothing_said_means() -> None:
     assert ImageTrialConfig().norm.affine == recipe.affine
 
 
-def defaults() -> dict[str, Any]:
+def defaults(of: type[TrialConfig] = ImageTrialConfig) -> dict[str, Any]:
     """By full name; of a part of several kinds the first is the usual one, of others the name tells the kind."""
     found: dict[str, Any] = {}
-    for name, field in ImageTrialConfig.model_fields.items():
+    for name, field in of.model_fields.items():
         kinds = parts(field)
         if not kinds:
             found[name] = field.default
@@ -253,23 +263,26 @@ def defaults() -> dict[str, Any]:
     return dict(json.loads(json.dumps(found)))
 
 
-def released() -> dict[str, Any]:
+def released(file: str) -> dict[str, Any]:
     """What this version holds, to be compared with what was released."""
+    name, kind, resolve = RELEASED[file]
+    resolved = resolve({"precision": "fp32"})
     return {
-        "trainer": ImageTrainer.name,
-        "defaults": defaults(),
-        "resolved": resolve({"precision": "fp32"}).as_dict(),
-        "identity": resolve({"precision": "fp32"}).identity(),
+        "trainer": name,
+        "defaults": defaults(kind),
+        "usual": kind().as_dict(),
+        "resolved": resolved.as_dict(),
+        "identity": resolved.identity(),
     }
 
 
-def test_a_default_once_released_does_not_change_under_the_same_name_of_the_trainer() -> None:
-    was, now = json.loads(RELEASED.read_text()), released()
+@pytest.mark.parametrize("file", RELEASED)
+def test_a_default_once_released_does_not_change_under_the_same_name_of_the_trainer(file: str) -> None:
+    was, now = json.loads((HERE / file).read_text()), released(file)
     mend = (
         "Fields at their default are left out of a trial's key: one that changes gives old keys to new experiments. "
-        f"Raise the number in ImageTrainer.name (now {now['trainer']!r}), say so in CHANGELOG.md, and write "
-        f"{RELEASED.name} anew from released(). A field that is added needs only its line there."
+        f"Raise the number in the trainer's name (now {now['trainer']!r}), say so in CHANGELOG.md, and write "
+        f"{file} anew from released(). A field that is added needs only its line there."
     )
-    assert now["trainer"] == was["trainer"], mend
-    assert now["defaults"] == was["defaults"], mend
-    assert (now["resolved"], now["identity"]) == (was["resolved"], was["identity"]), mend
+    for part, held in now.items():
+        assert held == was[part], mend
