@@ -1,6 +1,7 @@
 """Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic
@@ -27,10 +28,8 @@ class LoopTrainer(Generic[ConfigT]):
     name: str
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        try:
+        with _for_the_user():
             return self.kind.resolve(settings).as_dict()
-        except (ConfigError, DataError) as error:
-            raise UserError(str(error)) from error
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
         unit, amount = (budget := self._read(config).budget).unit, budget.amount
@@ -58,29 +57,24 @@ class LoopTrainer(Generic[ConfigT]):
         return found
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        try:
+        with _for_the_user():
             return full_names(settings, self.kind.config)
-        except ConfigError as error:
-            raise UserError(str(error)) from error
 
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._read(config).identity()
 
     def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
-        try:
+        with _for_the_user():
             return self.kind.checksum(self._read(config), data)
-        except DataError as error:
-            raise UserError(str(error)) from error
 
     def prepare(self, config: Mapping[str, Any], place: Place) -> None:
-        try:
+        with _for_the_user():
             self.kind.fetch(self._read(config), place.data)
-        except DataError as error:
-            raise UserError(str(error)) from error
 
     def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
         resolved = self._read(config)
-        costs = self.kind.costs(resolved)
+        with _for_the_user():
+            costs = self.kind.costs(resolved)
         return [
             SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
             for target in resolved.lattice
@@ -103,10 +97,8 @@ class LoopTrainer(Generic[ConfigT]):
         return {target.label: 1000 * seconds for target, seconds in found.items()}
 
     def export(self, config: Mapping[str, Any], weights: Path, label: str, folder: Path) -> None:
-        try:
+        with _for_the_user("extract: "):
             self.kind.export(self._read(config), weights, label, folder)
-        except DataError as error:
-            raise UserError(f"extract: {error}") from error
 
     def device_name(self, place: Place) -> str:
         device = _on(place)
@@ -126,6 +118,15 @@ class LoopTrainer(Generic[ConfigT]):
 
     def _read(self, config: Mapping[str, Any]) -> ConfigT:
         return self.kind.config.from_dict(config)
+
+
+@contextmanager
+def _for_the_user(before: str = "") -> Iterator[None]:
+    """Says what cannot be used or had in the engine's words."""
+    try:
+        yield
+    except (ConfigError, DataError) as error:
+        raise UserError(f"{before}{error}") from error
 
 
 def _on(place: Place) -> torch.device:

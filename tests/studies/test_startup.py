@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STUDIES = sorted((ROOT / "studies").glob("cifar_*.py"))
+STUDIES = sorted(path for path in (ROOT / "studies").glob("*.py") if "main(STUDY" in path.read_text())
 HEAVY = ("torch", "ray", "mlflow", "numpy", "pandas", "sqlalchemy")
 RUN = f"""
 import runpy, sys
@@ -59,6 +59,26 @@ def test_a_worker_imports_neither_mlflow_nor_what_trains() -> None:
     code = f"import sys, orchestrator.run.tune_worker; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_studies_of_images_import_nothing_of_texts() -> None:
+    of_texts = ("transformers", "tokenizers", "datasets", "huggingface_hub", "trainers.tasks.texts")
+    code = f"import sys, studies.image_trainer; print([name for name in {of_texts} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("preset", ["smoke", "quick"])
+def test_a_study_of_texts_without_the_extra_says_what_to_install(preset: str, tmp_path: Path) -> None:
+    without = "import runpy, sys; sys.modules['transformers'] = None; sys.argv = sys.argv[1:]; "
+    code = f"{without} runpy.run_path(sys.argv[0], run_name='__main__')"
+    study = str(ROOT / "studies" / "glue_bert_ablation.py")
+    command = [sys.executable, "-c", code, study, "--preset", preset, "--storage", str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert "pip install 'sortednet-studies[text]'" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["plan", "--preset", "smoke"], ["--preset", "smoke"]])
