@@ -16,12 +16,14 @@ from torch.utils._pytree import tree_leaves
 
 from tests.conftest import tiny
 from tests.trainers.sequences import Sequences, counter, recipe, regressor
+from tests.trainers.test_text_trials import tiny as text_trial
 from trainers.data.images.arrays import ImageArrays
 from trainers.submodel import SubModel
 from trainers.training.graphs import Graphs
 from trainers.training.ledger import Budget
 from trainers.training.loop import Snapshot, fit
 from trainers.trials.images import train
+from trainers.trials.texts import TEXT_TRIALS
 
 CPU = torch.device("cpu")
 Result = TypeVar("Result")
@@ -232,3 +234,23 @@ def test_beyond_the_limit_functions_are_called_and_counted_as_such(monkeypatch: 
         graphs.run("one", lambda: torch.ones(1), counted=True)
         graphs.run("other", lambda: torch.ones(1), counted=True)
     assert (tape.recorded, graphs.called, graphs.replayed) == (1, 6, 2)
+
+
+@pytest.mark.parametrize("method", ["SortedNet", "NS", "Extracted-tuned"])
+def test_a_captured_trial_of_texts_is_bit_for_bit_the_one_that_is_not(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As while a stream is captured, when a mask is not looked at: without padding transformers would leave it out.
+    monkeypatch.setattr("transformers.masking_utils.is_tracing", lambda *_: True)
+    config = text_trial(method=method, updates=16, evaluations=2, batch_size=6)
+
+    def trained(graphs: Graphs | None) -> dict[str, float]:
+        parts = TEXT_TRIALS.assemble(config, 3, None, CPU)
+        *_, last = fit(parts.recipe, 3, parts.task, parts.network, parts.macs, CPU, graphs=graphs)
+        return last.metrics
+
+    tape = Tape()
+    plain, captured = trained(None), trained(Graphs(tape))
+    assert tape.recorded > 5
+    assert captured.pop("replayed_passes") > 0.2
+    assert captured == plain
