@@ -8,6 +8,7 @@ import pickle
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,12 +30,15 @@ from tests.conftest import TINY, tiny
 from tests.faults.chain import STUDY as CHAIN
 from tests.faults.chain import ChainTrainer
 from tests.fuzz import mutate
+from tests.trainers.test_text_trials import TINY as TINY_TEXTS
 from trainers.build import build
-from trainers.errors import ConfigError
+from trainers.errors import ConfigError, DataError
 from trainers.optimizers.sgd import Sgd
 from trainers.training.ledger import UpdateLedger
 from trainers.training.state import TrainingState
-from trainers.trials.images import resolve
+from trainers.trials.images import IMAGES
+from trainers.trials.kind import TrialKind
+from trainers.trials.texts import TEXT_TRIALS
 
 FIELDS = (
     *TINY, "method", "norm", "widths", "depths", "sampler", "objective", "accumulation", "distillation", "affine",
@@ -60,22 +64,46 @@ PLAUSIBLE: dict[str, tuple[object, ...]] = {
 }
 
 
-def test_settings(fuzz: int) -> None:
+PLAUSIBLE_OF_TEXTS: dict[str, tuple[object, ...]] = {
+    **PLAUSIBLE,
+    "network": ("tiny-bert", "minilm", "bert-large-uncased", "/", ""),
+    "dataset": ("characters", "snli", "cola", "cifar10"),
+    "depth": ([1, 2], [2], [], [1]),
+    "hidden": ([16, 64], [32, 64], [64], [40, 64]),
+    "heads": ([1, 4], [2, 4], [4]),
+    "neurons": ([64, 128], [128], [1, 128]),
+    "dimensions": ({"depth": [1, 2]}, {"hidden": [32, 64], "heads": [4]}, {}),
+    "combination": ("product", "zip"),
+    "kept": ("first", "spaced"),
+    "length": (8, 64, 65),
+    "epochs": (0.5, 3),
+    "frozen": ([], ["embeddings.*"], ["*"], ["nothing"]),
+}
+KINDS: dict[str, tuple[TrialKind[Any], dict[str, Any], dict[str, tuple[object, ...]]]] = {
+    "images": (IMAGES, TINY, PLAUSIBLE),
+    "texts": (TEXT_TRIALS, TINY_TEXTS, PLAUSIBLE_OF_TEXTS),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_settings(kind: str, fuzz: int) -> None:
+    trials, tiny, plausible = KINDS[kind]
     chance = random.Random("settings")
     refused = resolved = 0
     for _ in range(fuzz):
-        settings = dict(TINY)
+        settings = dict(tiny)
         for _ in range(chance.randrange(1, 4)):
-            name = mutate.text(chance) if chance.random() < 0.1 else chance.choice(FIELDS)
-            usual = PLAUSIBLE.get(name, (1, 2, 0.5, 0))
+            name = mutate.text(chance) if chance.random() < 0.1 else chance.choice([*FIELDS, *plausible])
+            usual = plausible.get(name, (1, 2, 0.5, 0))
             settings[name] = chance.choice(usual) if chance.random() < 0.7 else mutate.value(chance)
         try:
-            config = resolve(settings)
-        except ConfigError as error:
+            config = trials.resolve(settings)
+            assert trials.costs(config)
+        except (ConfigError, DataError) as error:
             refused += "\n" not in str(error)  # else it counts as neither
         else:
             resolved += config.budget.amount > 0
-    print(f"settings: {fuzz} generated, {refused} refused in a line each, {resolved} resolved")
+    print(f"settings of {kind}: {fuzz} generated, {refused} refused in a line each, {resolved} resolved")
     assert refused + resolved == fuzz
 
 

@@ -1,7 +1,6 @@
 """The encoder of texts and the sub-models that it shall hold."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +10,7 @@ from trainers.config.part import Text
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
 from trainers.nested.encoder import DEPTH, HEADS, HIDDEN, NEURONS, EncoderSize, Kept, check_lattice
-from trainers.networks.encoder_sources import ENCODERS, EncoderSource, encoder_source
+from trainers.networks.encoder_sources import EncoderSource, FolderEncoder, encoder_source
 from trainers.submodel import SubModel
 
 
@@ -75,11 +74,11 @@ class EncoderConfig(SubModelsConfig):
             ConfigError: no such encoder.
             DataError: a folder that holds none.
         """
-        full, update = self.full, dict[str, Any]()
+        source, update = self.source, dict[str, Any]()
         if not self.dimensions:
-            update["dimensions"] = {DEPTH: (full.depth,)}
-        if self.name not in ENCODERS:
-            update["name"] = str(Path(self.name).expanduser().resolve())
+            update["dimensions"] = {DEPTH: (self.full.depth,)}
+        if isinstance(source, FolderEncoder):
+            update["name"] = str(source.folder)
         return self.model_copy(update=update)
 
     def check(self) -> None:

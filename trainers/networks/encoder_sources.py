@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -298,6 +299,7 @@ def encoder_source(name: str) -> EncoderSource:
     """
     if name in ENCODERS:
         return ENCODERS[name]
-    if Path(name).expanduser().is_dir():
-        return FolderEncoder(Path(name).expanduser().resolve())
+    with suppress(OSError, RuntimeError):  # a name that can be no path, or is in a home that is none
+        if name and Path(name).expanduser().is_dir():
+            return FolderEncoder(Path(name).expanduser().resolve())
     raise unknown("encoder (nor is it a folder)", name, ENCODERS)
