@@ -120,6 +120,15 @@ class Fixed:
         return self.scores[ids.sum(1) % len(self.scores)]
 
 
+def test_a_batch_is_padded_to_no_more_than_the_encoder_has_positions_for() -> None:
+    long = tokenize(tokenizer(), [Example("good " * 60, "", 0), Example("bad " * 33, "", 1)] * 4, 37, scores=False)
+    one = TextTask(long, long, 2, 4, 0, CPU, "accuracy", padding=0, longest=37, pairs=False)
+    ids, mask = one.inputs(one.gather(one.selection(0)))
+    assert ids.shape == mask.shape == (4, 37)
+    assert one.contents(0) == {37: 4}
+    assert one.shape == 37
+
+
 @pytest.mark.parametrize("measured", ["accuracy", "f1", "matthews"])
 def test_metrics_of_classes_are_those_of_scikit_learn(measured: Measured) -> None:
     one, test = task(measured=measured), tokens(70, 1)

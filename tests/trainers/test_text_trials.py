@@ -166,6 +166,21 @@ def test_a_sub_model_written_on_its_own_is_read_by_transformers(settings: dict[s
         TEXT_TRIALS.export(config, tmp_path / "weights.safetensors", config.lattice.largest.label, tmp_path / "none")
 
 
+def test_each_of_separate_encoders_is_trained_as_if_it_were_alone() -> None:
+    def measured(**settings: Any) -> dict[str, float]:
+        parts = TEXT_TRIALS.assemble(tiny(updates=12, learning_rate=1e-3, **settings), 3, None, CPU)
+        return list(fit(parts.recipe, 3, parts.task, parts.network, parts.macs, CPU))[-1].metrics
+
+    together = measured(method="Independent")
+    small, large = (target.label for target in tiny().lattice)
+    for label, which in ((small, "smallest"), (large, "largest")):
+        alone = measured(sampler=f"fixed({which})")
+        assert together[f"test_loss/{label}"] == pytest.approx(alone[f"test_loss/{label}"], rel=1e-5)
+        assert together[f"updates/{label}"] == alone[f"updates/{label}"] == 12
+    shared = measured(method="NS")
+    assert shared[f"test_loss/{small}"] != pytest.approx(together[f"test_loss/{small}"], rel=1e-3)
+
+
 def test_an_encoder_in_a_folder_is_known_by_its_content_and_not_by_its_place(tmp_path: Path) -> None:
     saved(tmp_path / "one")
     saved(tmp_path / "other")

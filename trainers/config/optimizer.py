@@ -43,7 +43,7 @@ class _Optimizer(Part):
     )
     clip_norm: Annotated[Number | None, Field(ge=1e-9, le=1e9)] = Field(
         default=None,
-        description="Gradients are scaled down to this norm, all parameters' together, where theirs is larger.",
+        description="Gradients are scaled down to this norm, all of a network's together, where theirs is larger.",
     )
     weight_decay: Number = Field(default=0.0, ge=0, le=1e6, description="Of what decays, at every step.")
 

@@ -37,8 +37,8 @@ class Recipe:
         learning_rate: share of the budget, 0..1 → the rate.
         sampler, objective: what is drawn at a step, and whose losses are summed for it.
         accumulation: micro-batches per optimizer step, each with its own examples and draw; gradients average.
-        clip_norm: gradients are scaled down to this norm, all parameters' together, where theirs is larger; None:
-            never.
+        clip_norm: gradients are scaled down to this norm, all parameters' of a network together, where theirs is
+            larger; None: never.
         distillation: `in-place`: every other sub-model learns the largest one's predictions instead of the labels.
         extract_at: share of the budget after which every target goes on as a network of its own; None: never.
         precision: of activations; weights, gradients and loss stay fp32.

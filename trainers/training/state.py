@@ -46,6 +46,11 @@ class TrainingState:
         self.losses = 0
         self.diverged = False
 
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Those that share nothing: each target's own, or the one that all are parts of."""
+        return tuple(self.network.networks.values()) if isinstance(self.network, SeparateNetworks) else (self.network,)
+
     def note_gap(self, sub_model: SubModel, loss: Tensor) -> None:
         """Follows the recent loss of a target; waits for the device."""
         if sub_model in self.ledger.lattice:

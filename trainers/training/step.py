@@ -138,7 +138,8 @@ class Step:
             if penalty:
                 (penalty * line_cosine_squared(state.network)).backward()
             if clip_norm is not None:
-                clip_grad_norm_(state.network.parameters(), clip_norm)
+                for network in state.networks:
+                    clip_grad_norm_(network.parameters(), clip_norm)
             state.optimizer.step()
 
         self._graphs.run("update", work)
