@@ -111,7 +111,7 @@ def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str
     axis = plan.study.curve
     if axis is None:
         return None, []
-    others = tuple(name for name in plan.study.facets if name != axis)
+    others = tuple(name for name in plan.study.splits if name != axis)
     averages = figures.averages_over_budget(results, axis, others)
     return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
 
