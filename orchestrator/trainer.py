@@ -166,11 +166,16 @@ class Declaration:
 
 @dataclass(frozen=True)
 class TrialBudget:
-    """What ends a trial: an amount of a unit, and both in words (`78,200 optimizer steps`)."""
+    """What ends a trial: an amount of a unit, and both in words (`78,200 optimizer steps`).
+
+    Attributes:
+        updates_per_epoch: optimizer steps in which every training example is seen once, need not be whole; 0: unknown.
+    """
 
     unit: str
     amount: int
     words: str
+    updates_per_epoch: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The command that writes a study's tables and page from the tracker alone, and prints the tables."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,13 @@ from orchestrator.study.plan import Plan
 from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
+    from orchestrator.report.across import TaskTable
+    from orchestrator.report.tables import Cell
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.track.tracker import Tracker
 
 _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
+_MOST_TASKS = 8  # beside their average, on a terminal
 
 
 def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -45,14 +49,17 @@ def report_folder(plan: Plan, options: Options) -> Path:
 
 def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: str) -> None:
     """Writes the report and prints its tables."""
-    from orchestrator.report.rendering import as_markdown
+    from orchestrator.report.rendering import as_markdown, tasks_as_markdown
     from orchestrator.report.results import read_results
-    from orchestrator.report.writer import write_report
+    from orchestrator.report.writer import make_task_tables, write_report
 
     results = read_results(tracker, experiment, plan)
     folder = report_folder(plan, options)
     tables = write_report(plan, results, folder)
     console = plain_console()
+    for over_tasks in make_task_tables(plan, results):
+        text = _tasks_for_terminal(over_tasks) if console.is_terminal else tasks_as_markdown(over_tasks)
+        console.print(text, markup=False)
     for table in tables:
         console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
     for failure in results.failures:
@@ -65,22 +72,15 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
 
 def _for_terminal(found: "Accuracies") -> Table:
     """A row per arm, so that it fits 80 columns; beneath it SD, published value and difference to the baseline."""
-    title = f"{found.metric.heading} {found.title}".rstrip()
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
-    shown.add_column("arm", no_wrap=True)
-    for row in rows:
-        shown.add_column(row, justify="right", no_wrap=True)
+    shown = _empty(f"{found.metric.heading} {found.title}".rstrip(), rows)
     for arm in found.arms:
         cells = [found.cells.get((row, arm)) for row in rows]
-        means = (Text(found.metric.text(c.mean), style="bold" if c.best else "") if c else "–" for c in cells)
-        shown.add_row(arm, *means)
+        shown.add_row(arm, *_means(cells, found.metric.text))
         if found.seeds > 1:
-            spreads = ("" if c is None or c.sd is None else found.metric.text(c.sd) for c in cells)
-            shown.add_row("  ± SD", *spreads, style="dim")
+            shown.add_row("  ± SD", *_spreads(cells, found.metric.text), style="dim")
         if found.compares:
-            printed = ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
-            shown.add_row("  published", *printed, style="dim")
+            shown.add_row("  published", *_printed(cells), style="dim")
         if arm in found.against:
             compared = [found.comparisons.get((row, arm)) for row in rows]
             differences = ("–" if each is None else each.difference for each in compared)
@@ -91,6 +91,64 @@ def _for_terminal(found: "Accuracies") -> Table:
     shown.caption = f"{found.caption} {found.seeds_caption}".rstrip()
     shown.caption_justify = "left"
     return shown
+
+
+def _tasks_for_terminal(found: "TaskTable") -> Table:
+    """Per arm a row for every sub-model, so that eight tasks fit 80 columns; beneath it what `_for_terminal` has.
+
+    Of more tasks the average stands alone; they have tables of their own.
+    """
+    columns = found.columns if len(found.headings) <= _MOST_TASKS else found.columns[-1:]
+    shown = _empty(f"{found.metric.heading} {found.title}", [column.replace(" ", "\n") for column in columns])
+    for arm in found.arms:
+        shown.add_row(arm)
+        for row in found.rows:
+            if (row, arm) in found.macs:
+                _add_line(shown, found, row, arm, len(columns))
+    updates = [f"{arm} {updates}" for arm, updates in found.updates.items() if updates]
+    epochs = f"By arm: {'; '.join(updates)}." if updates else ""
+    shown.caption = " ".join(filter(None, [found.caption, epochs, found.seeds_caption]))
+    shown.caption_justify = "left"
+    return shown
+
+
+def _add_line(shown: Table, found: "TaskTable", row: str, arm: str, columns: int) -> None:
+    """The rows of one sub-model of an arm: in the tasks that there are columns for, and on average."""
+    cells = found.row_cells(row, arm)[-columns:]
+    spread, compared = found.spreads.get((row, arm)), found.comparisons.get((row, arm))
+    shown.add_row(f" {row}", *_means(cells, found.metric.text))
+    if any(_spreads(cells, found.metric.text)):
+        shown.add_row("  ± SD", *_spreads(cells, found.metric.text), style="dim")
+    on_average = [
+        ("SD over tasks", "" if spread is None else found.metric.text(spread)),
+        (f"− {found.against.get(arm)}", "" if compared is None else compared.difference),
+        ("seeds", "" if compared is None else compared.needed.removesuffix(" seeds")),
+    ]
+    for name, text in on_average:
+        if text:
+            shown.add_row(f"  {name}", *[""] * (columns - 1), text, style="dim")
+    if found.compares:
+        shown.add_row("  published", *_printed(cells), style="dim")
+
+
+def _empty(title: str, columns: Sequence[str]) -> Table:
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown.add_column("arm", no_wrap=True)
+    for column in columns:
+        shown.add_column(column, justify="right", no_wrap=True)
+    return shown
+
+
+def _means(cells: "Sequence[Cell | None]", text: Callable[[float], str]) -> list[Text | str]:
+    return [Text(text(cell.mean), style="bold" if cell.best else "") if cell else "–" for cell in cells]
+
+
+def _spreads(cells: "Sequence[Cell | None]", text: Callable[[float], str]) -> list[str]:
+    return ["" if cell is None or cell.sd is None else text(cell.sd) for cell in cells]
+
+
+def _printed(cells: "Sequence[Cell | None]") -> list[str]:
+    return ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
 
 
 def _interface(options: Options, experiment: str) -> str:

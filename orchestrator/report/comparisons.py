@@ -8,12 +8,13 @@ one pair only, start at the same level as Holm's and would gain little.)
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
-from orchestrator.report.power import MOST_SEEDS, seeds_needed
+from orchestrator.report.power import MOST_SEEDS, POWER, seeds_needed
 from orchestrator.report.statistics import LEVEL, Paired, Test, holm, mean_and_sd, paired
+from orchestrator.trainer import Metric
 
 _MOST_FLIPPED = 20  # seeds: above, differences need not be normal for the t-test
 _ROOM = 20  # how far the sign-flip test's smallest p lies below the level, corrected
@@ -131,6 +132,32 @@ class Family:
             seeds = max(seeds_needed(found.effect, LEVEL / len(self)), self.seeds + 1)
         return Comparison(found if there else found.turned(), adjusted, seeds, self.decimals)
 
+    def differences(self, against: Mapping[str, str]) -> dict[tuple[str, str], Comparison]:
+        """Every arm minus its baseline, by row and arm, on every row that both have."""
+        return {
+            (row, arm): self.between(row, arm, other)
+            for row in self.best
+            for arm, other in against.items()
+            if (row, arm, other) in self.pairs or (row, other, arm) in self.pairs
+        }
+
+    @property
+    def behind(self) -> dict[tuple[str, str], Comparison]:
+        """Every arm minus the best of its row, by row and arm; none for the best, nor where no mean is a number."""
+        found = {}
+        for row, one, other in self.pairs:
+            if (top := self.highest.get(row)) in (one, other):
+                arm = other if one == top else one
+                found[row, arm] = self.between(row, arm, top)
+        return found
+
+    def crowded(self, against: Mapping[str, str]) -> bool:
+        """Whether a row has an arm that is not separated from the best, which differences to baselines don't show."""
+        shown = {frozenset(pair) for pair in against.items()}
+        return self.seeds > 1 and any(
+            frozenset((arm, top)) not in shown for row, top in self.highest.items() for arm in self.best[row] - {top}
+        )
+
     @property
     def rule(self) -> str:
         """Which test the family was held to and why, and what it was corrected for."""
@@ -147,6 +174,44 @@ class Family:
         )
 
 
+def differences_caption(family: Family, against: Mapping[str, str], metric: Metric) -> str:
+    """What differences to baselines are and how they were corrected."""
+    points = f" in {metric.points}" if metric.points else ""
+    text = f"Differences to the baseline ({', '.join(dict.fromkeys(against.values()))}){points}, paired by seed"
+    if not metric.higher_is_better:
+        text += "; lower is better, so below zero is better than the baseline"
+    if family.seeds == 1:
+        return f"{text}; one seed, so nothing is known of their spread."
+    return (
+        f"{text}, with the 95 % t-interval (not adjusted), the p of the {family.test} and the same p after "
+        f"Holm's correction over the {len(family)} comparisons that bold is decided by, and Cohen's d for "
+        f"paired samples; n = {family.seeds}. Where all differences are the same, no spread is known."
+    )
+
+
+def seeds_caption(family: Family, shown: Iterable[Comparison]) -> str:
+    """How the numbers of seeds were estimated; empty where none is shown."""
+    if not any(found.seeds for found in shown):
+        return ""
+    return (
+        f"≈ seeds: with so many in all, a two-sided paired t-test at the level of Holm's first step "
+        f"({LEVEL}/{len(family)}) would separate two arms, which it does not yet, with {100 * POWER:.0f} % "
+        f"power, if the mean difference and its spread over these {family.seeds} seeds were the true ones. They are "
+        f"rough for few seeds, and a difference near zero may be none at all. Nothing is said where no spread is "
+        f"known or means print alike."
+    )
+
+
+def bold_rule(family: Family, metric: Metric) -> str:
+    """What bold marks; empty where there is nothing to compare."""
+    if family.seeds == 1:
+        return f"Bold: the {metric.best} per sub-model; one seed, so no spread is known and nothing is separated."
+    if not family.pairs:
+        return ""
+    best = f"Bold: the {metric.best} mean per sub-model and every arm that is not separated from it"
+    return f"{best}; {family.rule}."
+
+
 def compare(
     values: Mapping[str, Mapping[str, Mapping[int, float]]], decimals: int = 2, higher_is_better: bool = True
 ) -> Family:
@@ -158,11 +223,12 @@ def compare(
 
     Args:
         values: by row, arm and seed; the same seeds everywhere. An arm may lack a row, and is compared on the others.
+            Of no rows the family is empty, and has no seeds.
 
     Raises:
         ValueError: an arm lacks a seed that another has.
     """
-    seeds = sorted(next(iter(next(iter(values.values())).values())))
+    seeds = sorted({seed for by_arm in values.values() for by_seed in by_arm.values() for seed in by_seed})
     listed: dict[str, dict[str, list[float]]] = {}
     for row, by_arm in values.items():
         for arm, by_seed in by_arm.items():

@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
-from orchestrator.report.tables import Table
+from orchestrator.report.across import SPREAD, TaskTable
+from orchestrator.report.tables import Cell, Table
 from orchestrator.trainer import Metric
 
 COSTS_CAPTION = "The arms' networks differ. Multiply-accumulates of every sub-model for one example, by arm:"
+_PUBLISHED = "Published, and ours minus published:"
 _NOTHING = "–"
 _MOST_COLUMNS = 7  # arms
+
+Tested = Table | TaskTable
+"""A table whose arms are tested against each other."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +36,31 @@ def accuracies(table: Table) -> Grid:
     grid = [_plain("sub-model", *heads, *table.arms)]
     for row in table.rows:
         first = next((row, arm) for arm in table.arms if (row, arm) in table.cells)
-        cost = [_macs(table, first), _latency(table, first)][: len(heads)]
-        grid.append([*_plain(row, *cost), *(_accuracy(table, row, arm) for arm in table.arms)])
+        cost = [_macs(table.macs.get(first)), _latency(table, first)][: len(heads)]
+        grid.append([*_plain(row, *cost), *(_shown(table.cells.get((row, arm))) for arm in table.arms)])
     grid.append(_plain("sorted pairs (shortfall)", *[""] * len(heads), *(table.sorted[arm] for arm in table.arms)))
     return _turned(table, grid)
 
 
-def _accuracy(table: Table, row: str, arm: str) -> Shown:
-    cell = table.cells.get((row, arm))
+def scores(table: TaskTable) -> Grid:
+    """The values in every task and their averages; a row per arm and sub-model."""
+    known = any(table.updates.values()), any(table.macs.values())
+    heads = compress([f"{table.counted} in epochs", "MACs"], known)
+    grid = [_plain("arm", "sub-model", *heads, *table.columns, SPREAD)]
+    for row, arm in table.lines:
+        takes = compress([table.updates[arm], _macs(table.macs[row, arm])], known)
+        spread = table.spreads.get((row, arm))
+        grid.append(
+            [
+                *_plain(arm, row, *(text or _NOTHING for text in takes)),
+                *(_shown(cell) for cell in table.row_cells(row, arm)),
+                *_plain(_NOTHING if spread is None else table.metric.text(spread)),
+            ]
+        )
+    return grid
+
+
+def _shown(cell: Cell | None) -> Shown:
     if cell is None:
         return Shown(_NOTHING)
     return Shown(cell.text, cell.best, "" if cell.published is None else cell.published_text)
@@ -49,12 +72,12 @@ def costs(table: Table) -> Grid:
         return []
     grid = [_plain("MACs, ms" if table.milliseconds else "MACs", *table.arms)]
     for row in table.rows[:-1]:
-        cells = ((_macs(table, (row, arm)), _latency(table, (row, arm))) for arm in table.arms)
+        cells = ((_macs(table.macs.get((row, arm))), _latency(table, (row, arm))) for arm in table.arms)
         grid.append(_plain(row, *(", ".join(filter(None, cell)) or _NOTHING for cell in cells)))
     return _turned(table, grid)
 
 
-def differences(table: Table) -> Grid:
+def differences(table: Tested) -> Grid:
     """The comparisons with the baselines; empty without."""
     if not table.comparisons:
         return []
@@ -69,11 +92,11 @@ def behind_caption(metric: Metric) -> str:
     return f"Differences to the {metric.best} mean of the row, with the adjusted p that bold is decided by."
 
 
-def _difference(table: Table, row: str, arm: str) -> str:
+def _difference(table: Tested, row: str, arm: str) -> str:
     return table.comparisons[row, arm].text if (row, arm) in table.comparisons else _NOTHING
 
 
-def behind(table: Table) -> Grid:
+def behind(table: Tested) -> Grid:
     """How far every arm is behind the best of its row; empty where the differences show who is not separated."""
     if not table.crowded:
         return []
@@ -82,7 +105,7 @@ def behind(table: Table) -> Grid:
     return _turned(table, grid)
 
 
-def _behind(table: Table, row: str, arm: str) -> str:
+def _behind(table: Tested, row: str, arm: str) -> str:
     if (row, arm) not in table.cells:
         return _NOTHING
     return table.behind[row, arm].short_text if (row, arm) in table.behind else table.metric.best
@@ -111,14 +134,14 @@ def _plain(*texts: str) -> list[Shown]:
     return [Shown(text) for text in texts]
 
 
-def _turned(table: Table, grid: Grid) -> Grid:
+def _turned(table: Tested, grid: Grid) -> Grid:
     if len(table.arms) <= _MOST_COLUMNS:
         return grid
     return [list(column) for column in zip(*grid, strict=True)]
 
 
-def _macs(table: Table, where: tuple[str, str]) -> str:
-    return f"{table.macs[where] / 1e6:.3f} M" if where in table.macs else ""
+def _macs(macs: int | None) -> str:
+    return "" if macs is None else f"{macs / 1e6:.3f} M"
 
 
 def _latency(table: Table, where: tuple[str, str]) -> str:
@@ -131,22 +154,38 @@ def as_markdown(table: Table) -> str:
     parts += [_markdown(accuracies(table)), table.caption]
     if not table.one_network:
         parts += [COSTS_CAPTION, _markdown(costs(table))]
+    parts += _tests(table)
+    if table.compares:
+        beside = [_plain("sub-model", *table.arms)]
+        beside += [_plain(row, *(_published(table.cells.get((row, arm))) for arm in table.arms)) for row in table.rows]
+        parts += [_PUBLISHED, _markdown(_turned(table, beside))]
+    parts += [ledger_caption(table), _markdown(ledger(table))]
+    return "\n\n".join(parts) + "\n"
+
+
+def tasks_as_markdown(table: TaskTable) -> str:
+    """GitHub Markdown: the table, the comparisons of the averages, the published numbers."""
+    parts = [f"## {table.title}", _markdown(scores(table)), table.caption, *_tests(table)]
+    if table.compares:
+        beside = [_plain("arm", "sub-model", *table.columns)]
+        beside += [_plain(arm, row, *map(_published, table.row_cells(row, arm))) for row, arm in table.lines]
+        parts += [_PUBLISHED, _markdown(beside)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tests(table: Tested) -> list[str]:
+    parts = []
     if table.comparisons:
         parts += [_markdown(differences(table)), table.comparison_caption]
     if table.crowded:
         parts += [_markdown(behind(table)), behind_caption(table.metric)]
     if table.seeds_caption:
         parts.append(table.seeds_caption)
-    if table.compares:
-        beside = [_plain("sub-model", *table.arms)]
-        beside += [_plain(row, *(_published(table, row, arm) for arm in table.arms)) for row in table.rows]
-        parts += ["Published, and ours minus published:", _markdown(_turned(table, beside))]
-    parts += [ledger_caption(table), _markdown(ledger(table))]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
-def _published(table: Table, row: str, arm: str) -> str:
-    return table.cells[row, arm].published_text if (row, arm) in table.cells else _NOTHING
+def _published(cell: Cell | None) -> str:
+    return _NOTHING if cell is None else cell.published_text
 
 
 def _markdown(grid: Grid) -> str:
@@ -166,7 +205,7 @@ _LATEX = str.maketrans(
 )  # fmt: skip
 
 
-def as_latex(tables: Sequence[Table]) -> str:
+def as_latex(tables: Sequence[Table], task_tables: Sequence[TaskTable] = ()) -> str:
     """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it."""
     lines = [
         r"\documentclass{article}",
@@ -176,13 +215,15 @@ def as_latex(tables: Sequence[Table]) -> str:
         r"\usepackage[landscape,margin=1.5cm]{geometry}",
         r"\begin{document}",
     ]
+    for over_tasks in task_tables:
+        lines += _latex_table(scores(over_tasks), over_tasks.title, over_tasks.caption)
     for table in tables:
-        lines += _latex_table(table)
+        lines += _latex_table(accuracies(table), table.title, table.caption)
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 
 
-def _latex_table(table: Table) -> list[str]:
-    head, *body = accuracies(table)
+def _latex_table(grid: Grid, title: str, caption: str) -> list[str]:
+    head, *body = grid
     lines = [
         r"\begin{table}",
         r"\centering\small",
@@ -200,5 +241,5 @@ def _latex_table(table: Table) -> list[str]:
             paper = (cell.beneath.translate(_LATEX) for cell in row[1:])
             lines.append(" & ".join([r"\emph{published}", *paper]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    title = f"{table.title}. " if table.title else ""
-    return [*lines, rf"\caption{{{(title + table.caption).translate(_LATEX)}}}", r"\end{table}"]
+    text = f"{title}. {caption}" if title else caption
+    return [*lines, rf"\caption{{{text.translate(_LATEX)}}}", r"\end{table}"]

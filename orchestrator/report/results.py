@@ -3,9 +3,9 @@
 import csv
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,18 @@ import pandas as pd
 from orchestrator.errors import UserError
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
-from orchestrator.track.tracker import ARM, BUDGET, FACTOR, LATENCY, OUTCOME, SEED, TrackedTrial, Tracker, parse_csv
+from orchestrator.track.tracker import (
+    ARM,
+    BUDGET,
+    EPOCH,
+    FACTOR,
+    LATENCY,
+    OUTCOME,
+    SEED,
+    TrackedTrial,
+    Tracker,
+    parse_csv,
+)
 from orchestrator.trainer import LEDGER, Declaration, Metric
 
 _ORIGINS = ("version.", "git.", "data.", "device", "command")
@@ -57,6 +68,7 @@ class Results:
         latency: of the sub-models, if measured.
         about: where the trials come from: checksum, versions, commit, command line.
         declaration: of the trainer.
+        updates_per_epoch: optimizer steps of one epoch by facet, arm and seed, as recorded; 0 where it is unknown.
     """
 
     frame: pd.DataFrame
@@ -72,22 +84,23 @@ class Results:
     latency: Latency | None
     about: dict[str, str]
     declaration: Declaration
+    updates_per_epoch: Mapping[tuple[str, str, int], float] = field(default_factory=dict)
 
     @property
     def metric(self) -> Metric:
         """What tables, figures and tests are of."""
         return self.declaration.primary
 
-    def of(self, facet: str) -> "Results":
-        """One table's part."""
-        frame = self.frame[self.frame["facet"] == facet]
+    def of(self, *facets: str) -> "Results":
+        """The part of one table, or of several."""
+        frame = self.frame[self.frame["facet"].isin(facets)]
         present = set(frame["arm"])
         inside = set(frame["sub_model"])
         return replace(
             self,
             frame=frame,
-            curves=self.curves[self.curves["facet"] == facet],
-            facets=(facet,),
+            curves=self.curves[self.curves["facet"].isin(facets)],
+            facets=facets,
             arms=tuple(arm for arm in self.arms if arm in present),
             sub_models=tuple(label for label in self.sub_models if label in inside),
             against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
@@ -156,6 +169,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         latency=_latency(tracker, experiment, plan),
         about=_about(finished),
         declaration=plan.declaration,
+        updates_per_epoch=_updates_per_epoch(finished, facet_of, names),
     )
 
 
@@ -263,6 +277,18 @@ def _curves(
             name: values,
         }
     )
+
+
+def _updates_per_epoch(
+    trials: Sequence[TrackedTrial], facet_of: dict[str, str], names: dict[str, str]
+) -> dict[tuple[str, str, int], float]:
+    """As recorded; 0 for a trial of before it was."""
+    found = {}
+    for trial in trials:
+        label = trial.tags[ARM]
+        with _legible(trial, EPOCH):
+            found[facet_of[label], names[label], int(trial.tags[SEED])] = float(trial.tags.get(EPOCH, "0"))
+    return found
 
 
 def _against(plan: Plan) -> dict[str, str]:

@@ -1,18 +1,25 @@
 """Paper-style tables: mean ± SD over seeds with n, per sub-model and averaged, the published numbers beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from orchestrator.report.comparisons import Comparison, Family, compare
-from orchestrator.report.power import POWER
+from orchestrator.report.comparisons import (
+    Comparison,
+    Family,
+    bold_rule,
+    compare,
+    differences_caption,
+    seeds_caption,
+)
 from orchestrator.report.results import Results
-from orchestrator.report.statistics import LEVEL, mean_and_sd, sortedness
+from orchestrator.report.statistics import mean_and_sd, sortedness
 from orchestrator.trainer import Metric, Total
 
 AVERAGE = "avg."
+APART = "This table is corrected by itself, not together with the others."
 _SECONDS = Total("seconds", "seconds")
 _MOST_ROWS = 12  # sub-models; of larger lattices some stand for all
 
@@ -28,6 +35,16 @@ class Cell:
     published: float | None = None
     derived: bool = False
     decimals: int = 2
+
+    @classmethod
+    def of(
+        cls, values: Iterable[float], metric: Metric, best: bool = False, published: tuple[float, bool] | None = None
+    ) -> "Cell":
+        """Of one value per seed, and what was published with whether it is derived."""
+        per_seed = list(values)
+        mean, sd = mean_and_sd(per_seed)
+        printed, derived = published or (None, False)
+        return cls(mean, sd, len(per_seed), best, printed, derived, metric.decimals)
 
     @property
     def text(self) -> str:
@@ -92,42 +109,17 @@ class Table:
     @property
     def comparison_caption(self) -> str:
         """What the comparisons are and how they were corrected."""
-        baselines = ", ".join(dict.fromkeys(self.against.values()))
-        points = f" in {self.metric.points}" if self.metric.points else ""
-        text = f"Differences to the baseline ({baselines}){points}, paired by seed"
-        if not self.metric.higher_is_better:
-            text += "; lower is better, so below zero is better than the baseline"
-        if self.seeds == 1:
-            return f"{text}; one seed, so nothing is known of their spread."
-        return (
-            f"{text}, with the 95 % t-interval (not adjusted), the p of the {self.family.test} and the same p after "
-            f"Holm's correction over the {len(self.family)} comparisons that bold is decided by, and Cohen's d for "
-            f"paired samples; n = {self.seeds}. Where all differences are the same, no spread is known."
-        )
+        return differences_caption(self.family, self.against, self.metric)
 
     @property
     def seeds_caption(self) -> str:
         """How the numbers of seeds were estimated; empty where none is shown."""
-        if not any(found.seeds for found in (*self.comparisons.values(), *self.behind.values())):
-            return ""
-        return (
-            f"≈ seeds: with so many in all, a two-sided paired t-test at the level of Holm's first step "
-            f"({LEVEL}/{len(self.family)}) would separate two arms, which it does not yet, with {100 * POWER:.0f} % "
-            f"power, if the mean difference and its spread over these {self.seeds} seeds were the true ones. They are "
-            f"rough for few seeds, and a difference near zero may be none at all. Nothing is said where no spread is "
-            f"known or means print alike."
-        )
+        return seeds_caption(self.family, (*self.comparisons.values(), *self.behind.values()))
 
     @property
     def crowded(self) -> bool:
         """Whether a row has an arm that is not separated from the highest, which the differences do not show."""
-        return self.seeds > 1 and any(
-            self.cells[key].best and {key[1], self.family.highest[key[0]]} not in self._compared for key in self.behind
-        )
-
-    @property
-    def _compared(self) -> list[set[str]]:
-        return [{arm, other} for arm, other in self.against.items()]
+        return self.family.crowded(self.against)
 
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -146,7 +138,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     metric, declaration = results.metric, results.declaration
     totals = (*(total for total in declaration.totals if total.title), _SECONDS)
     frame = results.frame
-    shown = _shown(results.sub_models)
+    shown = some_of(results.sub_models)
     rows = (*reversed(shown), AVERAGE)
     wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values=metric.name).astype(float)
     shared = results.shared
@@ -160,15 +152,15 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             if arm in has[row]:
                 by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
     family = compare(by_seed, metric.decimals, metric.higher_is_better)
-    cells: dict[tuple[str, str], Cell] = {}
-    for row in rows:
-        for arm in has[row]:
-            mean, sd = mean_and_sd(list(by_seed[row][arm].values()))
-            printed, derived = published.get((arm, row), (None, False))
-            cells[row, arm] = Cell(mean, sd, family.seeds, arm in family.best[row], printed, derived, metric.decimals)
+    cells = {
+        (row, arm): Cell.of(by_seed[row][arm].values(), metric, arm in family.best[row], published.get((arm, row)))
+        for row in rows
+        for arm in has[row]
+    }
     remarks = [
-        _bold_rule(family, metric),
-        _alone(results.facets[0]),
+        _spread(family),
+        bold_rule(family, metric),
+        APART if results.facets[0] else "",
         _left_out(results.sub_models, shown),
         _not_shared(results.sub_models, shared),
     ]
@@ -184,18 +176,8 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             (row, arm): milliseconds[arm][row] for row in shown for arm in has[row] if row in milliseconds.get(arm, {})
         },
         cells=cells,
-        comparisons={
-            (row, arm): family.between(row, arm, other)
-            for row in rows
-            for arm, other in results.against.items()
-            if {arm, other} <= set(has[row])
-        },
-        behind={
-            (row, arm): family.between(row, arm, family.highest[row])
-            for row in rows
-            for arm in has[row]
-            if row in family.highest and arm != family.highest[row]
-        },
+        comparisons=family.differences(results.against),
+        behind=family.behind,
         against=results.against,
         sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions, metric) for arm in results.arms},
         counted=declaration.counted,
@@ -221,7 +203,8 @@ def _column(total: Total) -> str:
     return total.name if total is _SECONDS else f"total_{total.name}"
 
 
-def _shown(sub_models: tuple[str, ...]) -> tuple[str, ...]:
+def some_of(sub_models: tuple[str, ...]) -> tuple[str, ...]:
+    """All of them, or of very many some, the smallest and the largest among them."""
     if len(sub_models) <= _MOST_ROWS:
         return sub_models
     last = len(sub_models) - 1
@@ -244,18 +227,8 @@ def _not_shared(sub_models: tuple[str, ...], shared: tuple[str, ...]) -> str:
     )
 
 
-def _bold_rule(family: Family, metric: Metric) -> str:
-    if family.seeds == 1:
-        return f"Bold: the {metric.best} per sub-model; one seed, so no spread is known and nothing is separated."
-    spread = f"Mean ± SD over n = {family.seeds} seeds."
-    if not family.pairs:
-        return spread
-    best = f"Bold: the {metric.best} mean per sub-model and every arm that is not separated from it"
-    return f"{spread} {best}; {family.rule}."
-
-
-def _alone(title: str) -> str:
-    return "This table is corrected by itself, not together with the others." if title else ""
+def _spread(family: Family) -> str:
+    return "" if family.seeds == 1 else f"Mean ± SD over n = {family.seeds} seeds."
 
 
 def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
+from orchestrator.report.across import TaskTable, make_task_table
 from orchestrator.report.rendering import (
     COSTS_CAPTION,
     accuracies,
@@ -22,26 +23,33 @@ from orchestrator.report.rendering import (
     costs,
     differences,
     ledger,
+    scores,
+    tasks_as_markdown,
 )
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
-from orchestrator.report.tables import Table, make_table, read_published
+from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
 from orchestrator.study.plan import Plan
+from orchestrator.study.study import Factor
 
 
 def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
-    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet."""
+    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet.
+
+    Those across tasks, which come first in it, are what `make_task_tables` gives.
+    """
     study = plan.study
+    task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
     shown = _figures(plan, results)
     overview, crossings = _over_budgets(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [f"# {study.title}", *(as_markdown(table) for table in tables)]
+    parts = [f"# {study.title}", *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
         parts += ["Crossings of the means over budgets:", "\n".join(f"- {line}" for line in crossings) or "None."]
     (folder / "table.md").write_text("\n\n".join([*parts, notes]).rstrip() + "\n")
-    (folder / "table.tex").write_text(as_latex(tables))
+    (folder / "table.tex").write_text(as_latex(tables, task_tables))
     results.frame.to_csv(folder / "results.csv", index=False)
     environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
     about = {**results.about, "settings": json.dumps(dict(plan.base)), "resolved": json.dumps(_common(plan))}
@@ -49,6 +57,8 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         title=study.title,
         lead=f"Preset {plan.preset}, {plan.layout.design} design.",
         notes=notes,
+        task_tables=task_tables,
+        scores=scores,
         tables=tables,
         accuracies=accuracies,
         differences=differences,
@@ -91,10 +101,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:
-    study, common = plan.study, _common(plan, facet)
-    comparable = all(common.get(name) == value for name, value in study.published_for.items())
-    factors = tuple(factor.name for factor in study.factors)
-    printed = read_published(study.published, factors) if study.published and comparable else {}
+    study = plan.study
+    printed = _printed(plan) if _comparable(plan, facet) else {}
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
     budget = next(t.budget for t in plan.trials if study.facet(dict(t.arm.levels)) == facet)
@@ -106,12 +114,80 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     return make_table(results, published, caption)
 
 
+def _comparable(plan: Plan, facet: str) -> bool:
+    """Whether published numbers may stand beside those of a facet."""
+    common = _common(plan, facet)
+    return all(common.get(name) == value for name, value in plan.study.published_for.items())
+
+
+def _printed(plan: Plan) -> dict[tuple[str, str], tuple[float, bool]]:
+    if plan.study.published is None:
+        return {}
+    return read_published(plan.study.published, tuple(factor.name for factor in plan.study.factors))
+
+
+def make_task_tables(plan: Plan, results: Results) -> list[TaskTable]:
+    """The tables across tasks: one, or one per further facet; none of a study without tasks."""
+    across = next((factor for factor in plan.study.factors if factor.name == plan.study.across), None)
+    if across is None:
+        return []
+    tasks: dict[str, dict[str, str]] = {}  # of every table: its facets by task
+    for arm in plan.arms:
+        levels = dict(arm.levels)
+        tasks.setdefault(plan.study.task_table(levels), {})[levels[across.name]] = plan.study.facet(levels)
+    return [
+        _task_table(plan, results.of(*facets.values()), across, title, facets)
+        for title, facets in tasks.items()
+        if not set(results.facets).isdisjoint(facets.values())
+    ]
+
+
+def _task_table(plan: Plan, results: Results, across: Factor, title: str, facets: Mapping[str, str]) -> TaskTable:
+    published = _published_tasks(plan, across, facets)
+    caption = (
+        f"Preset {plan.preset}: final {results.metric.in_words} in every task; a task's own table says what is trained "
+        "on it and for how long."
+    )
+    if published:
+        caption += f" {plan.study.published_caption}"
+    title = " · ".join(filter(None, [title, f"by {across.name}"]))
+    headings = {task: across.heading(task) for task in across.levels if task in facets}
+    return make_task_table(results, title, across.name, headings, published, caption)
+
+
+def _published_tasks(
+    plan: Plan, across: Factor, facets: Mapping[str, str]
+) -> dict[tuple[str, str, str], tuple[float, bool]]:
+    """What was printed of tasks and of their average (task `avg.`), by sub-model, arm and task.
+
+    A printed average stands beside ours if both are over the same tasks, and all of these are comparable. It is over
+    the tasks that are printed with it or, where it is printed alone, over those that the study usually has.
+    """
+    printed = _printed(plan)
+    comparable = {task for task, facet in facets.items() if _comparable(plan, facet)}
+    found: dict[tuple[str, str, str], tuple[float, bool]] = {}
+    for arm in plan.arms:
+        levels = dict(arm.levels)
+        name, task = plan.compared(levels), levels[across.name]
+        if facets.get(task) != plan.study.facet(levels):
+            continue
+        labels = {each: " · ".join((levels | {across.name: each}).values()) for each in (*across.levels, AVERAGE)}
+        for row in {row for _, row in printed}:
+            there = {each: printed[label, row] for each, label in labels.items() if (label, row) in printed}
+            averaged = there.keys() - {AVERAGE} or set(across.usual or across.levels)
+            if task in there.keys() & comparable:
+                found[row, name, task] = there[task]
+            if AVERAGE in there and averaged == comparable == facets.keys():
+                found[row, name, AVERAGE] = there[AVERAGE]
+    return found
+
+
 def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str]]:
     """What stands above the tables where budgets are compared: the averages over them, and where arms cross."""
     axis = plan.study.curve
     if axis is None:
         return None, []
-    others = tuple(name for name in plan.study.facets if name != axis)
+    others = tuple(name for name in plan.study.splits if name != axis)
     averages = figures.averages_over_budget(results, axis, others)
     return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
 

@@ -88,8 +88,12 @@ class Plan:
         return found
 
     def compared(self, levels: Mapping[str, str]) -> str:
-        """An arm's name within its table: its levels of the factors that vary there."""
-        return " · ".join(levels[name] for name in self._varied or [self.study.factors[0].name])
+        """An arm's name within its table, the same in every task: its levels of the factors that vary there."""
+        return " · ".join(levels[name] for name in self._varied or [self._first])
+
+    @cached_property
+    def _first(self) -> str:
+        return next(factor.name for factor in self.study.factors if factor.name != self.study.across)
 
     @cached_property
     def _varied(self) -> list[str]:
@@ -97,7 +101,7 @@ class Plan:
         for arm in self.arms:
             for name, level in arm.levels:
                 seen.setdefault(name, set()).add(level)
-        return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.facets]
+        return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
 
     def missing(self, finished: Iterable[str]) -> list[Trial]:
         """The trials whose keys are not among the finished."""

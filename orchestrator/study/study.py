@@ -22,17 +22,31 @@ class Factor:
     Attributes:
         usual: the levels that a study has unless others are asked for by `--only`; None: all.
         without: the level that leaves the thing out, for leave-one-out.
+        headings: what a level is called at the head of a column, `QQP (F1)`; by its name where nothing is said.
+
+    Raises:
+        ValueError: a heading of no level.
     """
 
     name: str
     levels: Mapping[str, Mapping[str, Any]]
     usual: tuple[str, ...] | None = None
     without: str | None = None
+    headings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses headings that would never be seen."""
+        if strange := sorted(self.headings.keys() - self.levels.keys()):
+            raise ValueError(f"{self.name} has a heading for {strange[0]!r}, which is none of its levels")
 
     @classmethod
     def of(cls, setting: str, levels: Sequence[str], usual: tuple[str, ...] | None = None) -> "Factor":
         """A factor whose levels are values of one setting of the same name."""
         return cls(setting, {level: {setting: level} for level in levels}, usual)
+
+    def heading(self, level: str) -> str:
+        """`QQP (F1)`."""
+        return self.headings.get(level, level)
 
 
 @dataclass(frozen=True)
@@ -91,8 +105,11 @@ class Study:
         baseline: see `Layout`.
         facets: factors that split the report into tables of their own, since their levels do not compare: budgets.
         curve: the facet that is an axis, over which the average accuracy is drawn.
+        across: the factor whose levels are tasks: the report begins with one table that has them as columns and their
+            average. They do not compare either, so it splits the tables below that one as a facet does.
         published: a CSV with a column per factor, `sub_model` (`avg.` for the printed average), `accuracy` in per
-            cent, and `source` (`printed` or `derived`); or None.
+            cent, and `source` (`printed` or `derived`); or None. In the column of `across`, `avg.` is the printed
+            average over tasks.
         published_for: resolved settings by their full names that a result must have to stand beside the published ones.
         published_caption: where the numbers are from and what is known to be wrong with them.
     """
@@ -104,15 +121,21 @@ class Study:
     baseline: Mapping[str, str] = field(default_factory=dict)
     facets: tuple[str, ...] = ()
     curve: str | None = None
+    across: str | None = None
     published: Path | None = None
     published_caption: str = ""
     published_for: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses names that are not safe as folders and as MLflow's keys."""
-        for name in (self.name, *self.presets, *(factor.name for factor in self.factors)):
+        """Refuses names that are not safe as folders and as MLflow's keys, and tasks that cannot be columns."""
+        factors = [factor.name for factor in self.factors]
+        for name in (self.name, *self.presets, *factors):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"a name is letters, digits, _ and -, not {name!r}")
+        if self.across is not None and self.across not in factors:
+            raise ValueError(f"across={self.across!r} is no factor of {self.name}: choose from {', '.join(factors)}")
+        if factors == [self.across]:
+            raise ValueError(f"{self.name} has no factor but {self.across!r}, so nothing names the rows: add another")
 
     def check(self, layout: Layout) -> None:
         """Refuses a layout that this study cannot have.
@@ -189,6 +212,15 @@ class Study:
             return False
         return len(changed) <= 1
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The factors whose levels stand in tables of their own: the facets, and the tasks."""
+        return tuple(dict.fromkeys([*self.facets, *([] if self.across is None else [self.across])]))
+
     def facet(self, levels: Mapping[str, str]) -> str:
-        """The name of the table that an arm belongs to; empty without facets."""
-        return " · ".join(f"{name} {levels[name]}" for name in self.facets)
+        """The name of the table that an arm belongs to; empty without facets and tasks."""
+        return " · ".join(f"{name} {levels[name]}" for name in self.splits)
+
+    def task_table(self, levels: Mapping[str, str]) -> str:
+        """The name of the table across tasks that an arm belongs to; empty without further facets."""
+        return " · ".join(f"{name} {levels[name]}" for name in self.splits if name != self.across)

@@ -25,6 +25,7 @@ from orchestrator.track.tracker import (
     BASE,
     BUDGET,
     DEVICE,
+    EPOCH,
     FACTOR,
     KEY,
     LATENCY,
@@ -113,6 +114,7 @@ class Recorder:
             SEED: str(trial.seed),
             "data.checksum": trial.data_checksum,
             BUDGET: json.dumps([trial.budget.unit, trial.budget.amount]),
+            EPOCH: json.dumps(trial.budget.updates_per_epoch),
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
