@@ -32,9 +32,11 @@ class LoopTrainer(Generic[ConfigT]):
             return self.kind.resolve(settings).as_dict()
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
-        unit, amount = (budget := self._read(config).budget).unit, budget.amount
+        resolved = self._read(config)
+        unit, amount = resolved.budget.unit, resolved.budget.amount
         shown = f"{amount:.3e}" if unit == "macs" else f"{amount:,}"
-        return TrialBudget(unit, amount, f"{shown} {_READINGS[unit]}")
+        per_epoch = self.kind.updates_per_epoch(resolved) or 0.0
+        return TrialBudget(unit, amount, f"{shown} {_READINGS[unit]}", per_epoch)
 
     def describe(self, configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
         resolved = [self._read(config) for config in configs]
