@@ -66,7 +66,7 @@ class TextTask:
     ) -> None:
         if len(train.targets) < batch_size:
             raise ValueError(f"{len(train.targets)} texts are fewer than the {batch_size} of a batch")
-        self.metrics = (_PRIMARY[measured], _LOSS, _CONSTANT)
+        self.metrics: tuple[Metric, ...] = (_PRIMARY[measured], _LOSS, _CONSTANT)
         self._train, self._test = train.to(device), test.to(device)
         self._classes, self._batch_size, self._seed, self._device = classes, batch_size, seed, device
         self._measured, self._padding, self._pairs = measured, padding, pairs
