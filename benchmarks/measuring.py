@@ -35,9 +35,15 @@ def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def append(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Adds rows to results/name.csv, each with the date, the machine and the versions, and prints them."""
+    """Adds rows to results/name.csv, as `append_to` does, and prints them."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.csv"
+    append_to(RESULTS / f"{name}.csv", rows)
+    for row in rows:
+        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+
+
+def append_to(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Adds rows to a CSV file, each with the date, the machine and the versions."""
     new = not path.exists()
     complete = [{**_machine(), **row} for row in rows]
     with path.open("a", newline="") as file:
@@ -45,8 +51,6 @@ def append(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if new:
             table.writeheader()
         table.writerows(complete)
-    for row in rows:
-        print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
 
 
 def _machine() -> dict[str, Any]:

@@ -29,7 +29,7 @@ class TaskTrainer(NoopTrainer):
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
         return TrialBudget("updates", 60, "60 optimizer steps", PER_EPOCH.get(config["task"], 0.0))
 
-    def data_checksum(self, config: Mapping[str, Any]) -> str:
+    def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         return f"of {config['task']}"
 
     def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:

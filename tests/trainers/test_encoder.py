@@ -20,6 +20,8 @@ from transformers import (
 
 from trainers import Lattice
 from trainers.nested.encoder import EncoderSize, NestedEncoder
+from trainers.nested.layers.embedding import NestedEmbedding
+from trainers.nested.layers.sizes import Size
 from trainers.submodel import SubModel
 
 SMALL = {
@@ -69,6 +71,37 @@ def test_the_whole_is_the_plain_model_bit_for_bit_with_its_gradients(family: str
             if "layer" in inner:
                 inner.insert(inner.index("layer") + 2, "layer")
             assert torch.equal(found[".".join(inner)], parameter.grad), name
+
+
+@pytest.mark.parametrize("texts", [2, 20])  # fewer tokens than the table has rows, and more
+@pytest.mark.parametrize("padding", [None, 0, 39])
+def test_an_embedding_gives_the_table_the_gradient_that_slices_of_it_give_bit_for_bit(
+    texts: int, padding: int | None
+) -> None:
+    torch.manual_seed(0)
+    table = nn.Embedding(40, 12, padding)
+    nested, theirs = NestedEmbedding(table, Size("hidden")), table.weight.detach().clone().requires_grad_()
+    for hidden in (12, 8, 3):  # passes of one step: their gradients add up
+        ids, weights = torch.randint(0, 30, (texts, 9)), torch.randn(texts, 9, hidden)  # ids come more than once
+        nested.activate(SubModel(hidden=hidden))
+        found, expected = nested(ids), nn.functional.embedding(ids, theirs[:, :hidden], padding)
+        assert torch.equal(found, expected)
+        (found * weights).sum().backward()
+        (expected * weights).sum().backward()
+    assert nested.weight.grad is not None
+    assert theirs.grad is not None
+    assert torch.equal(nested.weight.grad, theirs.grad)
+    assert padding != 0 or nested.weight.grad[0].eq(0).all()
+
+
+def test_a_batch_writes_to_no_row_of_the_tables_gradient_but_its_own() -> None:
+    nested = NestedEmbedding(nn.Embedding(40, 12, 0), Size("hidden"))
+    nested.weight.grad = torch.full((40, 12), -0.0)  # which adding a zero would turn into 0
+    nested.activate(SubModel(hidden=8))
+    nested(torch.tensor([[3, 7, 3, 0]])).sum().backward()
+    written = nested.weight.grad.signbit().logical_not()
+    assert written.nonzero()[:, 0].unique().tolist() == [0, 3, 7]
+    assert not written[:, 8:].any()
 
 
 @pytest.mark.parametrize("kept", ["first", "spaced"])

@@ -61,12 +61,32 @@ class LeafViews:
         return LeafViews, ()
 
 
-def _adding_to_prefix(parameter: nn.Parameter, sizes: tuple[int, ...]) -> Callable[[Tensor], None]:
+def leaf_of_rows(parameter: nn.Parameter, rows: Tensor, columns: int) -> Tensor:
+    """`parameter[rows, :columns]` as a leaf: `backward` adds its gradient there, and touches no other row.
+
+    Args:
+        rows: `(n,)` int64, each at most once.
+    """
+    sizes = len(parameter), columns
+    leaf = _narrowed(parameter.detach(), sizes).index_select(0, rows).requires_grad_()
+    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, rows))
+    return leaf
+
+
+def _adding_to_prefix(
+    parameter: nn.Parameter, sizes: tuple[int, ...], rows: Tensor | None = None
+) -> Callable[[Tensor], None]:
+    """Adds a leaf's gradient to a prefix of the parameter's, or to some rows of that prefix."""
+
     def add(leaf: Tensor) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         assert leaf.grad is not None
-        _narrowed(parameter.grad, sizes).add_(leaf.grad)
+        prefix = _narrowed(parameter.grad, sizes)
+        if rows is None:
+            prefix.add_(leaf.grad)
+        else:
+            prefix.index_add_(0, rows, leaf.grad)
         leaf.grad = None
 
     return add

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.config.precision import Precision
 from trainers.errors import DataError
 from trainers.extras import text_extra
 from trainers.randomness import stream
@@ -48,6 +49,15 @@ def blank(config: Mapping[str, Any], outputs: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model: nn.Module = AutoModelForSequenceClassification.from_config(full)
     return model.eval()
+
+
+def choose_attention(model: Any, precision: Precision, device: torch.device) -> None:
+    """Has a model of `transformers` attend by matrix products where torch's scaled dot product is slow.
+
+    In bf16 on a CPU its way back through texts of 32 tokens takes five times as long (`benchmarks/README.md`).
+    """
+    if precision == "bf16" and device.type == "cpu":
+        model.set_attn_implementation("eager")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from trainers.measuring.cost import Cost, Macs
 from trainers.nested.encoder import DEPTH, NEURONS, NestedEncoder
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.encoder_sources import encoder_source
-from trainers.networks.encoders import PretrainedEncoder, blank, padding, positions
+from trainers.networks.encoders import PretrainedEncoder, blank, choose_attention, padding, positions
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.sampling.names import sampler
 from trainers.submodel import SubModel
@@ -151,6 +151,7 @@ def _parts(
         positions(encoder),
         pairs,
     )
+    choose_attention(model, config.precision.activations, device)
     return Parts(Recipe.from_config(config), task, _network(config, model).to(device), _macs(config))
 
 

@@ -1,10 +1,11 @@
 """An embedding of which the first features are read."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.sizes import Size, active_size
-from trainers.nested.prefix import LeafViews, in_same_storage
+from trainers.nested.prefix import LeafViews, in_same_storage, leaf_of_rows
 from trainers.submodel import SubModel
 
 
@@ -34,5 +35,19 @@ class NestedEmbedding(nn.Module):
         self.outputs = active_size(self.size, sub_model, self.weight.shape[1])
 
     def forward(self, ids: Tensor) -> Tensor:
+        if self._meets_few_rows(ids):
+            rows, places = ids.unique(return_inverse=True)
+            padding = [] if self.padding_idx is None else (rows == self.padding_idx).nonzero().flatten().tolist()
+            return F.embedding(places, leaf_of_rows(self.weight, rows, self.outputs), *padding)
         weight = self._weights.prefix(self.weight, (self.weight.shape[0], self.outputs))
         return F.embedding(ids, weight, self.padding_idx)
+
+    def _meets_few_rows(self, ids: Tensor) -> bool:
+        """Whether a gradient is wanted that is zero in most rows.
+
+        A batch of 32 texts meets some 500 of a vocabulary of 30,522: a gradient of the whole table would be made,
+        added and thrown away for them. The same bits come from these rows alone. On CUDA their number, which the ids
+        decide, would have to be waited for.
+        """
+        wanted = torch.is_grad_enabled() and self.weight.requires_grad
+        return wanted and self.weight.is_cpu and ids.numel() < len(self.weight)
