@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
+from transformers.models.bert.modeling_bert import BertSelfAttention
 
 from tests.trainers.test_pretrained import saved
 from trainers.config.text_trial import TextTrialConfig
@@ -164,6 +165,14 @@ def test_a_sub_model_written_on_its_own_is_read_by_transformers(settings: dict[s
     (tmp_path / "weights.safetensors").write_bytes(b"pickled")
     with pytest.raises(DataError, match="holds no safetensors"):
         TEXT_TRIALS.export(config, tmp_path / "weights.safetensors", config.lattice.largest.label, tmp_path / "none")
+
+
+@pytest.mark.parametrize("method", ["SortedNet", "Independent"])
+@pytest.mark.parametrize(("precision", "attention"), [("fp32", "sdpa"), ("bf16", "eager")])
+def test_on_a_cpu_attention_is_by_matrix_products_in_bf16(method: str, precision: str, attention: str) -> None:
+    parts = TEXT_TRIALS.assemble(tiny(method=method, precision=precision), 0, None, CPU)
+    found = {m.config._attn_implementation for m in parts.network.modules() if isinstance(m, BertSelfAttention)}
+    assert found == {attention}
 
 
 def test_each_of_separate_encoders_is_trained_as_if_it_were_alone() -> None:
