@@ -90,6 +90,7 @@ STUDY = Study(
         ),
     },
     factors=(
+        Factor("budget", {"half": {"scale": 0.5}, "whole": {"scale": 1}}),
         Factor(
             "method",
             {
@@ -102,7 +103,6 @@ STUDY = Study(
             },
             usual=("Independent", "SortedNet"),
         ),
-        Factor("budget", {"half": {"scale": 0.5}, "whole": {"scale": 1}}),
         Factor(
             "dataset",
             {name: {"dataset": name} for name in ("characters", *ANALOGUE, *TASKS)},
