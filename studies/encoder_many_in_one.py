@@ -9,7 +9,7 @@ from studies.binding import text_trainer
 
 STUDY = Study(
     name="encoder_many_in_one",
-    title="Eighteen sub-models of an encoder, trained as one",
+    title="Sub-models of an encoder, trained as one",
     presets={
         "quick": Preset(
             {
