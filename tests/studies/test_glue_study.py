@@ -75,6 +75,19 @@ def test_the_analogue_has_every_arm_at_equal_passes() -> None:
     assert half == 2 * round(3 * (20_792 // 32) / 2)
 
 
+@pytest.mark.parametrize("preset", ["paper", "paper-base"])
+def test_what_the_paper_trains_can_be_planned_before_it_is_fetched_all_methods_at_equal_passes(preset: str) -> None:
+    methods = () if preset == "paper-base" else tuple(("method", level) for level in STUDY.factors[1].levels)
+    layout = Layout(baseline=STUDY.baseline, only=(*STUDY.presets[preset].only, *methods))
+    plan = make_plan(STUDY, TextTrainer(), preset, {}, (0,), layout)
+    by_task: dict[tuple[str, str], set[int]] = {}
+    for trial in plan.trials:
+        levels = dict(trial.arm.levels)
+        by_task.setdefault((levels["budget"], levels["dataset"]), set()).add(trial.budget.amount)
+    assert len(plan.trials) == len(by_task) * (len(methods) or 1)
+    assert all(len(amounts) == 1 for amounts in by_task.values())
+
+
 def test_the_papers_tasks_are_glues_and_their_heads_say_what_they_are_measured_by() -> None:
     words = {"accuracy": "accuracy", "f1": "F1", "matthews": "Matthews", "spearman": "Spearman"}
     assert {name: f"({words[GLUE[name].metric]})" for name in TASKS} == {

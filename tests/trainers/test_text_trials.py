@@ -57,6 +57,11 @@ def test_the_usual_recipe_is_dynaberts() -> None:
         ({"dimensions": {"depth": [2, 1]}}, {"dimensions": {"depth": [1, 2], "heads": []}}),
         ({"method": "SortedNet"}, {}),
         ({"epochs": 2}, {"updates": 2 * (9_998 // 8)}),
+        ({"epochs": 2, "accumulation": 2}, {"updates": 9_998 // 8, "accumulation": 2}),
+        (
+            {"epochs": 2, "accumulation": 2, "equalize": "passes"},
+            {"updates": 2 * (9_998 // 8), "accumulation": 2, "equalize": "passes"},
+        ),
         ({"schedule": "linear"}, {"schedule": {"warmup": 0}}),
     ],
 )

@@ -41,12 +41,13 @@ class BudgetConfig(Part):
     )
 
     def resolved(
-        self, updates_per_epoch: float | None, targets: int, macs_per_step: Callable[[], int]
+        self, batches_per_epoch: float | None, accumulation: int, targets: int, macs_per_step: Callable[[], int]
     ) -> "BudgetConfig":
         """As unit and amount.
 
         Args:
-            updates_per_epoch: optimizer steps that see the training data once; None if nobody knows.
+            batches_per_epoch: micro-batches that see the training data once; None if nobody knows.
+            accumulation: micro-batches per optimizer step. Epochs of passes are as many whatever it is.
             targets: number of target sub-models.
             macs_per_step: gives the multiply-accumulates of a batch of every target; asked only where they count.
 
@@ -66,9 +67,11 @@ class BudgetConfig(Part):
         if self.epochs is not None:
             if self.updates is not None:
                 raise ConfigError("budget.epochs and budget.updates both say how long to train: give one of them")
-            if updates_per_epoch is None:
+            if batches_per_epoch is None:
                 raise ConfigError("budget.epochs: the data set does not say how many examples it has: give updates")
-            steps = self.epochs * updates_per_epoch
+            steps = self.epochs * batches_per_epoch
+            if self.equalize in (None, "updates"):
+                steps /= accumulation
         updates = max(1, round(steps * (self.scale or 1.0)))
         unit = self.equalize or "updates"
         per_update = {"updates": lambda: 1, "passes": lambda: targets, "macs": macs_per_step}[unit]()

@@ -52,8 +52,8 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
             "precision": config.precision.resolved(),
         }
     )
-    per_epoch = _updates_per_epoch(config)
-    budget = config.budget.resolved(per_epoch, len(config.lattice), lambda: _macs_per_step(config))
+    batches, accumulation = _batches_per_epoch(config), config.method.accumulation
+    budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
     check_method(config)
     _check_norm(config)
@@ -61,9 +61,9 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     return config
 
 
-def _updates_per_epoch(config: ImageTrialConfig) -> float | None:
+def _batches_per_epoch(config: ImageTrialConfig) -> float | None:
     images = dataset(config.task.dataset).train_images
-    return images / config.task.batch_size / config.method.accumulation if images else None
+    return images / config.task.batch_size if images else None
 
 
 def _macs_per_step(config: ImageTrialConfig) -> int:
@@ -135,7 +135,8 @@ class ImageTrials:
         dataset(config.task.dataset).fetch(folder)
 
     def updates_per_epoch(self, config: ImageTrialConfig) -> float | None:
-        return _updates_per_epoch(config)
+        batches = _batches_per_epoch(config)
+        return None if batches is None else batches / config.method.accumulation
 
     def test_examples(self, config: ImageTrialConfig) -> int:
         return dataset(config.task.dataset).test_images

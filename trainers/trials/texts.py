@@ -50,7 +50,8 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
     )
     config.network.check()
     _check_length(config)
-    budget = config.budget.resolved(_updates_per_epoch(config), len(config.lattice), lambda: _macs_per_step(config))
+    batches, accumulation = _batches_per_epoch(config), config.method.accumulation
+    budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
     check_method(config)
     _check_encoder(config)
@@ -87,9 +88,9 @@ def _outputs(config: TextTrialConfig) -> int:
     return text_dataset(config.task.dataset).classes or 1
 
 
-def _updates_per_epoch(config: TextTrialConfig) -> float:
+def _batches_per_epoch(config: TextTrialConfig) -> int:
     """An epoch ends with its last full batch."""
-    return text_dataset(config.task.dataset).train_examples // config.task.batch_size / config.method.accumulation
+    return text_dataset(config.task.dataset).train_examples // config.task.batch_size
 
 
 def _macs_per_step(config: TextTrialConfig) -> int:
@@ -138,7 +139,7 @@ def _parts(
     config: TextTrialConfig, seed: int, model: torch.nn.Module, train: Tokens, test: Tokens, device: torch.device
 ) -> Parts:
     source, encoder = text_dataset(config.task.dataset), config.network.source.config
-    pairs = source.pairs and bool(encoder.get("type_vocab_size", 0)) and encoder["model_type"] == "bert"
+    pairs = source.pairs and encoder["model_type"] == "bert" and encoder.get("type_vocab_size", 2) > 1
     task = TextTask(
         train,
         test,
@@ -169,11 +170,12 @@ class TextTrials:
         return f"{text_dataset(config.task.dataset).checksum(folder)} {config.network.source.checksum}"
 
     def fetch(self, config: TextTrialConfig, folder: Path | None) -> None:
-        _read(config.task.dataset, folder)
-        _encoder(config.network.name, config.task.dataset, folder)
+        # Not by way of what is kept below: whoever prepares need not hold the weights.
+        data = text_dataset(config.task.dataset).load(folder)
+        config.network.source.fetch(folder, lambda: _texts(data))
 
     def updates_per_epoch(self, config: TextTrialConfig) -> float | None:
-        return _updates_per_epoch(config)
+        return _batches_per_epoch(config) / config.method.accumulation
 
     def test_examples(self, config: TextTrialConfig) -> int:
         return text_dataset(config.task.dataset).test_examples
@@ -214,10 +216,12 @@ def _read(name: str, folder: Path | None) -> TextData:
 
 @lru_cache(maxsize=1)
 def _encoder(encoder: str, name: str, folder: Path | None) -> PretrainedEncoder:
-    def texts() -> Iterable[str]:
-        return (text for example in _read(name, folder).train for text in (example.first, example.second))
+    return encoder_source(encoder).fetch(folder, lambda: _texts(_read(name, folder)))
 
-    return encoder_source(encoder).fetch(folder, texts)
+
+def _texts(data: TextData) -> Iterable[str]:
+    """What is trained on."""
+    return (text for example in data.train for text in (example.first, example.second))
 
 
 @lru_cache(maxsize=1)

@@ -64,7 +64,7 @@ TEXTS: dict[str, TextDataset] = {
         9_998,
         1_457,
         8,
-        lambda _: characters.load().checksum,
+        lambda _: characters.CHECKSUM,
         lambda _: characters.load(),
     ),
     "rotten-tomatoes": _packaged("rotten-tomatoes", "accuracy", 2, (7_495, 1_035), 27),
