@@ -55,6 +55,8 @@ def test_the_usual_recipe_is_dynaberts() -> None:
         ({"learning_rate": 2e-5}, {}),
         ({"optimizer": "adamw"}, {}),
         ({"dimensions": {"depth": [2, 1]}}, {"dimensions": {"depth": [1, 2], "heads": []}}),
+        ({"dimensions": {"depth": [1, 2]}}, {"dimensions": {"depth": [1, 2]}, "combination": "product"}),
+        ({"dimensions": {"hidden": [32, 64]}, "kept": "spaced"}, {"dimensions": {"hidden": [32, 64]}}),
         ({"method": "SortedNet"}, {}),
         ({"epochs": 2}, {"updates": 2 * (9_998 // 8)}),
         ({"epochs": 2, "accumulation": 2}, {"updates": 9_998 // 8, "accumulation": 2}),

@@ -26,7 +26,7 @@ class EncoderConfig(SubModelsConfig):
     )
     dimensions: Mapping[str, tuple[int | float, ...]] = Field(
         default={},
-        description="The supports of the target sub-models; what is not named is whole. The model's own is among each.",
+        description="The supports of the target sub-models; what is not named is whole, heads follow the hidden size.",
         json_schema_extra={"unit": "depth: layers; hidden: units; heads: heads; neurons: of the feed-forward layers"},
     )
     combination: Literal["product", "zip"] = Field(
@@ -70,6 +70,8 @@ class EncoderConfig(SubModelsConfig):
     def resolved(self) -> "EncoderConfig":
         """With a folder's absolute path, and the whole encoder as its only target where no dimensions are said.
 
+        What has no effect is as if unsaid: how one dimension is combined, and which layers of one depth are kept.
+
         Raises:
             ConfigError: no such encoder.
             DataError: a folder that holds none.
@@ -77,6 +79,10 @@ class EncoderConfig(SubModelsConfig):
         source, update = self.source, dict[str, Any]()
         if not self.dimensions:
             update["dimensions"] = {DEPTH: (self.full.depth,)}
+        if len(self.dimensions) < 2:
+            update["combination"] = "product"
+        if len(self.dimensions.get(DEPTH, ())) < 2:
+            update["kept"] = "first"
         if isinstance(source, FolderEncoder):
             update["name"] = str(source.folder)
         return self.model_copy(update=update)

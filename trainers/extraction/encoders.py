@@ -30,11 +30,7 @@ def export(lattice: Lattice, kept: Kept, plain: nn.Module, weights: Path, label:
     if label not in targets:
         raise unknown("target", label, targets)
     nested = NestedEncoder(plain, lattice, kept)
-
-    def separate() -> SeparateNetworks:
-        return SeparateNetworks({target: nested.extract(target) for target in lattice}, lattice)
-
-    alone: Any = load_trained(nested, separate, weights).extract(targets[label]).eval()
+    alone: Any = load_trained(nested, lambda: SeparateNetworks.cut_out(nested), weights).extract(targets[label]).eval()
     alone.config.architectures = [type(alone).__name__]
     folder.mkdir(parents=True, exist_ok=True)
     # What `save_pretrained` writes, without its progress bar.

@@ -1,12 +1,20 @@
 """A network of its own per target: what shared weights are compared with."""
 
 import copy
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.submodel import SubModel
+
+
+class Extractable(Protocol):
+    """A nested network, whatever it nests."""
+
+    lattice: Lattice
+
+    def extract(self, sub_model: SubModel) -> nn.Module: ...
 
 
 class SeparateNetworks(nn.Module):
@@ -20,6 +28,11 @@ class SeparateNetworks(nn.Module):
         self.lattice = lattice
         self.networks = nn.ModuleDict({target.module_name: network for target, network in networks.items()})
         self.activate(lattice.largest)
+
+    @classmethod
+    def cut_out(cls, nested: Extractable) -> "SeparateNetworks":
+        """Every target of a nested network as a network of its own, with the weights that it has there."""
+        return cls({target: nested.extract(target) for target in nested.lattice}, nested.lattice)
 
     def activate(self, sub_model: SubModel) -> None:
         if sub_model not in self.lattice:

@@ -66,8 +66,7 @@ class TrainingState:
     def extract_all(self) -> None:
         """Goes on with a network of its own for every target, cut out of the nested one, and a fresh optimizer."""
         assert not isinstance(self.network, SeparateNetworks)
-        lattice = self.network.lattice
-        self.network = SeparateNetworks({target: self.network.extract(target) for target in lattice}, lattice)
+        self.network = SeparateNetworks.cut_out(self.network)
         self.optimizer = self._optimize(self.network)
         self.extracted = True
 

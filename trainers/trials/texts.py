@@ -128,11 +128,8 @@ def _parameters(given: tuple[tuple[str, Any], ...], sizes: tuple[tuple[str, int]
 def _network(config: TextTrialConfig, model: torch.nn.Module) -> Network:
     """A plain model nested, or cut into its targets."""
     freeze(model, config.optimizer.frozen)
-    lattice = config.lattice
-    nested = NestedEncoder(model, lattice, config.network.kept)
-    if config.method.sharing != "separate":
-        return nested
-    return SeparateNetworks({target: nested.extract(target) for target in lattice}, lattice)
+    nested = NestedEncoder(model, config.lattice, config.network.kept)
+    return SeparateNetworks.cut_out(nested) if config.method.sharing == "separate" else nested
 
 
 def _parts(
