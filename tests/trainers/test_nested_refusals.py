@@ -146,6 +146,14 @@ def conv() -> nn.Conv2d:
 
 
 SHARED = conv()
+
+
+def tied_norms() -> list[nn.Module]:
+    norms = [nn.BatchNorm2d(3), nn.BatchNorm2d(3)]
+    norms[1].weight = norms[0].weight
+    return norms
+
+
 REFUSED: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
     "a subclass": (lambda: [MyConv(3, 3, 3)], "'0' of Sequential: MyConv may do more than"),
     "statistics of all machines": (lambda: [nn.SyncBatchNorm(3)], "'0' of Sequential: SyncBatchNorm has parameters"),
@@ -153,7 +161,8 @@ REFUSED: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
     "hooks of a fused ReLU": (lambda: [nn.Sequential(nn.BatchNorm2d(3), hooked(nn.ReLU()))], "'0' .*: it has hooks"),
     "a forward of its own": (lambda: [replaced(conv())], "'0' of Sequential: its forward was replaced"),
     "a parametrisation": (lambda: [parametrizations.weight_norm(conv())], "'0' .*: ParametrizedConv2d may do more"),
-    "a layer twice": (lambda: [SHARED, nn.ReLU(), SHARED], r"'2' of Sequential: its weight is '0\.weight', too"),
+    "a layer twice": (lambda: [SHARED, nn.ReLU(), SHARED], r"'2' of Sequential: it is '0', too"),
+    "a tied γ": (tied_norms, "'0' of Sequential: its weight is tied to another layer's, which is lost in NestedBatch"),
     "no γ": (lambda: [nn.BatchNorm2d(3, affine=False)], "'0' of Sequential: .*affine=True"),
     "no statistics": (lambda: [nn.BatchNorm2d(3, track_running_stats=False)], "'0' of .*track_running_stats=True"),
     "an average of all": (lambda: [nn.BatchNorm2d(3, momentum=None)], "'0' of Sequential: .*momentum a number"),

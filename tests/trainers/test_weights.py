@@ -1,5 +1,6 @@
 """Tied parameters and pretrained weights through building, saving and resuming."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from tests.conftest import FOUR, tiny
 from trainers.build import build, initialise, load_pretrained, multiply
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
+from trainers.nested.exchange import nest
 from trainers.nested.separate import SeparateNetworks
 from trainers.optimizers.adamw import AdamW
 from trainers.training.ledger import UpdateLedger
 from trainers.training.state import WEIGHTS, TrainingState
 from trainers.weights import load_weights, named_weights
 
-ONE = Lattice.product(width=(1.0,))
+ONE, HALVES = Lattice.product(width=(1.0,)), Lattice.product(width=(0.5, 1.0))
 
 
 class Tied(nn.Module):
@@ -61,6 +63,52 @@ def test_tied_weights_are_saved_once_restored_tied_and_trained_on_as_one(tmp_pat
     plain = second.network.networks["w100"]
     assert isinstance(plain, Tied)
     assert plain.table.weight is plain.classifier.weight
+
+
+class TiedConvolutions(nn.Module):
+    """Two blocks of one kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+        self.classifier = nn.Linear(8, 5)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(self.stem(x).relu()).relu())
+        logits: Tensor = self.classifier(y.mean((2, 3)))
+        return logits
+
+
+def gradients(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
+    network(x).square().sum().backward()
+    return {name: parameter.grad for name, parameter in network.named_parameters() if parameter.grad is not None}
+
+
+def test_what_is_tied_stays_so_in_a_nested_network_and_in_what_is_cut_out_of_it(tmp_path: Path) -> None:
+    plain = TiedConvolutions()
+    initialise(plain, 0)
+    x = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))
+    nested = nest(copy.deepcopy(plain), HALVES, "batch", (3, 9, 9), frozenset({"classifier"}))
+    first, second = (nested.network.get_submodule(name) for name in ("first", "second"))
+    assert first.weight is second.weight
+    own = gradients(nested, x)
+    for name, gradient in gradients(plain, x).items():
+        assert torch.equal(own[f"network.{name}"], gradient), name
+    nested.zero_grad(set_to_none=False)
+    half = HALVES.smallest
+    nested.activate(half)
+    cut = nested.extract(half)
+    assert isinstance(cut, TiedConvolutions)
+    assert cut.first.weight is cut.second.weight
+    inside, whole = gradients(cut, x)["first.weight"], gradients(nested, x)["network.first.weight"]
+    assert torch.equal(whole[:4, :4], inside)
+    assert not whole[4:].any()
+    assert not whole[:, 4:].any()
+    save_file(named_weights(nested), tmp_path / "weights.safetensors")  # refuses what shares memory
+    optimizer = AdamW(nested, 0.1)
+    assert "first/network.first.weight" in optimizer.state()
+    assert "first/network.second.weight" not in optimizer.state()
 
 
 def test_weights_with_a_name_too_few_or_too_many_are_refused() -> None:

@@ -1,7 +1,7 @@
 """A nested network: one set of weights, every sub-model of the lattice a prefix of it."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -78,7 +78,8 @@ class NestedNetwork(nn.Module):
     def extract(self, sub_model: SubModel) -> nn.Module:
         """A stand-alone network of plain layers whose output equals the nested one's bit for bit.
 
-        Where passes run fused (on CUDA, in bf16), up to bf16's rounding.
+        Where passes run fused (on CUDA, in bf16), up to bf16's rounding. Parameters that are tied here are tied there,
+        unless the sub-model has parts of other shapes of them.
         """
         with active(self, sub_model):
             channels = self._incoming_channels()
@@ -88,7 +89,26 @@ class NestedNetwork(nn.Module):
             }
             for block in self._optional:
                 memo[id(block)] = copy.deepcopy(block.block, memo) if block.runs else nn.Identity()
-        return copy.deepcopy(self.network, memo).train(self.training)
+        alone: nn.Module = copy.deepcopy(self.network, memo).train(self.training)
+        self._tie(memo)
+        return alone
+
+    def _tie(self, plain: Mapping[int, Any]) -> None:
+        """Makes parameters of plain layers one that are one in the layers, by whose ids they are given."""
+        firsts: dict[tuple[int, torch.Size], nn.Parameter] = {}
+        for layer in self._layers.values():
+            assert isinstance(layer, nn.Module)
+            if id(layer) not in plain:
+                continue
+            for name, parameter in layer.named_parameters(remove_duplicate=False):
+                owner, _, local = name.rpartition(".")
+                try:
+                    module = plain[id(layer)].get_submodule(owner)
+                    own = getattr(module, local)
+                except AttributeError:  # called otherwise there: not tied, or `nest` would have refused it
+                    continue
+                if isinstance(own, nn.Parameter):
+                    setattr(module, local, firsts.setdefault((id(parameter), own.shape), own))
 
     def _incoming_channels(self) -> dict[str, int]:
         channels: dict[str, int] = {}

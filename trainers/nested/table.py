@@ -1,8 +1,8 @@
 """The exchange table: which layers of a plain network have a nested form, what it is, and which dimension it obeys.
 
 A nested form does what `forward` of torch's own class does with the layer's parameters, and no more. What a layer does
-otherwise (a subclass, a hook, a parametrisation, a parameter that two layers share) would be lost without a word, so
-layers are looked up by their very class, and refused if they have parameters and are not in the table.
+otherwise (a subclass, a hook, a parametrisation) would be lost without a word, so layers are looked up by their very
+class, and refused if they have parameters and are not in the table. Parameters that are tied to several layers stay so.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +75,7 @@ def nested_forms(
     Raises:
         ValueError: a layer that has no nested form, with its path and the mend.
     """
-    _refuse_shared_parameters(network)
+    _refuse_shared_layers(network)
     forms: dict[str, nn.Module] = {}
     for path, module in network.named_modules():
         if _inside(path, forms):
@@ -90,6 +90,7 @@ def nested_forms(
         if not isinstance(forms.get(path), ElasticLayer):
             with named(network, path):
                 raise ValueError("a head must be a Conv2d or Linear: name the layer itself, not what it is part of")
+    _tie(network, forms)
     return forms
 
 
@@ -109,11 +110,7 @@ def place(network: str, path: str) -> str:
 
 def _inside(path: str, forms: Mapping[str, nn.Module]) -> bool:
     """Whether a layer is part of one that is exchanged as a whole."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in forms:
-            return True
-    return False
+    return any(owner in forms for owner in _with_owners(path))
 
 
 def _nested_form(module: nn.Module, exchanges: Exchanges, lattice: Lattice, is_head: bool) -> nn.Module | None:
@@ -188,12 +185,45 @@ def _refuse_more_than_forward(module: nn.Module) -> None:
         raise ValueError("its forward was replaced, which would be lost: give it back that of its class")
 
 
-def _refuse_shared_parameters(network: nn.Module) -> None:
-    """Refuses parameters that two paths lead to: each layer takes over its own."""
+def _refuse_shared_layers(network: nn.Module) -> None:
+    """Refuses a layer that two paths lead to: channels of one place are none of the other's."""
     known: dict[int, str] = {}
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        path = name.rpartition(".")[0]
-        first = known.setdefault(id(parameter), name)
-        if first != name:
+    for path, module in network.named_modules(remove_duplicate=False):
+        first = known.setdefault(id(module), path)
+        if first != path and next(module.parameters(), None) is not None:
             with named(network, path):
-                raise ValueError(f"its {name.rpartition('.')[2]} is {first!r}, too: give each layer its own")
+                raise ValueError(
+                    f"it is {first!r}, too: give each place a layer of its own, whose parameters may be tied"
+                )
+
+
+def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
+    """Parameters that are one in the network become one in the nested forms."""
+    firsts: dict[int, nn.Parameter] = {}
+    for name, plain in network.named_parameters(remove_duplicate=False):
+        path = next(path for path in _with_owners(name) if path in forms)
+        with named(network, path):
+            owner, _, local = name.removeprefix(f"{path}.").rpartition(".")
+            try:
+                own = getattr(forms[path].get_submodule(owner), local)
+            except AttributeError:
+                own = None
+            if isinstance(own, nn.Parameter) and own.is_set_to(plain):
+                first = firsts.setdefault(id(plain), own)
+                setattr(forms[path].get_submodule(owner), local, first)
+            elif _places(network, plain) > 1:
+                raise ValueError(
+                    f"its {local} is tied to another layer's, which is lost in {type(forms[path]).__name__}: give each "
+                    "layer its own"
+                )
+
+
+def _with_owners(name: str) -> Iterator[str]:
+    """The paths of what a parameter is part of, the nearest first."""
+    while name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def _places(network: nn.Module, parameter: nn.Parameter) -> int:
+    return sum(each is parameter for _, each in network.named_parameters(remove_duplicate=False))
