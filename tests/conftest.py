@@ -91,6 +91,14 @@ def restless() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
+_LONG = ("faults", "cluster", "studies")  # rooms of tests that start processes and wait for them
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, so that nobody is left with it when the others are done."""
+    items.sort(key=lambda item: item.path.parent.name not in _LONG)
+
+
 def pytest_collection_finish() -> None:
     """What is imported stays: whoever collects garbage, as statsmodels does in every call, need not look through it."""
     gc.collect()

@@ -12,6 +12,7 @@ _FINAL = frozenset(  # what no repetition mends
      "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "INVALID_STATE"}
 )  # fmt: skip
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 15.0
+_LONG_SECONDS = 5.0  # of an attempt: MLflow waits for a locked database for most of a minute
 _T = TypeVar("_T")
 
 
@@ -37,6 +38,7 @@ class Patience:
         """
         pause = _FIRST_PAUSE
         while True:
+            began = time.monotonic()
             try:
                 found = write()
             except Exception as error:  # the store's kinds are known once one has been imported, and it takes long
@@ -44,19 +46,21 @@ class Patience:
                     raise
                 if getattr(error, "error_code", "") in _FINAL:
                     raise Stopped(f"the tracking store refuses: {reason(error)}") from error
-                self._failed(error)
+                self._failed(error, began)
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._succeeded()
                 return found
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception, began: float) -> None:
         with self._lock:
             now = time.monotonic()
+            first = self._failing_since is None
             if self._failing_since is None:
                 self._failing_since = now
-            elif not self._said:  # the second time: a stumble is not worth a line
+            # A stumble is not worth a line.
+            if not self._said and (not first or now - began > _LONG_SECONDS):
                 self._said = True
                 self._say(
                     f"the tracking store does not take what is written ({reason(error)}); training goes on, trying "

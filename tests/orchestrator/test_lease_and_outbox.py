@@ -189,6 +189,21 @@ def test_writes_keep_their_order_and_a_failing_store_is_said_once(monkeypatch: p
     assert said[1] == "the tracking store answers again"
 
 
+@pytest.mark.parametrize(("seconds", "lines"), [(60.0, 0), (0.0, 2)], ids=["a stumble", "after a long wait"])
+def test_a_first_failure_is_said_if_it_took_long(seconds: float, lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.run.patience._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("orchestrator.run.patience._LONG_SECONDS", seconds)
+    said: list[str] = []
+    failures = iter([OSError("locked")])
+
+    def write() -> None:
+        if (error := next(failures, None)) is not None:
+            raise error
+
+    Patience(60, said.append).keep_trying(write)
+    assert len(said) == lines
+
+
 def test_a_store_that_fails_for_too_long_or_refuses_stops_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orchestrator.run.patience._FIRST_PAUSE", 0.01)
 
