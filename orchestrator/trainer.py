@@ -130,6 +130,7 @@ class Declaration:
         totals: of the ledger.
         artifacts: files of the last snapshot that are kept with a finished trial.
         weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
+        flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
 
     Raises:
         ValueError: no primary metric or several; weights that are no artifact.
@@ -139,6 +140,7 @@ class Declaration:
     totals: tuple[Total, ...] = ()
     artifacts: tuple[str, ...] = ()
     weights: str = ""
+    flops: str = ""
 
     def __post_init__(self) -> None:
         if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:
@@ -180,12 +182,17 @@ class TrialBudget:
 
 @dataclass(frozen=True)
 class SubModelCost:
-    """A target sub-model: its label, what it keeps of every dimension, forward multiply-accumulates per example."""
+    """A target sub-model: its label, what it keeps of every dimension, forward multiply-accumulates per example.
+
+    Attributes:
+        flops: of one example forward, as `Declaration.flops` says they are counted; None: they are not.
+    """
 
     label: str
     dimensions: Mapping[str, float]
     macs: int
     parameters: int
+    flops: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
-def declaration(metrics: tuple[TaskMetric, ...], short: Mapping[str, str], decimals: Mapping[str, int]) -> Declaration:
+def declaration(
+    metrics: tuple[TaskMetric, ...], short: Mapping[str, str], decimals: Mapping[str, int], flops: str = ""
+) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
     Args:
         metrics: of the task.
         short: what a metric is called where there is little room, by its name.
         decimals: how many are printed, by a metric's name, if not two.
+        flops: how they are counted, where they are.
     """
     measured = tuple(
         Metric(
@@ -51,4 +54,5 @@ def declaration(metrics: tuple[TaskMetric, ...], short: Mapping[str, str], decim
         ),
         artifacts=(WEIGHTS,),
         weights=WEIGHTS,
+        flops=flops,
     )

@@ -78,8 +78,9 @@ class LoopTrainer(Generic[ConfigT]):
         with _for_the_user():
             costs = self.kind.costs(resolved)
         return [
-            SubModelCost(target.label, dict(target.dims), costs[target.label].macs, costs[target.label].parameters)
+            SubModelCost(target.label, dict(target.dims), cost.macs, cost.parameters, cost.flops)
             for target in resolved.lattice
+            for cost in [costs[target.label]]
         ]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:

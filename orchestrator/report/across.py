@@ -19,7 +19,7 @@ from orchestrator.report.comparisons import (
 from orchestrator.report.epochs import TrialUpdates, update_notation
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import mean_and_sd
-from orchestrator.report.tables import APART, AVERAGE, Cell, some_of
+from orchestrator.report.tables import APART, AVERAGE, Cell, flops_rule, some_of
 from orchestrator.trainer import Metric
 
 SPREAD = "SD over tasks"
@@ -39,6 +39,7 @@ class TaskTable:
         headings: of every task of the study by its level, whether anything of it is finished or not.
         arms, rows: arms, and sub-models. Not every arm has every sub-model.
         macs: of one example, by sub-model and arm, which are the table's rows; None where tasks differ.
+        flops: likewise; empty where they are not counted.
         updates: by arm, as `update_notation` gives them; empty where unknown. `counted` says of what.
         task_cells: by sub-model, arm and task; none where nothing is finished.
         cells: the averages, by sub-model and arm; none where a task is missing.
@@ -55,6 +56,7 @@ class TaskTable:
     arms: tuple[str, ...]
     rows: tuple[str, ...]
     macs: Mapping[Line, int | None]
+    flops: Mapping[Line, int | None]
     counted: str
     updates: Mapping[str, str]
     task_cells: Mapping[tuple[str, str, str], Cell]
@@ -129,7 +131,7 @@ def make_task_table(
     }
     seeds = {task: cell.n for (_, _, task), cell in task_cells.items()}  # every arm of a task has as many
     spreads = {line: _spread(by_task) for line, by_task in whole.items()}
-    macs = _macs(results, values)
+    macs, flops = _costs(results, values, "macs"), _costs(results, values, "flops")
     updates = {arm: _updates(results, factor, arm) for arm in results.arms}
     remarks = [
         _over_seeds(seeds, headings),
@@ -138,6 +140,7 @@ def make_task_table(
         f"Only {AVERAGE} is tested and marked. {bold} {APART}" if (bold := bold_rule(family, metric)) else "",
         _lacking(values, headings),
         "MACs, of one example, are given where every task has the same." if None in macs.values() else "",
+        flops_rule(results),
         _update_rule(results.declaration.counted) if any(updates.values()) else "",
         "" if shown == results.sub_models else f"{len(shown)} of {len(results.sub_models)} sub-models are shown.",
     ]
@@ -148,6 +151,7 @@ def make_task_table(
         arms=results.arms,
         rows=shown[::-1],
         macs=macs,
+        flops=flops,
         counted=results.declaration.counted,
         updates=updates,
         task_cells=task_cells,
@@ -201,9 +205,11 @@ def _spread(by_task: Mapping[str, Mapping[int, float]]) -> float | None:
     return mean_and_sd([mean_and_sd(list(by_seed.values()))[0] for by_seed in by_task.values()])[1]
 
 
-def _macs(results: Results, lines: Collection[Line]) -> dict[Line, int | None]:
-    """Multiply-accumulates of one example; None where tasks differ, whose examples may be of different lengths."""
-    found = results.frame.groupby(["sub_model", "arm"])["macs"].unique()
+def _costs(results: Results, lines: Collection[Line], name: str) -> dict[Line, int | None]:
+    """Of one example; None where tasks differ, whose examples may be of different lengths. Empty where unknown."""
+    if name not in results.frame:
+        return {}
+    found = results.frame.groupby(["sub_model", "arm"])[name].unique()
     return {line: int(found[line][0]) if len(found[line]) == 1 else None for line in lines}
 
 

@@ -32,11 +32,11 @@ Grid = list[list[Shown]]
 
 def accuracies(table: Table) -> Grid:
     """The accuracies; arms are rows where they are many."""
-    heads = [] if not table.one_network else ["MACs", "ms"] if table.milliseconds else ["MACs"]
+    heads = _cost_heads(table) if table.one_network else []
     grid = [_plain("sub-model", *heads, *table.arms)]
     for row in table.rows:
         first = next((row, arm) for arm in table.arms if (row, arm) in table.cells)
-        cost = [_macs(table.macs.get(first)), _latency(table, first)][: len(heads)]
+        cost = _cost(table, first) if heads else []
         grid.append([*_plain(row, *cost), *(_shown(table.cells.get((row, arm))) for arm in table.arms)])
     grid.append(_plain("sorted pairs (shortfall)", *[""] * len(heads), *(table.sorted[arm] for arm in table.arms)))
     return _turned(table, grid)
@@ -44,11 +44,12 @@ def accuracies(table: Table) -> Grid:
 
 def scores(table: TaskTable) -> Grid:
     """The values in every task and their averages; a row per arm and sub-model."""
-    known = any(table.updates.values()), any(table.macs.values())
-    heads = compress([f"{table.counted} in epochs", "MACs"], known)
+    known = any(table.updates.values()), any(table.macs.values()), any(table.flops.values())
+    heads = compress([f"{table.counted} in epochs", "MACs", "FLOPs"], known)
     grid = [_plain("arm", "sub-model", *heads, *table.columns, SPREAD)]
     for row, arm in table.lines:
-        takes = compress([table.updates[arm], _macs(table.macs[row, arm])], known)
+        costs = _scaled(table.macs[row, arm]), _scaled(table.flops.get((row, arm)))
+        takes = compress([table.updates[arm], *costs], known)
         spread = table.spreads.get((row, arm))
         grid.append(
             [
@@ -70,9 +71,9 @@ def costs(table: Table) -> Grid:
     """What every sub-model takes in each arm's network; empty where all arms have one network."""
     if table.one_network:
         return []
-    grid = [_plain("MACs, ms" if table.milliseconds else "MACs", *table.arms)]
+    grid = [_plain(", ".join(_cost_heads(table)), *table.arms)]
     for row in table.rows[:-1]:
-        cells = ((_macs(table.macs.get((row, arm))), _latency(table, (row, arm))) for arm in table.arms)
+        cells = (_cost(table, (row, arm)) for arm in table.arms)
         grid.append(_plain(row, *(", ".join(filter(None, cell)) or _NOTHING for cell in cells)))
     return _turned(table, grid)
 
@@ -140,12 +141,26 @@ def _turned(table: Tested, grid: Grid) -> Grid:
     return [list(column) for column in zip(*grid, strict=True)]
 
 
-def _macs(macs: int | None) -> str:
-    return "" if macs is None else f"{macs / 1e6:.3f} M"
+def _cost_heads(table: Table) -> list[str]:
+    """What is known of the sub-models' cost."""
+    return ["MACs", *["FLOPs"] * bool(table.flops), *["ms"] * bool(table.milliseconds)]
 
 
-def _latency(table: Table, where: tuple[str, str]) -> str:
-    return f"{table.milliseconds[where]:.2f}" if where in table.milliseconds else ""
+def _cost(table: Table, where: tuple[str, str]) -> list[str]:
+    """A text for each of the heads."""
+    found = [_scaled(table.macs.get(where))]
+    if table.flops:
+        found.append(_scaled(table.flops.get(where)))
+    if table.milliseconds:
+        found.append(f"{table.milliseconds[where]:.2f}" if where in table.milliseconds else "")
+    return found
+
+
+def _scaled(count: int | None) -> str:
+    """In billions from ten of them, else in millions."""
+    if count is None:
+        return ""
+    return f"{count / 1e9:.2f} G" if count >= 1e10 else f"{count / 1e6:.3f} M"
 
 
 def as_markdown(table: Table) -> str:

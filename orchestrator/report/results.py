@@ -54,8 +54,8 @@ class Results:
 
     Attributes:
         frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor, `seed`, `sub_model`, a column
-            per dimension, `macs`, `parameters`, every metric of the last evaluation, `total_…` per
-            total of the ledger.
+            per dimension, `macs`, `flops` if the trainer counts them, `parameters`, every metric of the last
+            evaluation, `total_…` per total of the ledger.
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
             the primary metric; names are categories.
         facets: the tables; one nameless without.
@@ -219,9 +219,10 @@ def _rows(
     levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
     totals = {f"total_{total.name}": trial.metrics.get(f"{LEDGER}/{total.name}") for total in plan.declaration.totals}
     common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
-    if [row.get("sub_model") for row in table] != [cost.label for cost in plan.first_trials[label].sub_models]:
+    costs = plan.first_trials[label].sub_models
+    if [row.get("sub_model") for row in table] != [cost.label for cost in costs]:
         raise ValueError("its sub-models are not its arm's")
-    if [float(row["macs"]) for row in table] != [cost.macs for cost in plan.first_trials[label].sub_models]:
+    if [float(row["macs"]) for row in table] != [cost.macs for cost in costs]:
         raise ValueError("its multiply-accumulates are not its arm's")  # an earlier version took the first arm's
     metric = plan.declaration.primary
     measured = [float(row[metric.name]) for row in table]
@@ -230,8 +231,9 @@ def _rows(
     return [
         {**common, "sub_model": row["sub_model"]}
         | {name: _number(name, value) for name, value in row.items() if name != "sub_model"}
+        | ({} if cost.flops is None else {"flops": cost.flops})
         | totals
-        for row in table
+        for row, cost in zip(table, costs, strict=True)
     ]
 
 

@@ -68,7 +68,7 @@ class Table:
     Attributes:
         title: of one of several tables; else empty.
         metric: what it is of.
-        macs, milliseconds: of one example, by row and arm; the latter if measured.
+        macs, flops, milliseconds: of one example, by row and arm; the second if counted, the third if measured.
         cells: by row and arm; none where the arm has no such sub-model.
         comparisons: by row and arm, for arms that have a baseline.
         behind: by row and arm, the arm minus the highest mean of the row; none for the highest.
@@ -84,6 +84,7 @@ class Table:
     arms: tuple[str, ...]
     rows: tuple[str, ...]
     macs: Mapping[tuple[str, str], int]
+    flops: Mapping[tuple[str, str], int]
     milliseconds: Mapping[tuple[str, str], float]
     cells: Mapping[tuple[str, str], Cell]
     comparisons: Mapping[tuple[str, str], Comparison]
@@ -143,7 +144,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values=metric.name).astype(float)
     shared = results.shared
     wide[AVERAGE] = wide[[label for label in wide if label in shared]].mean(axis="columns", skipna=False)
-    costs = frame.drop_duplicates(["arm", "sub_model"]).set_index(["sub_model", "arm"])["macs"]
+    costs = frame.drop_duplicates(["arm", "sub_model"]).set_index(["sub_model", "arm"])
     has = {row: [arm for arm in results.arms if row == AVERAGE or (row, arm) in costs.index] for row in rows}
     by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in has[row]} for row in rows}
     for arm, accuracies in wide.groupby("arm"):
@@ -163,6 +164,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         APART if results.facets[0] else "",
         _left_out(results.sub_models, shown),
         _not_shared(results.sub_models, shared),
+        flops_rule(results),
     ]
     measured = {} if results.latency is None else results.latency.milliseconds
     milliseconds = {arm: measured.get((results.facets[0], arm), {}) for arm in results.arms}
@@ -171,7 +173,8 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         metric=metric,
         arms=results.arms,
         rows=rows,
-        macs={(row, arm): int(costs[row, arm]) for row in shown for arm in has[row]},
+        macs=_costs(costs, "macs"),
+        flops=_costs(costs, "flops"),
         milliseconds={
             (row, arm): milliseconds[arm][row] for row in shown for arm in has[row] if row in milliseconds.get(arm, {})
         },
@@ -197,6 +200,18 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         compares=any(cell.published is not None for cell in cells.values()),
         family=family,
     )
+
+
+def flops_rule(results: Results) -> str:
+    """How FLOPs are counted; empty where none are."""
+    return f"FLOPs: {results.declaration.flops}." if "flops" in results.frame else ""
+
+
+def _costs(costs: pd.DataFrame, name: str) -> dict[tuple[str, str], int]:
+    """By sub-model and arm; empty where nothing is known."""
+    if name not in costs:
+        return {}
+    return {(str(row), str(arm)): int(value) for (row, arm), value in costs[name].dropna().items()}  # type: ignore[misc]
 
 
 def _column(total: Total) -> str:

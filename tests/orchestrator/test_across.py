@@ -1,11 +1,13 @@
 """The table that a report over tasks begins with, from a real database, against numbers worked out by hand."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 from scipy import stats
@@ -14,9 +16,11 @@ from statsmodels.stats.multitest import multipletests
 from orchestrator.commands.command_line import run
 from orchestrator.commands.report import _tasks_for_terminal
 from orchestrator.report.across import TaskTable
-from orchestrator.report.rendering import scores, tasks_as_markdown
+from orchestrator.report.rendering import accuracies, scores, tasks_as_markdown
+from orchestrator.report.tables import make_table
 from orchestrator.report.writer import make_task_tables, write_report
 from orchestrator.study.study import Factor, Layout, Preset, Study
+from orchestrator.trainer import SubModelCost
 from tests.orchestrator.tasks import PER_EPOCH, Tasks, TaskTrainer
 
 # (d12, d24) of seeds 0, 1, 2
@@ -100,6 +104,39 @@ def test_a_row_has_every_task_and_the_average_of_a_seed_over_them(finished: Task
         "SD over tasks: of the tasks' means. The ± of an average in Table 2 of the SortedNet paper is this SD, over "
         "its eight tasks, not one over seeds; the ± of avg. here is over seeds."
     ) in found.caption
+
+
+class CountingTrainer(TaskTrainer):
+    """Counts floating-point operations, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declaration = replace(self.declaration, flops="two per multiply-accumulate and one more")
+
+    def costs(self, config: Mapping[str, Any]) -> list[SubModelCost]:
+        return [replace(cost, flops=2 * cost.macs + 1) for cost in super().costs(config)]
+
+
+def test_flops_stand_beside_multiply_accumulates_where_they_are_counted(finished: Tasks, tmp_path: Path) -> None:
+    tasks = Tasks(tmp_path, trainer=CountingTrainer(), settings={"qqp": {"length": 1000}, "rte": {"length": 1000}})
+    tasks.finish_all(SCORES)
+    found = table(tasks)
+    assert set(found.flops.values()) == {None}  # one task's examples are shorter
+    one = make_table(tasks.results.of("task rte"), {}, "")
+    assert one.flops["d24", "apart"] == 48 * 10**9 + 1
+    head, row, *_ = ([cell.text for cell in line] for line in accuracies(one))
+    assert dict(zip(head, row, strict=True)) | {"MACs": "24.00 G", "FLOPs": "48.00 G"} == dict(
+        zip(head, row, strict=True)
+    )
+    assert "FLOPs: two per multiply-accumulate and one more." in one.caption
+    assert {float(each) for each in pd.read_csv(io.StringIO(report(tasks, "results.csv")))["flops"]} == {
+        2 * macs + 1 for macs in (12e6, 24e6, 12e9, 24e9)
+    }
+    alike = Tasks(tmp_path / "alike", trainer=CountingTrainer())
+    alike.finish_all(SCORES)
+    assert set(table(alike).flops.values()) == {24_000_001, 48_000_001}
+    assert "FLOPs" in [cell.text for cell in scores(table(alike))[0]]
+    assert "FLOPs" not in report(finished, "table.md")
 
 
 def test_the_averages_alone_are_tested_and_marked_by_holms_correction_over_sub_models(finished: Tasks) -> None:

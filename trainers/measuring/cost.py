@@ -26,10 +26,17 @@ Macs: TypeAlias = Callable[[SubModel, Hashable], int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Forward multiply-accumulates for one example (convolutions, linear layers, average pooling) and parameters."""
+    """What one example takes in a network.
+
+    Attributes:
+        macs: forward multiply-accumulates of convolutions, linear layers and average pooling.
+        parameters: of the network.
+        flops: floating-point operations forward, where the paper that is compared with has such a count.
+    """
 
     macs: int
     parameters: int
+    flops: int | None = None
 
 
 def measure(network: nn.Module, input_shape: tuple[int, ...]) -> Cost:

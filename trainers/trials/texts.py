@@ -110,12 +110,14 @@ def _macs(config: TextTrialConfig) -> Macs:
 
 
 def _costs(config: TextTrialConfig) -> dict[str, Cost]:
-    network, count, outputs = config.network, _macs(config), _outputs(config)
+    network, count, outputs, tokens = config.network, _macs(config), _outputs(config), config.task.length
     given = tuple(network.source.config.items())
     found = {}
     for target in config.lattice:
-        sizes = tuple(network.full.of(target).in_config(network.head_size).items())
-        found[target.label] = Cost(count(target, config.task.length), _parameters(given, sizes, outputs))
+        size = network.full.of(target)
+        sizes = tuple(size.in_config(network.head_size).items())
+        flops = size.flops(network.head_size, tokens) + 2 * size.hidden * outputs
+        found[target.label] = Cost(count(target, tokens), _parameters(given, sizes, outputs), flops)
     return found
 
 
