@@ -211,7 +211,9 @@ def _costs(costs: pd.DataFrame, name: str) -> dict[tuple[str, str], int]:
     """By sub-model and arm; empty where nothing is known."""
     if name not in costs:
         return {}
-    return {(str(row), str(arm)): int(value) for (row, arm), value in costs[name].dropna().items()}  # type: ignore[misc]
+    known = costs[name].dropna().reset_index()
+    columns = (known[column] for column in ("sub_model", "arm", name))
+    return {(str(row), str(arm)): int(value) for row, arm, value in zip(*columns, strict=True)}
 
 
 def _column(total: Total) -> str:
