@@ -67,10 +67,10 @@ def _holding(folder: Path, text: str) -> list[Path]:
 def test_a_study_on_postgresql_is_as_on_sqlite_and_the_password_shows_nowhere(
     database: str, calm: Path, tmp_path: Path
 ) -> None:
-    done = harness.run(tmp_path / "s", "--debug", "--tracking-uri", database)
+    done = harness.run_here(tmp_path / "s", "--debug", "--tracking-uri", database)
     assert (done.status, done.err) == (0, ""), done
     harness.same(tmp_path / "s", calm, database)
-    assert "All 6 trials are finished already" in harness.run(tmp_path / "s", "--tracking-uri", database).out
+    assert "All 6 trials are finished already" in harness.run_here(tmp_path / "s", "--tracking-uri", database).out
     password = database.partition("mlflow:")[2].partition("@")[0]
     assert password not in done.out
     assert "postgresql+psycopg://mlflow:***@/postgres?host=" in done.out

@@ -1,6 +1,7 @@
 """Starts studies as processes, disturbs them, and holds what they end with to an undisturbed run, bit for bit."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -8,12 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import psutil
+import pytest
 from mlflow import MlflowClient
+
+from orchestrator.commands.command_line import run as run_command
+from tests.faults import chain
 
 SCRIPT = Path(__file__).parent / "chain.py"
 TIMEOUT = 600
@@ -102,6 +108,16 @@ def ended(process: "subprocess.Popen[str]") -> Ended:
 def run(storage: Path, *arguments: str, env: dict[str, str] | None = None, script: Path = SCRIPT) -> Ended:
     """Starts a study and waits for it."""
     return ended(start(storage, *arguments, env=env, script=script))
+
+
+def run_here(storage: Path, *arguments: str) -> Ended:
+    """The study's command line in this process, where what it imports is there already; not for what uses Ray."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setenv("COLUMNS", "200")
+        patch.setattr(sys, "argv", [str(SCRIPT), *arguments])
+        status = run_command(chain.STUDY, chain.ChainTrainer(), [*arguments, "--storage", str(storage)])
+    return Ended(status, out.getvalue(), err.getvalue())
 
 
 def wait_for(process: "subprocess.Popen[str]", text: str) -> str:

@@ -47,7 +47,7 @@ def test_killed_between_checkpoints_it_goes_on_from_the_last_and_ends_as_one_lef
             assert f"{arm} · seed 0: its worker was lost; going on from its checkpoint" in done.out
         else:
             assert done.status == -signal.SIGKILL
-            done = harness.run(storage, *(["--debug"] if moment else []))
+            done = harness.run_here(storage, "--debug") if moment else harness.run(storage)
         assert (done.status, done.err) == (0, ""), done
         assert f"{arm} · seed 0: resumed at update {(step - 1) // 10 * 10}" in done.out
         harness.same(storage, calm)
@@ -72,7 +72,7 @@ def test_killed_before_the_first_checkpoint_or_after_the_last_it_ends_as_one_lef
     STAGES[stage](process, storage)
     harness.kill_all(process)
     assert harness.ended(process).status == -signal.SIGKILL
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -89,7 +89,7 @@ def test_signals_end_it_resumably(kind: signal.Signals, times: int, calm: Path, 
     done = harness.ended(process)
     assert done.status == 130, done
     assert "Traceback" not in done.err
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -127,7 +127,7 @@ def test_a_trial_that_always_fails_is_given_up_by_name_and_healed_later(calm: Pa
     page = (tmp_path / "s" / "reports" / "chain" / "short" / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page
     assert "in _fault" in page  # where it hung, and where it raised
-    done = harness.run(tmp_path / "s", "--debug")
+    done = harness.run_here(tmp_path / "s", "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "3 of 6 trials to run" in done.out
     harness.same(tmp_path / "s", calm)

@@ -49,18 +49,18 @@ def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) ->
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert list((storage / "leases").glob("*.json"))
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
     assert not list((storage / "leases").glob("*.json"))
 
 
 def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(calm: Path, tmp_path: Path) -> None:
-    done = harness.run(tmp_path, "--debug", "--seeds", "1", "--only", "arm=a,arm=b")
+    done = harness.run_here(tmp_path, "--debug", "--seeds", "1", "--only", "arm=a,arm=b")
     assert "2 of 2 trials to run" in done.out
-    done = harness.run(tmp_path, "--debug", "--seeds", "1")
+    done = harness.run_here(tmp_path, "--debug", "--seeds", "1")
     assert "1 of 3 trials to run" in done.out
-    done = harness.run(tmp_path, "--debug")
+    done = harness.run_here(tmp_path, "--debug")
     assert "3 of 6 trials to run" in done.out
     harness.same(tmp_path, calm)
 
@@ -69,12 +69,12 @@ def test_a_finished_study_grows_by_what_is_new_and_a_deleted_run_is_run_again(ca
     assert experiment is not None
     trial = client.search_runs([experiment.experiment_id], "tags.arm = 'b' AND tags.seed = '1'")[0]
     client.delete_run(trial.info.run_id)
-    done = harness.run(tmp_path, "--debug")
+    done = harness.run_here(tmp_path, "--debug")
     assert "1 of 6 trials to run" in done.out
     assert "b · seed 1: resumed at update 40" in done.out  # its checkpoint is still there
     harness.same(tmp_path, calm)
 
-    done = harness.run(tmp_path, "--debug", "--set", "steps=20")
+    done = harness.run_here(tmp_path, "--debug", "--set", "steps=20")
     assert "6 of 6 trials to run" in done.out  # another budget is another experiment, under a parent of its own
     assert done.status == 0
     runs = client.search_runs([experiment.experiment_id], "tags.`study.role` = 'base'")
@@ -98,7 +98,7 @@ def test_a_run_deleted_while_it_trains_is_recorded_anew(calm: Path, tmp_path: Pa
 
 
 def test_a_database_of_an_older_mlflow_is_named_with_what_to_do(tmp_path: Path) -> None:
-    assert harness.run(tmp_path, "--debug", "--seeds", "1", "--only", "arm=a").status == 0
+    assert harness.run_here(tmp_path, "--debug", "--seeds", "1", "--only", "arm=a").status == 0
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = '97727af70f4d'")
     database.close()

@@ -43,7 +43,7 @@ def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, sm
     assert "Traceback" not in done.err
     assert "No space left" in done.out + done.err or "disk is full" in done.out + done.err
     filler.unlink()
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
 
@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
     assert newest
     for checkpoint in newest:
         damage(checkpoint)
-    done = harness.run(storage, *([] if damage is _torn else ["--debug"]))
+    done = harness.run(storage) if damage is _torn else harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "a · seed 0: a checkpoint cannot be used, step-000000000030" in done.out
     assert "a · seed 0: resumed at update 20" in done.out
@@ -113,7 +113,7 @@ def test_a_report_that_cannot_be_written_is_one_line(calm: Path, tmp_path: Path)
     storage = shutil.copytree(calm, tmp_path / "s")
     shutil.rmtree(storage / "reports")
     (storage / "reports").write_text("in the way")
-    done = harness.run(storage, "report")
+    done = harness.run_here(storage, "report")
     assert (done.status, done.err.count("\n")) == (1, 1), done
     assert done.err.startswith("stopped: ")
     assert str(storage / "reports") in done.err

@@ -33,7 +33,7 @@ def test_a_server_away_for_a_while_loses_nothing(
     assert "View run" not in done.out
     assert "the tracking store answers again" in done.out
     harness.same(tmp_path / "s", calm, proxy.uri)
-    again = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri)
+    again = harness.run_here(tmp_path / "s", "--tracking-uri", proxy.uri)
     assert "All 6 trials are finished already" in again.out
     assert f"MLflow: {proxy.uri}/#/experiments/1?workflowType=machine_learning\n" in again.out
 
@@ -55,7 +55,7 @@ def test_an_artifact_that_cannot_be_read_now_is_not_taken_for_one_that_is_not_th
 
 def test_a_slow_server_holds_up_nothing_but_the_end(proxy: Proxy, calm: Path, tmp_path: Path) -> None:
     proxy.delay = 1.0  # for every answer, more than the trial trains
-    done = harness.run(tmp_path / "s", "--tracking-uri", proxy.uri, "--debug", "--seeds", "1", "--only", "arm=b")
+    done = harness.run_here(tmp_path / "s", "--tracking-uri", proxy.uri, "--debug", "--seeds", "1", "--only", "arm=b")
     assert (done.status, done.err) == (0, ""), done
     ours, expected = harness.table(tmp_path / "s"), harness.table(calm)
     expected = expected[(expected["seed"] == 0) & (expected["arm"] == "b")].reset_index(drop=True)
@@ -71,12 +71,12 @@ def test_a_server_away_for_good_ends_the_study_which_can_go_on_later(proxy: Prox
     assert done.err.startswith("stopped: the tracking store has failed for 4 s")
     assert done.err.count("\n") == 1
     proxy.mode = "pass"
-    done = harness.run(tmp_path / "s", "--debug", "--tracking-uri", proxy.uri)
+    done = harness.run_here(tmp_path / "s", "--debug", "--tracking-uri", proxy.uri)
     assert (done.status, done.err) == (0, ""), done
     harness.same(tmp_path / "s", calm, proxy.uri)
     proxy.mode = "500 to downloads"
     for command in (["report"], ["extract", "--only", "arm=a", "--sub-model", "w050", "--to", str(tmp_path / "to")]):
-        done = harness.run(tmp_path / "s", *command, "--tracking-uri", proxy.uri)
+        done = harness.run_here(tmp_path / "s", *command, "--tracking-uri", proxy.uri)
         assert (done.status, done.err.count("\n")) == (1, 1), done
         assert done.err.startswith("stopped: ")
     assert not (tmp_path / "to").exists()

@@ -53,9 +53,9 @@ def test_signals_end_it_resumably(kind: signal.Signals, calm: Path, tmp_path: Pa
     done = harness.ended(process)
     assert (done.status, done.err) == (130, ""), done
     assert "Interrupted: 0 of 6 trials are finished" in done.out
-    status = harness.run(storage, "status", "--json")
+    status = harness.run_here(storage, "status", "--json")
     assert status.out.count('"interrupted"') == 1
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "a · seed 0: resumed at update 10\n" in done.out
     harness.same(storage, calm)
@@ -77,7 +77,7 @@ def test_what_goes_wrong_is_recorded_as_under_ray_with_the_traceback_printed_who
     page = (tmp_path / "s" / "reports" / "chain" / "short" / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page
     assert "in _fault" in page
-    done = harness.run(tmp_path / "s", "--debug")
+    done = harness.run_here(tmp_path / "s", "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "2 of 6 trials to run" in done.out
     ours, expected = (harness.table(storage) for storage in (tmp_path / "s", calm))
@@ -146,7 +146,7 @@ def test_leaving_the_debugger_ends_the_study_resumably(calm: Path, tmp_path: Pat
     status, shown = terminal.end()
     assert status == 130, shown
     assert "Interrupted: 4 of 6 trials are finished" in shown
-    done = harness.run(storage, "--debug")
+    done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "b · seed 1: resumed at update 20" in done.out
     harness.same(storage, calm)

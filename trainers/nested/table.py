@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from trainers.lattice import Lattice
 from trainers.nested.layers.convolution import NestedConv2d
@@ -208,7 +209,7 @@ def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
                 own = getattr(forms[path].get_submodule(owner), local)
             except AttributeError:
                 own = None
-            if isinstance(own, nn.Parameter) and own.is_set_to(plain):
+            if isinstance(own, nn.Parameter) and _same_memory(own, plain):
                 first = firsts.setdefault(id(plain), own)
                 setattr(forms[path].get_submodule(owner), local, first)
             elif _places(network, plain) > 1:
@@ -216,6 +217,13 @@ def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
                     f"its {local} is tied to another layer's, which is lost in {type(forms[path]).__name__}: give each "
                     "layer its own"
                 )
+
+
+def _same_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one layout are in the same place, the meta device's included."""
+    storages = [StorageWeakRef(each.untyped_storage()) for each in (one, other)]
+    alike = (one.shape, one.stride(), one.storage_offset()) == (other.shape, other.stride(), other.storage_offset())
+    return alike and storages[0] == storages[1]
 
 
 def _with_owners(name: str) -> Iterator[str]:
