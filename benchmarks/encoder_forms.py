@@ -41,12 +41,13 @@ Attention = Literal["sdpa", "eager"]
 
 @dataclass(frozen=True)
 class Form:
-    """A way to train."""
+    """A way to train; `loop` says whether the reference is plain or as fast as ours may be asked to be beside it."""
 
     side: Literal["reference", "ours"]
     precision: Precision
     padding: Padding
     attention: Attention = "sdpa"
+    loop: Literal["plain", "fused, no dropout"] = "fused, no dropout"
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,12 @@ class Training:
 def forms() -> list[Form]:
     """What is compared: the usual form first, ours at its fastest last; bf16 only where it is native.
 
-    The fourth is what an expert would write, the fifth one who has also seen that torch's scaled dot-product attention
-    is slow on its way back through short texts in bf16.
+    The first two are what fine-tuning scripts have; the sixth is what an expert would write, the seventh one who has
+    also seen that torch's scaled dot-product attention is slow on its way back through short texts in bf16.
     """
     every = [
+        Form("reference", "fp32", "to 128", loop="plain"),
+        Form("reference", "fp32", "to longest", loop="plain"),
         Form("reference", "fp32", "to 128"),
         Form("reference", "fp32", "to longest"),
         Form("reference", "bf16", "to longest"),
@@ -113,7 +116,7 @@ def training(form: Form, name: str, material: Material, batch: int) -> Training:
     assert isinstance(model, PreTrainedModel)
     model.set_attn_implementation(form.attention)
     loader = encoder_reference.loader(material.train, form.padding, batch, padding(material.encoder.config))
-    steps = encoder_reference.steps(model, loader, form.precision, _RATE)
+    steps = encoder_reference.steps(model, loader, form.precision, _RATE, form.loop == "plain")
     return Training(steps, macs, partial(loss, model, material))
 
 

@@ -1,9 +1,10 @@
 """The loop that encoders are compared with, as fine-tuning scripts have it: transformers' model in a plain torch loop.
 
-A DataLoader that shuffles and pads in its collate function, the loss from the model's own forward, torch's AdamW in
-its fused form, which transformers' Trainer takes by itself, no logging. What scripts have and our loop has not here is
-left out: clipping, a schedule, dropout. Texts are token ids beforehand, and are loaded in the same process: workers
-would only take the cores from training.
+A DataLoader that shuffles and pads in its collate function, the loss from the model's own forward, torch's AdamW, no
+logging. Plain, AdamW is as `torch.optim.AdamW(parameters, lr)` makes it and dropout as the model has it. Otherwise
+AdamW is the fused one, which transformers' Trainer takes by itself, and there is no dropout, which our loop has not.
+Clipping and a schedule are left out. Texts are token ids beforehand, and are loaded in the same process: workers would
+only take the cores from training.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from trainers.data.text.tokens import Tokens
 Padding = Literal["to 128", "to longest", "by length"]
 LONGEST = 128
 """Tokens of a text at most, and of every text where padding is `to 128`."""
+_DROPPED = 0.1  # by every dropout of MiniLM's configuration
 _Text = tuple[Tensor, Tensor, int]
 _Batch = dict[str, Tensor]
 
@@ -101,9 +103,14 @@ def _padded(rows: Sequence[Tensor], fill: int, least: int) -> Tensor:
     return nn.functional.pad(padded, (0, max(0, least - padded.shape[1])), value=fill)
 
 
-def steps(model: nn.Module, batches: DataLoader[_Text], precision: Precision, rate: float) -> Iterator[Work]:
+def steps(
+    model: nn.Module, batches: DataLoader[_Text], precision: Precision, rate: float, plain: bool
+) -> Iterator[Work]:
     """Trains without end; gives what each optimizer step has trained on."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0, fused=None if plain else True)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = _DROPPED if plain else 0.0
     model.train()
     while True:
         for batch in batches:

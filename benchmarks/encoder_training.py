@@ -30,7 +30,7 @@ from benchmarks.encoder_forms import SUB_MODELS, Form, Material, Training, forms
 from benchmarks.encoder_profile import breakdown, product_rate
 from benchmarks.measuring import append_to, in_a_process
 
-_FORM = ("sub_model", "side", "precision", "padding", "attention")
+_FORM = ("sub_model", "side", "loop", "precision", "padding", "attention")
 _TABLES = (
     ("texts_per_s", "tokens_per_text", "times_the_usual", "ours_to_it"),
     ("gmacs_per_s", "macs_to_full", "time_to_full", "loss"),

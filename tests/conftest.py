@@ -23,7 +23,7 @@ from trainers.trials.images import resolve
 
 for _name in [name for name in os.environ if name.startswith(("RAY_", "MLFLOW_", "_MLFLOW_", "TUNE_"))]:
     del os.environ[_name]  # whoever runs the tests may have a cluster and a tracking server of their own
-os.environ["RAY_prestart_worker_first_driver"] = "0"  # a worker for every core, which Tune uses none of
+os.environ |= {"RAY_prestart_worker_first_driver": "0"}  # a worker for every core, which Tune uses none of
 
 FOUR = Lattice.product(width=(0.25, 0.5, 0.75, 1.0))
 TINY: dict[str, Any] = {
