@@ -42,10 +42,12 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     freeze(plain, config.optimizer.frozen)
     optional = architecture.optional if "depth" in lattice.largest else ()
-    _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
+    prefixes = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
     norm, rows = config.norm, architecture.exchanges
     heads = architecture.heads
-    return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS)
+    return exchange(
+        plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS, prefixes
+    )
 
 
 def check_patterns(config: ImageTrialConfig) -> None:
@@ -81,10 +83,13 @@ def _refuse_unless_nested(
     classes: int,
     lattice: Lattice,
     optional: tuple[str, ...],
-) -> None:
-    """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
+) -> bool:
+    """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build.
+
+    Says whether the channels of sub-models are the first ones everywhere.
+    """
     plain, rows = architecture.build(shape, classes), architecture.exchanges
-    nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows)
+    return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).prefixes
 
 
 def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:

@@ -11,7 +11,9 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
-from trainers.nested.layers.layer import NestedLayer
+from trainers.nested.layers.batch_norm import NestedBatchNorm
+from trainers.nested.layers.convolution import NestedConv2d
+from trainers.nested.layers.layer import NestedLayer, PlacedLayer
 from trainers.nested.layers.linear import NestedLinear
 from trainers.nested.layers.norms import NormPolicy
 from trainers.nested.network import NestedNetwork
@@ -19,6 +21,7 @@ from trainers.submodel import SubModel
 
 HALF = Lattice.product(width=(0.3, 0.5, 1.0))
 SIZE = 64  # pixels a side
+LARGER = {"Inception v3": 96}  # which has no strides to spare
 
 
 def randomised(network: nn.Module) -> nn.Module:
@@ -52,33 +55,28 @@ def regnet() -> nn.Module:
         return models.regnet_x_400mf()
 
 
+def squeezenet() -> nn.Module:
+    network = models.squeezenet1_1(dropout=0)
+    network.classifier[2] = nn.Identity()  # its last ReLU leaves nothing of some classes
+    return network
+
+
 ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "AlexNet": (alexnet, "classifier.2"),
+    "DenseNet": (models.densenet121, "classifier"),
     "EfficientNet": (lambda: models.efficientnet_b0(dropout=0, stochastic_depth_prob=0), "classifier.1"),
+    "GoogLeNet": (lambda: models.googlenet(init_weights=False, aux_logits=False, dropout=0), "fc"),
+    "Inception v3": (lambda: models.inception_v3(init_weights=False, aux_logits=False, dropout=0), "fc"),
     "MNASNet": (lambda: models.mnasnet0_5(dropout=0), "classifier.1"),
     "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
     "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
     "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
+    "SqueezeNet": (squeezenet, "classifier.1"),
     "VGG": (vgg, "classifier.2"),
     "Wide ResNet": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=128), "fc"),
 }
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "ConvNeXt": (models.convnext_tiny, "classifier.2", r"'features\.0\.1' of ConvNeXt: LayerNorm2d has parameters"),
-    "DenseNet": (
-        models.densenet121,
-        "classifier",
-        r"'features\.denseblock1\.denselayer2\.norm1' of DenseNet: what reaches it .* first \d+ of 96 channels",
-    ),
-    "GoogLeNet": (
-        lambda: models.googlenet(init_weights=False, aux_logits=False, dropout=0),
-        "fc",
-        r"'inception3b\.branch1\.conv' of GoogLeNet: what reaches it .* first \d+ of 256 channels",
-    ),
-    "Inception v3": (
-        lambda: models.inception_v3(init_weights=False, aux_logits=False, dropout=0),
-        "fc",
-        r"'Mixed_5c\.branch1x1\.conv' of Inception3: what reaches it .* first \d+ of 256 channels",
-    ),
     "MaxViT": (models.maxvit_t, "classifier.5", r"of MaxVit: .* has parameters .* but no nested form"),
     "RegNet": (regnet, "fc", r"of RegNet: a convolution in several groups"),
     "ResNeXt": (models.resnext50_32x4d, "fc", r"'layer1\.0\.conv2' of ResNet: a convolution in several groups"),
@@ -86,11 +84,6 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
         models.shufflenet_v2_x0_5,
         "fc",
         r"'stage2\.1\.branch2\.0' of ShuffleNetV2: ",
-    ),
-    "SqueezeNet": (
-        lambda: models.squeezenet1_1(dropout=0),
-        "classifier.1",
-        r"'features\.4\.squeeze' of SqueezeNet: what reaches it .* first \d+ of 128 channels",
     ),
     "Swin": (models.swin_t, "head", r"of SwinTransformer: LayerNorm has parameters"),
     "ViT": (models.vit_b_32, "heads.head", r"VisionTransformer: VisionTransformer has parameters \('class_token'\)"),
@@ -101,7 +94,10 @@ def published(family: str) -> tuple[nn.Module, frozenset[str]]:
     make, head = ACCEPTED[family]
     with torch.device("meta"):
         network = make()
-    return randomised(network), frozenset({head})
+    randomised(network)
+    for parameter in network.parameters() if family == "SqueezeNet" else ():  # without norms narrow ones would die out
+        parameter.data.mul_(1.8)
+    return network, frozenset({head})
 
 
 def images(count: int = 4, channels: int = 3, size: int = SIZE) -> Tensor:
@@ -109,8 +105,8 @@ def images(count: int = 4, channels: int = 3, size: int = SIZE) -> Tensor:
 
 
 def as_mask(net: NestedNetwork, sub_model: SubModel, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The output of a sub-model, and of the whole network with zeros after each layer outside of its prefix."""
-    widths: dict[str, int] = {}
+    """The output of a sub-model, and of the whole network with zeros after each layer outside of what that has."""
+    had: dict[str, Tensor] = {}
     layers = {path: layer for path, layer in net.network.named_modules() if isinstance(layer, NestedLayer)}
     layers = {path: layer for path, layer in layers.items() if "affine" not in path}
 
@@ -126,10 +122,13 @@ def as_mask(net: NestedNetwork, sub_model: SubModel, x: Tensor) -> tuple[Tensor,
         return out
 
     def remember(path: str, layer: nn.Module, out: Tensor) -> None:
-        widths[path] = out.shape[dimension(layer)]
+        channels, places = out.shape[dimension(layer)], getattr(layer, "places", None)
+        follows = places is not None and layer.dimension is None and len(places) == channels  # a norm does
+        had[path] = places if follows else torch.arange(channels)
 
     def mask(path: str, layer: nn.Module, out: Tensor) -> None:
-        out.narrow(dimension(layer), widths[path], out.shape[dimension(layer)] - widths[path]).zero_()
+        lacking = torch.ones(out.shape[dimension(layer)], dtype=torch.bool).index_fill_(0, had[path], False)
+        out.index_fill_(dimension(layer), lacking.nonzero().flatten(), 0)
 
     net.activate(sub_model)
     sliced = hooked(remember)
@@ -144,10 +143,11 @@ def dimension(layer: nn.Module) -> int:
 @pytest.mark.parametrize("family", ACCEPTED)
 def test_a_sub_model_is_the_whole_network_with_a_mask(family: str) -> None:
     network, head = published(family)
-    net = nest(network.double(), HALF, "batch", (3, SIZE, SIZE), head)
+    size = LARGER.get(family, SIZE)
+    net = nest(network.double(), HALF, "batch", (3, size, size), head)
     for sub_model in (HALF.smallest, SubModel(width=0.77)):
         # In training, where BatchNorm keeps narrow sub-models, too, from dying out.
-        sliced, masked = as_mask(net, sub_model, images().double())
+        sliced, masked = as_mask(net, sub_model, images(size=size).double())
         assert sliced.std(0).min() > 1e-3
         torch.testing.assert_close(sliced, masked, rtol=1e-6, atol=1e-6)
 
@@ -168,8 +168,13 @@ def test_a_network_without_such_sub_models_is_refused_by_path(family: str) -> No
 @pytest.mark.parametrize("family", ACCEPTED)
 def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, norm: NormPolicy) -> None:
     plain, head = published(family)
-    net = nest(copy.deepcopy(plain), HALF, norm, (3, SIZE, SIZE), head)
-    x = images()
+    size = LARGER.get(family, SIZE)
+    if norm == "batch-switchable" and family == "DenseNet":  # which has norms behind concatenations
+        with pytest.raises(ValueError, match=r"isn't the first .* SwitchableBatchNorm knows no others"):
+            nest(plain, HALF, norm, (3, size, size), head)
+        return
+    net = nest(copy.deepcopy(plain), HALF, norm, (3, size, size), head)
+    x = images(size=size)
     with torch.no_grad():
         assert torch.equal(net.eval()(x), plain.eval()(x))
         assert torch.equal(net.train()(x), plain.train()(x))
@@ -178,3 +183,51 @@ def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, nor
         assert torch.equal(alone(x), plain(x))
         assert torch.equal(alone.train()(x), plain.train()(x))
         assert torch.equal(alone.eval()(x), plain.eval()(x))
+
+
+@pytest.mark.parametrize("family", ["DenseNet", "GoogLeNet", "SqueezeNet"])
+def test_behind_a_concatenation_a_sub_model_is_cut_out_and_touches_only_its_own(family: str) -> None:
+    plain, head = published(family)
+    net = nest(plain, HALF, "batch", (3, SIZE, SIZE), head)
+    x = images()
+    for sub_model in (HALF.smallest, SubModel(width=0.77)):
+        net.zero_grad(set_to_none=True)
+        net.train().activate(sub_model)
+        before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+        alone = net.extract(sub_model)
+        assert not any(isinstance(module, NestedLayer) for module in alone.modules())
+        for each in (net, alone):
+            each(x).square().sum().backward()
+        read = {path: layer.places for path, layer in net.network.named_modules() if isinstance(layer, PlacedLayer)}
+        assert any(places is not None for places in read.values())
+        for path, layer in net.network.named_modules():
+            if isinstance(layer, NestedConv2d):
+                own = alone.get_submodule(path)
+                assert isinstance(own, nn.Conv2d)
+                assert layer.weight.grad is not None
+                inside = layer.weight.grad[: len(own.weight)]
+                if (places := read[path]) is not None:
+                    inside = inside.index_select(1, places)
+                else:
+                    inside = inside[:, : own.weight.shape[1]]
+                assert torch.equal(inside, own.weight.grad)
+                assert layer.weight.grad.count_nonzero() == own.weight.grad.count_nonzero()  # zero beside it
+            if isinstance(layer, NestedBatchNorm):
+                own = alone.get_submodule(path)
+                own = own[0] if isinstance(own, nn.Sequential) else own
+                places = read[path]
+                places = torch.arange(own.num_features) if places is None else places
+                assert torch.equal(layer.running_var[places], own.running_var)
+                elsewhere = torch.ones(layer.inputs, dtype=torch.bool).index_fill_(0, places, False)
+                name = f"network.{path}.running_var"
+                assert torch.equal(layer.running_var[elsewhere], before[name][elsewhere])
+                assert not torch.equal(layer.running_var, before[name])
+        with torch.no_grad():
+            assert torch.equal(net.eval()(x), alone.eval()(x))
+
+
+def test_groups_of_channels_are_not_those_of_the_whole_behind_a_concatenation() -> None:
+    plain, head = published("DenseNet")
+    with pytest.raises(ValueError, match="NestedGroupNorm knows no others"):
+        nest(plain, HALF, "group", (3, SIZE, SIZE), head)
+    nest(plain, HALF, "instance", (3, SIZE, SIZE), head)

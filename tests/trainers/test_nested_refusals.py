@@ -54,21 +54,18 @@ def shuffled(x: Tensor) -> Tensor:
 
 
 BROKEN: dict[str, tuple[Callable[[Between, Tensor], Tensor], int]] = {
-    "concatenated": (lambda net, x: torch.cat((x, x.neg()), 1), 16),
-    "stacked": (lambda net, x: torch.stack((x, x), 1).flatten(1, 2), 16),
+    "concatenated with its half": (lambda net, x: torch.cat((x, x[:, : x.shape[1] // 2]), 1), 12),
     "shuffled": (lambda net, x: shuffled(x), 8),
     "shuffled by torch": (lambda net, x: F.channel_shuffle(x, 4), 8),
     "first half": (lambda net, x: x.chunk(2, 1)[0], 4),
     "halves swapped": (lambda net, x: torch.cat(x.chunk(2, 1)[::-1], 1), 8),
     "split in constants": (lambda net, x: x.split((3, 5), 1)[1], 5),
     "without the first": (lambda net, x: x[:, 3:], 5),
-    "flipped": (lambda net, x: x.flip(1), 8),
     "added in another order": (lambda net, x: x + x.flip(1), 8),
     "rolled": (lambda net, x: x.roll(1, 1), 8),
     "picked": (lambda net, x: x.index_select(1, torch.tensor([7, 6, 5, 4])), 4),
     "sorted": (lambda net, x: x.sort(1).values, 8),
     "pixels from channels": (lambda net, x: F.pixel_shuffle(x, 2), 2),
-    "channels from pixels": (lambda net, x: F.pixel_unshuffle(x, 2).flip(1), 32),
     "channels and rows exchanged": (lambda net, x: x.transpose(1, 2), 8),
     "scaled per channel": (lambda net, x: x * net.scale, 8),
     "softmax": (lambda net, x: x.softmax(1), 8),
@@ -82,6 +79,12 @@ BROKEN: dict[str, tuple[Callable[[Between, Tensor], Tensor], int]] = {
     "in training alone": (lambda net, x: x.flip(1) if net.training else x, 8),
     "in evaluation alone": (lambda net, x: x if net.training else x.flip(1), 8),
 }  # fmt: skip
+PLACED: dict[str, tuple[Callable[[Between, Tensor], Tensor], int]] = {
+    "concatenated": (lambda net, x: torch.cat((x, x.neg()), 1), 16),
+    "stacked": (lambda net, x: torch.stack((x, x), 1).flatten(1, 2), 16),
+    "flipped": (lambda net, x: x.flip(1), 8),
+    "channels from pixels": (lambda net, x: F.pixel_unshuffle(x, 2).flip(1), 32),
+}
 KEPT: dict[str, Callable[[Between, Tensor], Tensor]] = {
     "activations": lambda net, x: F.silu(x).sigmoid(),  # which are not zero outside of the prefix, but constant
     "in place": lambda net, x: x.mul_(2).relu_(),
@@ -115,12 +118,22 @@ def test_what_keeps_channels_apart_is_nested(kind: str) -> None:
     torch.testing.assert_close(sliced, masked)
 
 
-def test_features_of_flattened_channels_are_prefixes_unless_channels_come_last() -> None:
+@pytest.mark.parametrize("kind", PLACED)
+def test_what_puts_channels_elsewhere_in_their_order_is_nested(kind: str) -> None:
+    glue, inputs = PLACED[kind]
+    net = nest(Between(glue, inputs), HALF, "batch", SHAPE, frozenset({"classifier"}))
+    for sub_model in (SubModel(width=0.5), SubModel(width=0.63)):
+        sliced, masked = as_mask(net.eval(), sub_model, images(2, size=8))
+        torch.testing.assert_close(sliced, masked)
+        assert torch.equal(net.extract(sub_model)(images(2, size=8)), sliced)
+
+
+def test_features_of_flattened_channels_are_followed_wherever_channels_come() -> None:
     head = frozenset({"classifier"})
     nest(Between(lambda net, x: x, end=lambda x: x.flatten(1), features=12 * 64), HALF, "batch", SHAPE, head)
     last = Between(lambda net, x: x, end=lambda x: x.permute(0, 2, 3, 1).reshape(len(x), -1), features=12 * 64)
-    with pytest.raises(ValueError, match=r"'classifier' of Between: what reaches it in a sub-model isn't the first"):
-        nest(last, HALF, "batch", SHAPE, head)
+    sliced, masked = as_mask(nest(last, HALF, "batch", SHAPE, head).eval(), SubModel(width=0.5), images(2, size=8))
+    torch.testing.assert_close(sliced, masked)
     flat = Between(lambda net, x: x, end=lambda x: x.flatten(1), features=12 * 64)
     with pytest.raises(ValueError, match=r"'classifier' of Between: it reads 768 channels, but 3072 reach it"):
         nest(flat, HALF, "batch", (3, 16, 16), head)

@@ -1,11 +1,16 @@
 """The contract of nesting: a sub-model is the whole network with everything outside of its prefixes zero.
 
-Layers keep it by reading prefixes. What lies between them may break it: behind a concatenation or a channel shuffle
-the first channels are no longer the first channels of the layers before it, and a sub-model that reads them is another
-network, whose weights were made for something else. Such operations have no end, so none is listed here. Instead the
-network is run with stand-ins for its layers, whose outputs are noise, once with as many channels as a sub-model has
-and once with all of them, zero outside of the prefixes. Each layer must meet the same both times. And nothing may be
-drawn from the generators of the process: a resumed trial has lost them.
+Layers keep it by giving prefixes. What lies between them may break it: behind a concatenation the channels of a
+sub-model are the first ones of every branch and not the first of all, behind a split they may be none, and a sub-model
+that takes them for others is another network, whose weights were made for something else. Such operations have no end,
+so none is listed here. Instead the network is run with stand-ins for its layers, whose outputs are noise:
+
+- with all channels, NaN outside of the prefixes: those that reach a layer as numbers are its places in the sub-model;
+- with as many channels as the sub-model has;
+- with all channels again, zero outside of the prefixes. At its places each layer must meet what it met in the
+  sub-model, and elsewhere nothing but constants.
+
+And nothing may be drawn from the generators of the process: a resumed trial has lost them.
 """
 
 import copy
@@ -22,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from trainers.lattice import Lattice
 from trainers.nested.depth import DEPTH
-from trainers.nested.layers.layer import ElasticLayer, NestedLayer
+from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer, Shape
 from trainers.nested.prefix import prefix_length
 from trainers.nested.table import place
 
@@ -32,14 +37,14 @@ _CLOSE = 1e-4  # of the largest number: operations round differently on another 
 Prefix = Callable[[str, int], int]  # (dimension, all outputs of a layer) → how many of them a sub-model keeps
 
 
-def check_prefixes(
+def check_sub_models(
     network: nn.Module,
     forms: Mapping[str, nn.Module],
     lattice: Lattice,
     input_shape: tuple[int, ...],
     optional: tuple[str, ...],
-) -> None:
-    """Refuses a network whose sub-models would not be prefixes of it. It is neither changed nor are its layers run.
+) -> bool:
+    """Refuses a network whose sub-models would not be parts of it. It is neither changed nor are its layers run.
 
     It is tried at full depth in evaluation mode with prime numbers of channels, near half of each layer's, which
     nothing can split evenly; and at the smallest target in training mode.
@@ -51,10 +56,13 @@ def check_prefixes(
         input_shape: of one example.
         optional: paths of the blocks that depth leaves out, in the order in which it adds them.
 
+    Returns:
+        Whether the channels of sub-models are the first ones everywhere, as far as was tried.
+
     Raises:
         ValueError: the path of the first layer that does not meet what it must, and why.
     """
-    walk = _Walk(network, forms, input_shape)
+    walk = Walk(network, forms, input_shape)
     walk.check(_prime)
     obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
     if len(obeyed) > 1:
@@ -62,8 +70,14 @@ def check_prefixes(
             walk.check(_prime_in(alone))
     if optional:
         walk.leave_out(optional[int(lattice.smallest[DEPTH]) :])
+
+    def smallest(dimension: str, full: int) -> int:
+        return prefix_length(full, lattice.smallest[dimension])
+
+    walk.check_modes(smallest)
     walk.network.train()
-    walk.check(lambda dimension, full: prefix_length(full, lattice.smallest[dimension]))
+    walk.check(smallest)
+    return walk.prefixes
 
 
 def _prime(dimension: str, full: int) -> int:
@@ -86,11 +100,12 @@ class _Refused(ValueError):
 
 @dataclass(frozen=True)
 class _Call:
-    """What a layer met in a sub-model, and what it gave."""
+    """What a layer met in a sub-model, and what it gave; the places of the former in the whole network."""
 
     layer: "_StandIn"
     x: Tensor
     y: Tensor
+    places: Tensor
 
 
 class _StandIn(nn.Module):
@@ -120,15 +135,32 @@ class _StandIn(nn.Module):
 
     def shape(self, x: Tensor, prefix: Prefix) -> list[int]:
         """Of the output for `x`."""
+        return self._shape(tuple(x.shape), prefix)
+
+    def _shape(self, shape: Shape, prefix: Prefix) -> list[int]:
         form = self.__dict__["form"]
         assert isinstance(form, NestedLayer)
         dimension = form.dimension
-        kept = form.output_shape(tuple(x.shape), lambda full: full if dimension is None else prefix(dimension, full))
-        return list(kept)
+        return list(form.output_shape(shape, lambda full: full if dimension is None else prefix(dimension, full)))
+
+    def kept(self, x: Tensor, prefix: Prefix, places: Tensor) -> Tensor:
+        """Which channels of its whole output for `x` a sub-model has, of which these arrive: these, or the first."""
+        arriving = list(x.shape)
+        arriving[self.axis] = len(places)
+        form = self.__dict__["form"]
+        assert isinstance(form, NestedLayer)
+        kept = self._shape(tuple(arriving), prefix)[self.axis]
+        if form.dimension is None and kept < self.shape(x, _all)[self.axis]:
+            return places
+        return torch.arange(kept, device=places.device)
 
 
-class _Walk:
-    """Goes through a copy of a network from layer to layer, as a sub-model and then whole."""
+class Walk:
+    """Goes through a copy of a network from layer to layer, as a sub-model and whole.
+
+    Attributes:
+        prefixes: whether all places that were found so far are the first ones.
+    """
 
     def __init__(self, network: nn.Module, forms: Mapping[str, nn.Module], input_shape: tuple[int, ...]) -> None:
         self._name, self._input_shape = type(network).__name__, input_shape
@@ -137,6 +169,9 @@ class _Walk:
         self._inside: list[str] = []  # paths of the modules that are running
         self._before = _generators()  # as a run starts
         self._prefix: Prefix = _all
+        self.prefixes = True
+        self._finding = False  # places, with the whole network
+        self._found: list[tuple[_StandIn, Tensor]] = []  # the layers and their places, in the order in which they ran
         self._calls: list[_Call] = []  # of the layers in the sub-model, in the order in which they ran
         self._place: int | None = None  # in the calls, when the whole network goes through them again
         stand_ins: dict[int, Any] = {}  # deepcopy takes what the memo holds for a copy already made
@@ -153,17 +188,49 @@ class _Walk:
         for path in blocks:
             self.network.set_submodule(path, nn.Identity())
 
+    def places(self, prefix: Prefix) -> dict[str, Tensor | None]:
+        """By path, which channels of a layer's whole input reach it in a sub-model; None for the first ones.
+
+        Raises:
+            ValueError: a layer that runs twice, and is met by different ones.
+        """
+        self._find(prefix, self._random(_EXAMPLES, *self._input_shape))
+        places: dict[str, Tensor | None] = {}
+        for layer, indices in self._found:
+            found = None if _first(indices) else indices
+            if not _alike(places.setdefault(layer.path, found), found):
+                raise self._refusal(layer.path, "it runs twice, and is met by other channels of a sub-model each time")
+        return places
+
+    def check_modes(self, prefix: Prefix) -> None:
+        """Refuses a layer that other channels of the sub-model reach in training than in evaluation."""
+        in_evaluation = self.places(prefix)
+        self.network.train()
+        in_training = self.places(prefix)
+        self.network.eval()
+        for path, places in in_evaluation.items():
+            if path in in_training and not _alike(places, in_training[path]):
+                raise self._refusal(path, "other channels of a sub-model reach it in training than in evaluation")
+
+    def _find(self, prefix: Prefix, images: Tensor) -> None:
+        self._prefix, self._found, self._place, self._finding = prefix, [], None, True
+        try:
+            self._run(images)
+        finally:
+            self._finding = False
+
     def check(self, prefix: Prefix) -> None:
         """Compares the sub-model that keeps so many outputs of each layer with the whole network."""
-        self._prefix, self._calls, self._place = prefix, [], None
         images = self._random(_EXAMPLES, *self._input_shape)
+        self.places(prefix)
+        self._prefix, self._calls, self._place = prefix, [], None
         sliced = self._run(images)
         self._place = 0
         whole = self._run(images)
         if self._place != len(self._calls):
             raise self._refusal(self._calls[self._place].layer.path, _CONDITIONAL)
         for one, other in zip(sliced, whole, strict=True):
-            if not _same(one, other, 1):
+            if not _same(one, other, 1, torch.arange(one.shape[1], device=one.device)):
                 raise self._refusal("", f"what it gives {_broken(one.shape[1], other.shape[1])}")
 
     def _run(self, images: Tensor) -> list[Tensor]:
@@ -188,7 +255,7 @@ class _Walk:
 
     def _failing(self, images: Tensor) -> str:
         """How a run fails: with fewer channels, unless with all of them, too."""
-        if self._place is None and self._prefix is not _all:
+        if self._place is None and not self._finding and self._prefix is not _all:
             self._prefix, self._calls = _all, []
             self._run(images)
             return "it does not run with fewer channels"
@@ -199,22 +266,59 @@ class _Walk:
             layer.shape(x, _all)
         except ValueError as error:
             raise self._refusal(layer.path, str(error)) from error
-        channels, whole = x.shape[layer.axis], self._place is not None or self._prefix is _all
+        whole = self._finding or self._place is not None or self._prefix is _all
+        channels = x.shape[layer.axis]
         if not whole and not 0 < channels <= layer.inputs:
             raise RuntimeError(f"{channels} channels reach a layer that reads up to {layer.inputs}")
         if channels != layer.inputs and whole:
             shape = f"from an input of shape {self._input_shape}"
             raise self._refusal(layer.path, f"it reads {layer.inputs} channels, but {channels} reach it {shape}")
+        if self._finding:
+            return self._in_search(layer, x)
         return self._in_sub_model(layer, x) if self._place is None else self._in_whole(layer, x)
 
+    def _in_search(self, layer: _StandIn, x: Tensor) -> Tensor:
+        """Noise, and NaN where the sub-model has nothing."""
+        missing = x.isnan().transpose(0, layer.axis).flatten(1).any(1)
+        places = missing.logical_not().nonzero().flatten()
+        self._found.append((layer, places))
+        if not _first(places):
+            self.prefixes = False
+            if not isinstance(form := layer.__dict__["form"], PlacedLayer):
+                kind = type(form).__name__
+                raise self._refusal(
+                    layer.path,
+                    f"what reaches it in a sub-model isn't the first {len(places)} of {layer.inputs} channels, and "
+                    f"{kind} knows no others",
+                )
+        shape = layer.shape(x, _all)
+        y = torch.full(shape, torch.nan, device=self._device)
+        kept = layer.kept(x, self._prefix, places)
+        return y.index_copy_(layer.axis, kept, self._noisy(layer, len(x), shape, len(kept)))
+
     def _in_sub_model(self, layer: _StandIn, x: Tensor) -> Tensor:
-        """Noise: of each channel, of each place, and of both."""
-        shape = layer.shape(x, self._prefix)
-        channels, places = [1] * len(shape), list(shape)
-        channels[0], channels[layer.axis], places[layer.axis] = len(x), shape[layer.axis], 1
-        y = torch.addcmul(self._random(*channels), self._random(*channels), self._random(*places))
-        self._calls.append(_Call(layer, x.clone(), y.clone()))  # what follows may change them in place
+        shape, places = layer.shape(x, self._prefix), self._places_of(layer, x.shape[layer.axis])
+        y = self._noisy(layer, len(x), shape, shape[layer.axis])
+        self._calls.append(_Call(layer, x.clone(), y.clone(), places))  # what follows may change them in place
         return y
+
+    def _places_of(self, layer: _StandIn, channels: int) -> Tensor:
+        """Where those lie that reach a layer of the sub-model now."""
+        if self._prefix is _all:
+            return torch.arange(channels, device=self._device)
+        number = len(self._calls)
+        if number == len(self._found) or self._found[number][0] is not layer:
+            raise self._refusal(layer.path, _CONDITIONAL)
+        places = self._found[number][1]
+        if len(places) != channels:
+            raise self._refusal(layer.path, f"what reaches it {_broken(channels, layer.inputs)}")
+        return places
+
+    def _noisy(self, layer: _StandIn, examples: int, shape: list[int], outputs: int) -> Tensor:
+        """Of each channel, of each place, and of both."""
+        channels, places = [1] * len(shape), list(shape)
+        channels[0], channels[layer.axis], places[layer.axis] = examples, outputs, 1
+        return torch.addcmul(self._random(*channels), self._random(*channels), self._random(*places))
 
     def _in_whole(self, layer: _StandIn, x: Tensor) -> Tensor:
         """What the layer gave in the sub-model, and zeros."""
@@ -223,12 +327,12 @@ class _Walk:
             raise self._refusal(layer.path, _CONDITIONAL)
         call, axis = self._calls[self._place], layer.axis
         self._place += 1
-        if not _same(call.x, x, axis):
+        if not _same(call.x, x, axis, call.places):
             broken = _broken(call.x.shape[axis], layer.inputs)
             raise self._refusal(layer.path, f"what reaches it {broken}")
-        y = torch.zeros(layer.shape(x, _all), device=self._device)
-        y.narrow(axis, 0, call.y.shape[axis]).copy_(call.y)
-        return y
+        shape = layer.shape(x, _all)
+        y = torch.zeros(shape, device=self._device)
+        return y.index_copy_(axis, layer.kept(x, self._prefix, call.places), call.y)
 
     def _random(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self._noise).to(self._device)
@@ -269,15 +373,23 @@ def _device(network: nn.Module) -> torch.device:
     return torch.device("cpu") if device.type == "meta" else device
 
 
-def _same(sliced: Tensor, whole: Tensor, axis: int) -> bool:
-    """Whether a tensor is the prefix of another one, outside of which there is nothing but constants."""
-    channels, all_channels = sliced.shape[axis], whole.shape[axis]
+def _alike(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other is None or (one is not None and other is not None and torch.equal(one, other))
+
+
+def _first(places: Tensor) -> bool:
+    """Whether they are 0, 1, 2, …"""
+    return torch.equal(places, torch.arange(len(places), device=places.device))
+
+
+def _same(sliced: Tensor, whole: Tensor, axis: int, places: Tensor) -> bool:
+    """Whether a tensor is another one at some places, outside of which there is nothing but constants."""
     shape = list(whole.shape)
-    shape[axis] = channels
+    shape[axis] = len(places)
     if list(sliced.shape) != shape:
         return False
-    inside = whole.narrow(axis, 0, channels)
-    outside = whole.narrow(axis, channels, all_channels - channels)
+    others = torch.ones(whole.shape[axis], dtype=torch.bool, device=whole.device).index_fill_(0, places, False)
+    inside, outside = whole.index_select(axis, places), whole.index_select(axis, others.nonzero().flatten())
     pairs = (sliced, inside), (outside[:1].expand_as(outside), outside)
     if all(torch.equal(one, other) for one, other in pairs):  # many times as fast as what follows
         return True
@@ -287,6 +399,6 @@ def _same(sliced: Tensor, whole: Tensor, axis: int) -> bool:
 
 def _broken(channels: int, whole: int) -> str:
     return (
-        f"in a sub-model isn't the first {channels} of {whole} channels: they are concatenated, reordered or mixed "
+        f"in a sub-model isn't {channels} of {whole} channels in their order: they are split, reordered or mixed "
         "before, outside of layers, and such networks aren't supported yet"
     )

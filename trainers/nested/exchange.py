@@ -8,11 +8,12 @@ from torch import nn
 from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
-from trainers.nested.contract import check_prefixes
+from trainers.nested.contract import check_sub_models
 from trainers.nested.depth import DEPTH, OptionalBlock
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.nested.layers.norms import NormPolicy, norm_layer
 from trainers.nested.network import NestedNetwork
+from trainers.nested.places import PlacesFinder
 from trainers.nested.table import Exchanges, nested_forms, standard_exchanges
 
 
@@ -37,8 +38,9 @@ def nest(
     Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
     are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
     training. Switchable norms start from the prefixes of its own. Policies whose statistics are per image have no place
-    for running ones. A sub-model is the whole network with everything outside of the prefixes zero; networks of which
-    that would not hold, because they concatenate or reorder channels, are refused.
+    for running ones. A sub-model is the whole network with everything outside of the prefixes zero: behind a
+    concatenation layers read the prefix of each branch. Networks of which that would not hold, because they split or
+    reorder channels, are refused.
 
     Args:
         network: taken over and changed in place.
@@ -62,8 +64,8 @@ def nest(
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
     forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
     _check_dimensions(network, forms, lattice, optional)
-    check_prefixes(network, forms, lattice, input_shape, optional)
-    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator)
+    prefixes = check_sub_models(network, forms, lattice, input_shape, optional)
+    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator, prefixes)
 
 
 def exchange(
@@ -76,15 +78,22 @@ def exchange(
     affine: Affine,
     exchanges: Exchanges | None = None,
     accelerator: Accelerator | None = None,
+    prefixes: bool = True,
 ) -> NestedNetwork:
-    """As `nest`, which has not refused the same architecture: whether sub-models are prefixes isn't asked again."""
+    """As `nest`, which has not refused the same architecture: what `check_sub_models` gave of it isn't asked again.
+
+    Args:
+        prefixes: whether the channels of a sub-model are the first ones everywhere.
+    """
     modules = dict(network.named_modules())
-    for path, form in _forms(network, lattice, norm, heads, affine, exchanges, accelerator).items():
+    forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
+    places = None if prefixes else PlacesFinder(network, forms, input_shape)
+    for path, form in forms.items():
         network.set_submodule(path, form.train(modules[path].training))
     for rank, path in enumerate(optional, start=1):
         network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
     make_kernels = (accelerator or Accelerator()).network
-    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network))
+    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network), places)
 
 
 def _forms(

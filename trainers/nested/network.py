@@ -12,7 +12,8 @@ from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.layers.batch_norm import NestedBatchNorm
-from trainers.nested.layers.layer import ElasticLayer, NestedLayer
+from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer
+from trainers.nested.places import PlacesFinder
 from trainers.submodel import SubModel
 
 
@@ -24,6 +25,7 @@ class NestedNetwork(nn.Module):
         lattice: the target sub-models; the largest is active at first.
         input_shape: of one example, without the batch dimension; used to trace how wide each layer's input is.
         kernels: run in place of the layers wherever they suit.
+        places: finds which channels reach the layers of a sub-model; None: always the first ones.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class NestedNetwork(nn.Module):
         lattice: Lattice,
         input_shape: tuple[int, ...],
         kernels: NetworkKernels | None = None,
+        places: PlacesFinder | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -41,17 +44,28 @@ class NestedNetwork(nn.Module):
         self._layers: dict[str, NestedLayer] = {
             path: module for path, module in modules if isinstance(module, NestedLayer)
         }
+        # Optional blocks lie one deeper here than in the plain network, whose paths places have.
+        self._at = {path.replace(".block.", "."): layer for path, layer in self._layers.items()}
         self._elastic = [layer for layer in self._layers.values() if isinstance(layer, ElasticLayer)]
         self._optional = [module for _, module in modules if isinstance(module, OptionalBlock)]
-        self._kernels = kernels
+        self._kernels, self._places = kernels, places
         self.training = network.training
         self.activate(lattice.largest)
+
+    @property
+    def prefixes(self) -> bool:
+        """Whether the channels of sub-models are the first ones everywhere."""
+        return self._places is None
 
     def activate(self, sub_model: SubModel) -> None:
         for layer in self._layers.values():
             layer.activate(sub_model)
         for block in self._optional:
             block.activate(sub_model)
+        if self._places is not None:
+            for path, places in self._places.of(sub_model, next(self.parameters()).device).items():
+                if isinstance(layer := self._at[path], PlacedLayer):
+                    layer.places = places
         self.active = sub_model
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -121,11 +135,11 @@ class NestedNetwork(nn.Module):
 
             handles.append(layer.register_forward_pre_hook(remember))
         was_training = self.training
-        device = next(self.parameters()).device
+        like = next(self.parameters())
         try:
             self.eval()
             with torch.no_grad():
-                self.network(torch.zeros(1, *self.input_shape, device=device))
+                self.network(torch.zeros(1, *self.input_shape, device=like.device, dtype=like.dtype))
         finally:
             self.train(was_training)
             for handle in handles:

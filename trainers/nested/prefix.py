@@ -6,6 +6,7 @@ matching prefix of the parameter's, gives the same numbers in place and at fixed
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,10 +23,25 @@ def in_same_storage(parameter: Tensor) -> nn.Parameter:
     return nn.Parameter(parameter.data, parameter.requires_grad)
 
 
-def copied_prefix(parameter: nn.Parameter, *sizes: int) -> nn.Parameter:
-    """A prefix as a parameter of its own. Layers are made on the meta device for it: nothing is drawn and lost."""
-    values = parameter.detach()[tuple(map(slice, sizes))].clone(memory_format=torch.contiguous_format)
-    return nn.Parameter(values, parameter.requires_grad)
+@dataclass(frozen=True)
+class Places:
+    """Which entries of a parameter along an axis are read, where they are not the first ones.
+
+    Attributes:
+        indices: `(n,)` int64, each at most once.
+    """
+
+    indices: Tensor
+    axis: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Those of a tensor, copied."""
+        return tensor.index_select(self.axis, self.indices)
+
+
+def copied(values: Tensor, parameter: nn.Parameter) -> nn.Parameter:
+    """What was read of a parameter as one of its own. Layers are made on the meta device for it: nothing is drawn."""
+    return nn.Parameter(values.detach().clone(memory_format=torch.contiguous_format), parameter.requires_grad)
 
 
 class LeafViews:
@@ -54,6 +70,16 @@ class LeafViews:
             self._leaves[sizes] = leaf
         return leaf
 
+    def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
+        """As `prefix`; along an axis the entries at some indices instead, if any are given."""
+        if indices is None:
+            return self.prefix(parameter, sizes)
+        whole = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
+        places = Places(indices, axis)
+        if torch.is_grad_enabled() and parameter.requires_grad:
+            return leaf_of_places(parameter, whole, places)
+        return places.of(_narrowed(parameter.detach(), whole))
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "LeafViews":
         return LeafViews()
 
@@ -61,32 +87,27 @@ class LeafViews:
         return LeafViews, ()
 
 
-def leaf_of_rows(parameter: nn.Parameter, rows: Tensor, columns: int) -> Tensor:
-    """`parameter[rows, :columns]` as a leaf: `backward` adds its gradient there, and touches no other row.
-
-    Args:
-        rows: `(n,)` int64, each at most once.
-    """
-    sizes = len(parameter), columns
-    leaf = _narrowed(parameter.detach(), sizes).index_select(0, rows).requires_grad_()
-    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, rows))
+def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
+    """Places in a prefix as a leaf: `backward` adds its gradient there, and touches nothing else."""
+    leaf = places.of(_narrowed(parameter.detach(), sizes)).requires_grad_()
+    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places))
     return leaf
 
 
 def _adding_to_prefix(
-    parameter: nn.Parameter, sizes: tuple[int, ...], rows: Tensor | None = None
+    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None
 ) -> Callable[[Tensor], None]:
-    """Adds a leaf's gradient to a prefix of the parameter's, or to some rows of that prefix."""
+    """Adds a leaf's gradient to a prefix of the parameter's, or to some places in that prefix."""
 
     def add(leaf: Tensor) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         assert leaf.grad is not None
         prefix = _narrowed(parameter.grad, sizes)
-        if rows is None:
+        if places is None:
             prefix.add_(leaf.grad)
         else:
-            prefix.index_add_(0, rows, leaf.grad)
+            prefix.index_add_(places.axis, places.indices, leaf.grad)
         leaf.grad = None
 
     return add

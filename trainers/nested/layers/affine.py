@@ -34,9 +34,10 @@ class SharedAffine(nn.Module):
     def activate(self, sub_model: SubModel) -> None:
         """Nothing to do: the incoming tensor tells the width."""
 
-    def prefix(self, channels: int) -> tuple[Tensor, Tensor]:
-        """γ and β of the first channels, differentiable."""
-        return self._weights.prefix(self.weight, (channels,)), self._biases.prefix(self.bias, (channels,))
+    def prefix(self, channels: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """γ and β of the first channels, or of those at `places`, differentiable."""
+        sizes = (channels,)
+        return self._weights.read(self.weight, sizes, places, 0), self._biases.read(self.bias, sizes, places, 0)
 
 
 class LineAffine(nn.Module):
@@ -73,9 +74,9 @@ class LineAffine(nn.Module):
         spread = self._largest - self._smallest
         self._place = (sub_model[self._dimension] - self._smallest) / spread if spread else 1.0
 
-    def prefix(self, channels: int) -> tuple[Tensor, Tensor]:
-        """γ and β of the first channels at the active width, differentiable."""
-        (weight, bias), (weight_end, bias_end) = self.start.prefix(channels), self.end.prefix(channels)
+    def prefix(self, channels: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """γ and β of the first channels, or of those at `places`, at the active width, differentiable."""
+        (weight, bias), (weight_end, bias_end) = (end.prefix(channels, places) for end in (self.start, self.end))
         return torch.lerp(weight, weight_end, self._place), torch.lerp(bias, bias_end, self._place)
 
 
@@ -93,10 +94,10 @@ def line_cosine_squared(network: nn.Module) -> Tensor:
     return (start @ end).square() / (start.square().sum() * end.square().sum())
 
 
-def copy_affine(norm: nn.Module, affine: Affines, channels: int) -> None:
-    """Gives a plain norm γ and β of the active sub-model's first channels."""
+def copy_affine(norm: nn.Module, affine: Affines, channels: int, places: Tensor | None = None) -> None:
+    """Gives a plain norm γ and β of the active sub-model's first channels, or of those at `places`."""
     with torch.enable_grad():  # tells which of them is learnt
-        weight, bias = affine.prefix(channels)
+        weight, bias = affine.prefix(channels, places)
     norm.to(weight)
     norm.weight = nn.Parameter(weight.detach().clone(), weight.requires_grad)
     norm.bias = nn.Parameter(bias.detach().clone(), bias.requires_grad)

@@ -16,7 +16,7 @@ from trainers.submodel import SubModel
 
 
 class NestedBatchNorm(nn.Module):
-    """BatchNorm with one affine and one set of running statistics for all widths: every width moves its prefix.
+    """BatchNorm with one affine and one set of running statistics for all widths: every width moves its own of them.
 
     Args:
         norm: the plain layer; eps and momentum are its own, the statistics start from its first channels.
@@ -36,6 +36,7 @@ class NestedBatchNorm(nn.Module):
         assert norm.running_var is not None
         self.affine, self.relu, self.eps = affine, relu, norm.eps
         self.inputs = affine.channels
+        self.places: Tensor | None = None
         self.register_buffer("running_mean", norm.running_mean[: self.inputs].clone())
         self.register_buffer("running_var", norm.running_var[: self.inputs].clone())
         self.default_momentum = norm.momentum
@@ -46,9 +47,22 @@ class NestedBatchNorm(nn.Module):
         self.affine.activate(sub_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        c, kernels = x.shape[1], self._kernels
-        weight, bias = self.affine.prefix(c)
-        mean, var = self.running_mean[:c], self.running_var[:c]
+        weight, bias = self.affine.prefix(x.shape[1], self.places)
+        mean, var = self._statistics(x.shape[1])
+        out = self._normed(x, weight, bias, mean, var)
+        if self.training and self.places is not None:
+            self.running_mean.index_copy_(0, self.places, mean)
+            self.running_var.index_copy_(0, self.places, var)
+        return out
+
+    def _statistics(self, channels: int) -> tuple[Tensor, Tensor]:
+        """The running ones of the channels that arrive: where they lie, or copied if they are not the first."""
+        if self.places is None:
+            return self.running_mean[:channels], self.running_var[:channels]
+        return self.running_mean[self.places], self.running_var[self.places]
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        kernels = self._kernels
         if kernels is not None and kernels.suits(x):
             if self.training:
                 return kernels.batch_norm(x, weight, bias, mean, var, self.momentum, self.relu, self.eps)
@@ -58,11 +72,12 @@ class NestedBatchNorm(nn.Module):
 
     def plain(self, channels: int) -> nn.Module:
         norm = nn.BatchNorm2d(channels, self.eps, self.default_momentum)
-        copy_affine(norm, self.affine, channels)
+        copy_affine(norm, self.affine, channels, self.places)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        norm.running_mean.copy_(self.running_mean[:channels])
-        norm.running_var.copy_(self.running_var[:channels])
+        mean, var = self._statistics(channels)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
         return with_relu(norm, self.relu)
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:

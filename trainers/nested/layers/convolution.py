@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.layer import Shape, image_shape
-from trainers.nested.prefix import LeafViews, copied_prefix, in_same_storage, prefix_length
+from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length
 from trainers.submodel import SubModel
 
 
 class NestedConv2d(nn.Module):
     """A 2-d convolution over the first channels. `x: (N, c, H, W)`, any c up to the full number of inputs.
+
+    Where `places` says so, it reads other channels of its weight than the first.
 
     A depthwise convolution (as many groups as inputs and outputs) has as many outputs as channels arrive.
 
@@ -38,6 +41,7 @@ class NestedConv2d(nn.Module):
         self.padding, self.dilation = _pair(conv.padding), _pair(conv.dilation)
         self.dimension = None if self.depthwise else dimension
         self.inputs, self.outputs = conv.in_channels, conv.out_channels
+        self.places: Tensor | None = None
         self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
@@ -51,9 +55,11 @@ class NestedConv2d(nn.Module):
 
     def prefix(self, channels: int) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the active outputs for so many incoming channels, differentiable."""
-        outputs, inputs = (channels, 1) if self.depthwise else (self.outputs, channels)
-        bias = None if self.bias is None else self._biases.prefix(self.bias, (outputs,))
-        return self._weights.prefix(self.weight, (outputs, inputs)), bias
+        if self.depthwise:
+            bias = None if self.bias is None else self._biases.read(self.bias, (channels,), self.places, 0)
+            return self._weights.read(self.weight, (channels, 1), self.places, 0), bias
+        bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
+        return self._weights.read(self.weight, (self.outputs, channels), self.places, 1), bias
 
     def plain(self, channels: int) -> nn.Conv2d:
         outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)
@@ -68,8 +74,11 @@ class NestedConv2d(nn.Module):
             bias=self.bias is not None,
             device="meta",
         )
-        conv.weight = copied_prefix(self.weight, outputs, channels // groups)
-        conv.bias = None if self.bias is None else copied_prefix(self.bias, outputs)
+        with torch.no_grad():
+            weight, bias = self.prefix(channels)
+        conv.weight = copied(weight, self.weight)
+        if self.bias is not None and bias is not None:
+            conv.bias = copied(bias, self.bias)
         return conv
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:

@@ -17,7 +17,11 @@ class NestedGroupNorm(nn.Module):
 
     Without a group size all active channels form one group ("layer"): a sub-model then normalises over its own
     channels alone. With `relu` the activation that follows it is part of it.
+
+    It can be met by other channels than the first, unless it has groups of some: they would be others there.
     """
+
+    places: Tensor | None
 
     dimension, axis = None, 1
 
@@ -28,13 +32,15 @@ class NestedGroupNorm(nn.Module):
         self.affine, self.group_size, self.relu, self.eps = affine, group_size, relu, eps
         self.inputs = affine.channels
         self._kernels = kernels
+        if group_size in (None, 1):
+            self.places = None
 
     def activate(self, sub_model: SubModel) -> None:
         self.affine.activate(sub_model)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
-        weight, bias = self.affine.prefix(channels)
+        weight, bias = self.affine.prefix(channels, self._places)
         group_size = self.group_size or channels
         if self._kernels is not None:
             fused = self._kernels.image_norm(x, weight, bias, group_size, self.relu, self.eps)
@@ -49,8 +55,12 @@ class NestedGroupNorm(nn.Module):
             norm = PrefixGroupNorm(channels, size, self.eps)
         else:
             norm = nn.GroupNorm(channels // size, channels, self.eps)
-        copy_affine(norm, self.affine, channels)
+        copy_affine(norm, self.affine, channels, self._places)
         return with_relu(norm, self.relu)
+
+    @property
+    def _places(self) -> Tensor | None:
+        return getattr(self, "places", None)
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         return image_shape(shape)

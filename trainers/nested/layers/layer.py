@@ -54,6 +54,19 @@ class ElasticLayer(NestedLayer, Protocol):
     outputs: int
 
 
+@runtime_checkable
+class PlacedLayer(NestedLayer, Protocol):
+    """A nested layer that can be met by other channels of its whole input than the first ones.
+
+    Behind a concatenation of branches a sub-model has the first channels of each.
+
+    Attributes:
+        places: `(c,)` int64, which channels of its whole input are those that arrive; None: the first ones.
+    """
+
+    places: Tensor | None
+
+
 def image_shape(shape: Shape) -> Shape:
     """`shape` itself.
 

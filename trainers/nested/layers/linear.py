@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.layer import Shape
 from trainers.nested.layers.sizes import Size, active_size
-from trainers.nested.prefix import LeafViews, copied_prefix, in_same_storage, prefix_length
+from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length
 from trainers.submodel import SubModel
 
 
 class NestedLinear(nn.Module):
     """A linear layer over the first features. `x: (..., c)`, any c up to the full number of inputs.
+
+    Where `places` says so, it reads other features of its weight than the first.
 
     Args:
         linear: the plain layer, whose parameters it takes over.
@@ -29,6 +32,7 @@ class NestedLinear(nn.Module):
         self.size = size
         self.dimension = size.dimension if isinstance(size, Size) else size
         self.inputs, self.outputs = linear.in_features, linear.out_features
+        self.places: Tensor | None = None
         self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
@@ -39,14 +43,19 @@ class NestedLinear(nn.Module):
             self.outputs = prefix_length(full, sub_model[self.size])
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self._weights.prefix(self.weight, (self.outputs, x.shape[-1]))
-        bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
-        return F.linear(x, weight, bias)
+        return F.linear(x, *self._read(x.shape[-1]))
+
+    def _read(self, features: int) -> tuple[Tensor, Tensor | None]:
+        weight = self._weights.read(self.weight, (self.outputs, features), self.places, 1)
+        return weight, None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
 
     def plain(self, channels: int) -> nn.Linear:
         linear = nn.Linear(channels, self.outputs, bias=self.bias is not None, device="meta")
-        linear.weight = copied_prefix(self.weight, self.outputs, channels)
-        linear.bias = None if self.bias is None else copied_prefix(self.bias, self.outputs)
+        with torch.no_grad():
+            weight, bias = self._read(channels)
+        linear.weight = copied(weight, self.weight)
+        if self.bias is not None and bias is not None:
+            linear.bias = copied(bias, self.bias)
         return linear
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
