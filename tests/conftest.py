@@ -108,6 +108,7 @@ def pytest_collection_finish() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz", type=int, default=300, help="Generated inputs per reader.")
+    parser.addoption("--write", action="store_true", help="Write docs/networks.md instead of comparing with it.")
     parser.addoption("--moments", type=int, default=2, help="Random moments at which each victim is killed.")
 
 

@@ -17,6 +17,7 @@ from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
+from trainers.nested.contract import Anatomy
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
@@ -42,12 +43,10 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     freeze(plain, config.optimizer.frozen)
     optional = architecture.optional if "depth" in lattice.largest else ()
-    prefixes = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
+    anatomy = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
     norm, rows = config.norm, architecture.exchanges
     heads = architecture.heads
-    return exchange(
-        plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS, prefixes
-    )
+    return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS, anatomy)
 
 
 def check_patterns(config: ImageTrialConfig) -> None:
@@ -83,13 +82,10 @@ def _refuse_unless_nested(
     classes: int,
     lattice: Lattice,
     optional: tuple[str, ...],
-) -> bool:
-    """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build.
-
-    Says whether the channels of sub-models are the first ones everywhere.
-    """
+) -> Anatomy:
+    """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
     plain, rows = architecture.build(shape, classes), architecture.exchanges
-    return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).prefixes
+    return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).anatomy
 
 
 def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:

@@ -214,8 +214,10 @@ def test_a_layer_without_a_nested_form_is_named() -> None:
         nest(Odd(), FOUR, "batch", (3, 8, 8), frozenset({"classifier"}))
     with pytest.raises(ValueError, match="no layer named clasifier in Odd"):
         nest(Odd(), FOUR, "batch", (3, 8, 8), frozenset({"clasifier"}))
-    with pytest.raises(ValueError, match=r"'0' of Sequential: a convolution in several groups.*groups=1"):
-        nest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), FOUR, "batch", (4, 8, 8), frozenset())
+    with pytest.raises(ValueError, match=r"'0' of Sequential: it is in groups, and the channels .* not the outputs"):
+        nest(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(4, 8, 3)), FOUR, "batch", (4, 8, 8), frozenset())
+    with pytest.raises(ValueError, match=r"'1' of Sequential: a convolution in groups with another number of outputs"):
+        nest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3, groups=2)), FOUR, "batch", (3, 8, 8), frozenset())
     with pytest.raises(ValueError, match=r"'1' of Sequential: dropout.*p=0"):
         nest(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.1)), FOUR, "batch", (3, 8, 8), frozenset())
 

@@ -70,6 +70,8 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "MNASNet": (lambda: models.mnasnet0_5(dropout=0), "classifier.1"),
     "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
     "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
+    "RegNet": (regnet, "fc"),
+    "ResNeXt": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], groups=32, width_per_group=4), "fc"),
     "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
     "SqueezeNet": (squeezenet, "classifier.1"),
     "VGG": (vgg, "classifier.2"),
@@ -78,8 +80,6 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "ConvNeXt": (models.convnext_tiny, "classifier.2", r"'features\.0\.1' of ConvNeXt: LayerNorm2d has parameters"),
     "MaxViT": (models.maxvit_t, "classifier.5", r"of MaxVit: .* has parameters .* but no nested form"),
-    "RegNet": (regnet, "fc", r"of RegNet: a convolution in several groups"),
-    "ResNeXt": (models.resnext50_32x4d, "fc", r"'layer1\.0\.conv2' of ResNet: a convolution in several groups"),
     "ShuffleNet v2": (
         models.shufflenet_v2_x0_5,
         "fc",
@@ -224,6 +224,35 @@ def test_behind_a_concatenation_a_sub_model_is_cut_out_and_touches_only_its_own(
                 assert not torch.equal(layer.running_var, before[name])
         with torch.no_grad():
             assert torch.equal(net.eval()(x), alone.eval()(x))
+
+
+@pytest.mark.parametrize("family", ["RegNet", "ResNeXt"])
+def test_a_convolution_in_groups_keeps_whole_groups_and_the_one_before_it_a_multiple(family: str) -> None:
+    plain, head = published(family)
+    net = nest(plain, HALF, "batch", (3, SIZE, SIZE), head)
+    assert net.anatomy.multiples
+    for sub_model in (HALF.smallest, SubModel(width=0.77), SubModel(width=0.01)):
+        net.activate(sub_model)
+        alone = net.train().extract(sub_model)
+        pairs = [
+            (alone.get_submodule(path), layer)
+            for path, layer in net.network.named_modules()
+            if isinstance(layer, NestedConv2d) and layer.grouped
+        ]
+        assert pairs
+        for own, layer in pairs:
+            assert isinstance(own, nn.Conv2d)
+            assert own.in_channels == own.groups * layer.per_group <= layer.inputs
+        net.zero_grad(set_to_none=False)
+        for each in (net, alone):
+            each(images()).square().sum().backward()
+        for own, layer in pairs:
+            assert isinstance(own, nn.Conv2d)
+            assert layer.weight.grad is not None
+            assert torch.equal(layer.weight.grad[: len(own.weight)], own.weight.grad)
+            assert not layer.weight.grad[len(own.weight) :].any()
+        with torch.no_grad():
+            assert torch.equal(net.eval()(images()), alone.eval()(images()))
 
 
 def test_groups_of_channels_are_not_those_of_the_whole_behind_a_concatenation() -> None:

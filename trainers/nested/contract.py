@@ -17,8 +17,8 @@ import copy
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from trainers.lattice import Lattice
 from trainers.nested.depth import DEPTH
+from trainers.nested.layers.convolution import NestedConv2d
 from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer, Shape
 from trainers.nested.prefix import prefix_length
 from trainers.nested.table import place
@@ -37,13 +38,34 @@ _CLOSE = 1e-4  # of the largest number: operations round differently on another 
 Prefix = Callable[[str, int], int]  # (dimension, all outputs of a layer) → how many of them a sub-model keeps
 
 
+@dataclass(frozen=True)
+class Anatomy:
+    """What is found out about a network by trying it, since its layers do not say.
+
+    Attributes:
+        prefixes: whether the channels of sub-models are the first ones everywhere, as far as was tried.
+        multiples: by path, of layers whose outputs the groups of a convolution part: channels of a group.
+    """
+
+    prefixes: bool = True
+    multiples: Mapping[str, int] = field(default_factory=dict)
+
+
+def set_multiples(forms: Mapping[str, nn.Module], multiples: Mapping[str, int]) -> None:
+    """Has layers keep whole multiples of channels."""
+    for path, multiple in multiples.items():
+        form = forms[path]
+        assert isinstance(form, NestedConv2d)
+        form.multiple = multiple
+
+
 def check_sub_models(
     network: nn.Module,
     forms: Mapping[str, nn.Module],
     lattice: Lattice,
     input_shape: tuple[int, ...],
     optional: tuple[str, ...],
-) -> bool:
+) -> Anatomy:
     """Refuses a network whose sub-models would not be parts of it. It is neither changed nor are its layers run.
 
     It is tried at full depth in evaluation mode with prime numbers of channels, near half of each layer's, which
@@ -57,12 +79,14 @@ def check_sub_models(
         optional: paths of the blocks that depth leaves out, in the order in which it adds them.
 
     Returns:
-        Whether the channels of sub-models are the first ones everywhere, as far as was tried.
+        What was found out. The forms have their multiples.
 
     Raises:
         ValueError: the path of the first layer that does not meet what it must, and why.
     """
     walk = Walk(network, forms, input_shape)
+    multiples = walk.multiples()
+    set_multiples(forms, multiples)
     walk.check(_prime)
     obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
     if len(obeyed) > 1:
@@ -77,7 +101,7 @@ def check_sub_models(
     walk.check_modes(smallest)
     walk.network.train()
     walk.check(smallest)
-    return walk.prefixes
+    return Anatomy(walk.prefixes, multiples)
 
 
 def _prime(dimension: str, full: int) -> int:
@@ -171,9 +195,11 @@ class Walk:
         self._prefix: Prefix = _all
         self.prefixes = True
         self._finding = False  # places, with the whole network
+        self._marks: dict[str, Tensor] | None = None  # what reaches layers, each of whose outputs has a mark
         self._found: list[tuple[_StandIn, Tensor]] = []  # the layers and their places, in the order in which they ran
         self._calls: list[_Call] = []  # of the layers in the sub-model, in the order in which they ran
         self._place: int | None = None  # in the calls, when the whole network goes through them again
+        self._forms = dict(forms)
         stand_ins: dict[int, Any] = {}  # deepcopy takes what the memo holds for a copy already made
         for path, form in forms.items():
             layer = network.get_submodule(path)
@@ -201,6 +227,35 @@ class Walk:
             if not _alike(places.setdefault(layer.path, found), found):
                 raise self._refusal(layer.path, "it runs twice, and is met by other channels of a sub-model each time")
         return places
+
+    def multiples(self) -> dict[str, int]:
+        """By path, of which number the outputs of a layer must be a multiple, since a convolution parts them in groups.
+
+        Raises:
+            ValueError: groups of channels that are not the outputs of one convolution.
+        """
+        grouped = {path: form for path, form in self._forms.items() if _in_groups(form)}
+        if not grouped:
+            return {}
+        self._marks = {}
+        try:
+            self._run(self._random(_EXAMPLES, *self._input_shape))
+            marks = self._marks
+        finally:
+            self._marks = None
+        whose, found = {self._mark_of(path): path for path in self._forms}, dict[str, int]()
+        for path, form in grouped.items():
+            if path not in marks:
+                continue
+            met = marks[path].unique().tolist()
+            before = whose.get(met[0], "") if len(met) == 1 else ""
+            producer = self._forms.get(before)
+            if not isinstance(producer, NestedConv2d) or producer.dimension is None or producer.grouped:
+                raise self._refusal(
+                    path, "it is in groups, and the channels that reach it are not the outputs of one convolution"
+                )
+            found[before] = math.lcm(found.get(before, 1), form.per_group)
+        return found
 
     def check_modes(self, prefix: Prefix) -> None:
         """Refuses a layer that other channels of the sub-model reach in training than in evaluation."""
@@ -266,16 +321,31 @@ class Walk:
             layer.shape(x, _all)
         except ValueError as error:
             raise self._refusal(layer.path, str(error)) from error
-        whole = self._finding or self._place is not None or self._prefix is _all
+        whole = self._marks is not None or self._finding or self._place is not None or self._prefix is _all
         channels = x.shape[layer.axis]
         if not whole and not 0 < channels <= layer.inputs:
             raise RuntimeError(f"{channels} channels reach a layer that reads up to {layer.inputs}")
         if channels != layer.inputs and whole:
             shape = f"from an input of shape {self._input_shape}"
             raise self._refusal(layer.path, f"it reads {layer.inputs} channels, but {channels} reach it {shape}")
+        if self._marks is not None:
+            return self._marked(layer, x)
         if self._finding:
             return self._in_search(layer, x)
         return self._in_sub_model(layer, x) if self._place is None else self._in_whole(layer, x)
+
+    def _marked(self, layer: _StandIn, x: Tensor) -> Tensor:
+        """The layer's mark everywhere; of one that has as many outputs as channels arrive, theirs if it is one."""
+        assert self._marks is not None
+        self._marks[layer.path] = x
+        shape, form = layer.shape(x, _all), layer.__dict__["form"]
+        follows = form.dimension is None and shape[layer.axis] == x.shape[layer.axis]
+        mark = self._mark_of(layer.path) if not follows else x.amin() if x.amin() == x.amax() else torch.nan
+        return torch.full(shape, float(mark), device=self._device)
+
+    def _mark_of(self, path: str) -> float:
+        """Between 1 and 2, so that no sum of marks is one."""
+        return float(torch.tensor(1 + (1 + list(self._forms).index(path)) / (2 + len(self._forms))))
 
     def _in_search(self, layer: _StandIn, x: Tensor) -> Tensor:
         """Noise, and NaN where the sub-model has nothing."""
@@ -371,6 +441,10 @@ def _device(network: nn.Module) -> torch.device:
     """Of the network's parameters; the CPU if they are not there yet, since noise must be somewhere."""
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     return torch.device("cpu") if device.type == "meta" else device
+
+
+def _in_groups(form: nn.Module) -> TypeGuard[NestedConv2d]:
+    return isinstance(form, NestedConv2d) and form.grouped and form.per_group > 1
 
 
 def _alike(one: Tensor | None, other: Tensor | None) -> bool:

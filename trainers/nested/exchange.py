@@ -8,7 +8,7 @@ from torch import nn
 from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
-from trainers.nested.contract import check_sub_models
+from trainers.nested.contract import Anatomy, check_sub_models, set_multiples
 from trainers.nested.depth import DEPTH, OptionalBlock
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.nested.layers.norms import NormPolicy, norm_layer
@@ -64,8 +64,8 @@ def nest(
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
     forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
     _check_dimensions(network, forms, lattice, optional)
-    prefixes = check_sub_models(network, forms, lattice, input_shape, optional)
-    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator, prefixes)
+    anatomy = check_sub_models(network, forms, lattice, input_shape, optional)
+    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator, anatomy)
 
 
 def exchange(
@@ -78,22 +78,24 @@ def exchange(
     affine: Affine,
     exchanges: Exchanges | None = None,
     accelerator: Accelerator | None = None,
-    prefixes: bool = True,
+    anatomy: Anatomy | None = None,
 ) -> NestedNetwork:
     """As `nest`, which has not refused the same architecture: what `check_sub_models` gave of it isn't asked again.
 
     Args:
-        prefixes: whether the channels of a sub-model are the first ones everywhere.
+        anatomy: that; unless given, nothing out of the ordinary was found.
     """
+    anatomy = anatomy or Anatomy()
     modules = dict(network.named_modules())
     forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
-    places = None if prefixes else PlacesFinder(network, forms, input_shape)
+    set_multiples(forms, anatomy.multiples)
+    places = None if anatomy.prefixes else PlacesFinder(network, forms, input_shape)
     for path, form in forms.items():
         network.set_submodule(path, form.train(modules[path].training))
     for rank, path in enumerate(optional, start=1):
         network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
     make_kernels = (accelerator or Accelerator()).network
-    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network), places)
+    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network), places, anatomy)
 
 
 def _forms(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
+from trainers.nested.contract import Anatomy
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer
@@ -26,6 +27,7 @@ class NestedNetwork(nn.Module):
         input_shape: of one example, without the batch dimension; used to trace how wide each layer's input is.
         kernels: run in place of the layers wherever they suit.
         places: finds which channels reach the layers of a sub-model; None: always the first ones.
+        anatomy: what was found out about the plain network; unless given, nothing out of the ordinary.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class NestedNetwork(nn.Module):
         input_shape: tuple[int, ...],
         kernels: NetworkKernels | None = None,
         places: PlacesFinder | None = None,
+        anatomy: Anatomy | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -49,13 +52,9 @@ class NestedNetwork(nn.Module):
         self._elastic = [layer for layer in self._layers.values() if isinstance(layer, ElasticLayer)]
         self._optional = [module for _, module in modules if isinstance(module, OptionalBlock)]
         self._kernels, self._places = kernels, places
+        self.anatomy = anatomy or Anatomy()
         self.training = network.training
         self.activate(lattice.largest)
-
-    @property
-    def prefixes(self) -> bool:
-        """Whether the channels of sub-models are the first ones everywhere."""
-        return self._places is None
 
     def activate(self, sub_model: SubModel) -> None:
         for layer in self._layers.values():

@@ -18,6 +18,11 @@ def prefix_length(full: int, share: float) -> int:
     return max(1, round(full * share))
 
 
+def whole_multiple(channels: int, multiple: int) -> int:
+    """The multiple nearest to a number of channels, at least one."""
+    return multiple * max(1, round(channels / multiple))
+
+
 def in_same_storage(parameter: Tensor) -> nn.Parameter:
     """Another parameter of the same values in the same storage, learnt or frozen alike."""
     return nn.Parameter(parameter.data, parameter.requires_grad)

@@ -7,62 +7,69 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.layer import Shape, image_shape
-from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length
+from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length, whole_multiple
 from trainers.submodel import SubModel
 
 
 class NestedConv2d(nn.Module):
     """A 2-d convolution over the first channels. `x: (N, c, H, W)`, any c up to the full number of inputs.
 
-    Where `places` says so, it reads other channels of its weight than the first.
-
-    A depthwise convolution (as many groups as inputs and outputs) has as many outputs as channels arrive.
+    Where `places` says so, it reads other channels of its weight than the first. In groups, it has as many outputs as
+    channels arrive, which must be whole groups: the layer before it keeps a `multiple`. A depthwise one has groups of
+    a channel each.
 
     Args:
         conv: the plain layer, whose parameters it takes over.
         dimension: the lattice's that decides how many outputs it has; None keeps all (the classifier).
 
+    Attributes:
+        per_group: channels of a group; of all together the number of inputs.
+        multiple: of which the number of outputs is one.
+
     Raises:
-        ValueError: several groups, or another padding than zeros.
+        ValueError: groups whose outputs are not as many as their inputs, or another padding than zeros.
     """
 
     axis = 1
+    places: Tensor | None
 
     def __init__(self, conv: nn.Conv2d, dimension: str | None) -> None:
         super().__init__()
-        self.depthwise = conv.groups > 1
-        if self.depthwise and not conv.groups == conv.in_channels == conv.out_channels:
-            raise ValueError("a convolution in several groups has no single prefix: use groups=1, or one per channel")
+        self.grouped, self.per_group, self.multiple = conv.groups > 1, conv.in_channels // conv.groups, 1
+        if self.grouped and conv.in_channels != conv.out_channels:
+            raise ValueError("a convolution in groups with another number of outputs than of inputs has no nested form")
         if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
             raise ValueError("only explicit zero padding is supported")
         self.weight = in_same_storage(conv.weight)
         self.bias = None if conv.bias is None else in_same_storage(conv.bias)
         self.kernel_size, self.stride = _pair(conv.kernel_size), _pair(conv.stride)
         self.padding, self.dilation = _pair(conv.padding), _pair(conv.dilation)
-        self.dimension = None if self.depthwise else dimension
+        self.dimension = None if self.grouped else dimension
         self.inputs, self.outputs = conv.in_channels, conv.out_channels
-        self.places: Tensor | None = None
+        if self.per_group == 1 or not self.grouped:
+            self.places = None
         self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
         if self.dimension is not None:
-            self.outputs = prefix_length(self.weight.shape[0], sub_model[self.dimension])
+            self.outputs = whole_multiple(prefix_length(len(self.weight), sub_model[self.dimension]), self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.prefix(x.shape[1])
-        groups = x.shape[1] if self.depthwise else 1
+        groups = x.shape[1] // self.per_group if self.grouped else 1
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
     def prefix(self, channels: int) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of the active outputs for so many incoming channels, differentiable."""
-        if self.depthwise:
-            bias = None if self.bias is None else self._biases.read(self.bias, (channels,), self.places, 0)
-            return self._weights.read(self.weight, (channels, 1), self.places, 0), bias
+        places: Tensor | None = getattr(self, "places", None)
+        if self.grouped:
+            bias = None if self.bias is None else self._biases.read(self.bias, (channels,), places, 0)
+            return self._weights.read(self.weight, (channels, self.per_group), places, 0), bias
         bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
-        return self._weights.read(self.weight, (self.outputs, channels), self.places, 1), bias
+        return self._weights.read(self.weight, (self.outputs, channels), places, 1), bias
 
     def plain(self, channels: int) -> nn.Conv2d:
-        outputs, groups = (channels, channels) if self.depthwise else (self.outputs, 1)
+        outputs, groups = (channels, channels // self.per_group) if self.grouped else (self.outputs, 1)
         conv = nn.Conv2d(
             channels,
             outputs,
@@ -83,8 +90,12 @@ class NestedConv2d(nn.Module):
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         images, channels, *sides = image_shape(shape)
-        if not self.depthwise:
-            channels = len(self.weight) if self.dimension is None else prefix(len(self.weight))
+        if self.grouped and channels % self.per_group:
+            raise ValueError(f"{channels} channels reach a convolution in groups of {self.per_group}")
+        if self.dimension is not None:
+            channels = whole_multiple(prefix(len(self.weight)), self.multiple)
+        elif not self.grouped:
+            channels = len(self.weight)
         return images, channels, *map(output_size, sides, self.kernel_size, self.stride, self.padding, self.dilation)
 
 

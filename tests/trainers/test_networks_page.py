@@ -1,0 +1,65 @@
+"""`docs/networks.md` says of every family of torchvision's what `nest` says of it: written by this test, `--write`."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision import models
+
+from tests.trainers.test_nested_contract import ACCEPTED, HALF, LARGER, REFUSED, SIZE, published
+from trainers.nested.exchange import nest
+from trainers.nested.network import NestedNetwork
+
+PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
+FAMILIES = {
+    "AlexNet", "ConvNeXt", "DenseNet", "EfficientNet", "GoogLeNet", "Inception v3", "MaxViT", "MNASNet", "MobileNet v2",
+    "MobileNet v3", "RegNet", "ResNet", "ResNeXt", "ShuffleNet v2", "SqueezeNet", "Swin", "VGG", "ViT", "Wide ResNet",
+}  # fmt: skip
+HEAD = """# Networks
+
+Every family of classification networks that torchvision ships, its code unedited, nested in width: the largest
+sub-model is the plain network, and every other one the whole network with zeros outside of it. Tried on one member of
+each with random weights; what can't be is refused before anything is trained, by path and with this reason. The table
+is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
+
+| family | nested | how, or why not |
+|:--|:--|:--|
+"""
+
+
+def how(net: NestedNetwork) -> str:
+    found = []
+    if not net.anatomy.prefixes:
+        found.append("layers behind a concatenation read the prefix of every branch")
+    if parted := sorted(set(net.anatomy.multiples.values())):
+        groups = ", ".join(map(str, parted))
+        found.append(f"convolutions in groups keep whole groups ({groups} channels), those before them a multiple")
+    return "; ".join(found) or "prefixes of channels everywhere"
+
+
+def line(family: str) -> str:
+    if family in ACCEPTED:
+        plain, head = published(family)
+        size = LARGER.get(family, SIZE)
+        return f"| {family} | yes | {how(nest(plain, HALF, 'batch', (3, size, size), head))} |"
+    make, head_path, _ = REFUSED[family]
+    with torch.device("meta"):
+        network = make()
+    with pytest.raises(ValueError, match=r"^cannot nest ") as caught:
+        nest(network, HALF, "batch", (3, 224, 224), frozenset({head_path}))
+    reason = str(caught.value).removeprefix("cannot nest ").replace("|", r"\|")
+    return f"| {family} | no | {reason} |"
+
+
+def test_the_page_of_networks_is_what_nest_says_of_them(request: pytest.FixtureRequest) -> None:
+    page = HEAD + "".join(f"{line(family)}\n" for family in sorted(FAMILIES, key=str.lower))
+    if request.config.getoption("--write"):
+        PAGE.write_text(page)
+    assert PAGE.read_text() == page
+
+
+def test_no_family_of_torchvisions_is_left_out() -> None:
+    """By the first word of the names under which torchvision builds its classification networks."""
+    words = {re.split(r"[_\d]", name)[0] for name in models.list_models(module=models)}
+    assert words == {family.split()[0].lower() for family in FAMILIES}
