@@ -75,11 +75,13 @@ def test_a_study_on_postgresql_is_as_on_sqlite_and_the_password_shows_nowhere(
     assert password not in done.out
     assert "postgresql+psycopg://mlflow:***@/postgres?host=" in done.out
     assert not _holding(tmp_path / "s", password)
-    wrong = harness.run(tmp_path / "w", "--tracking-uri", database.replace(password, f"{password}x"))
+    wrong = harness.run_here(tmp_path / "w", "--tracking-uri", database.replace(password, f"{password}x"))
     assert wrong.status == 2
     assert wrong.err.count("\n") == 1
     assert password not in wrong.err
-    submitted = harness.run(tmp_path / "s", "submit", "--address", "http://127.0.0.1:1", "--tracking-uri", database)
+    submitted = harness.run_here(
+        tmp_path / "s", "submit", "--address", "http://127.0.0.1:1", "--tracking-uri", database
+    )
     assert submitted.status == 2
     assert "MLFLOW_TRACKING_URI" in submitted.err
     assert password not in submitted.err

@@ -12,7 +12,7 @@ from tests.faults import harness
 
 def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Path) -> None:
     first = harness.start_held(tmp_path / "s", "--debug")
-    second = harness.run(tmp_path / "s")
+    second = harness.run_here(tmp_path / "s")
     assert second.status == 2
     assert second.err.count("\n") == 1
     assert f"process {first.pid}" in second.err

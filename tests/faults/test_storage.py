@@ -50,7 +50,7 @@ def test_a_full_storage_is_said_and_once_there_is_room_it_goes_on(calm: Path, sm
 
 def test_a_storage_that_cannot_be_written_is_one_line_and_nothing_starts(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    done = harness.run(small_disk / "s")
+    done = harness.run_here(small_disk / "s")
     assert done.status == 2
     assert done.err.count("\n") == 1
     assert "cannot be written: Read-only file system" in done.err

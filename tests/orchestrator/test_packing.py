@@ -51,7 +51,7 @@ def four_cores() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def four_gpus() -> Iterator[None]:
     ray.init("local", num_cpus=8, num_gpus=4, include_dashboard=False, log_to_driver=False)
     yield

@@ -37,9 +37,10 @@ def test_a_trial_of_texts_killed_under_ray_ends_as_one_left_alone_and_is_taken_o
     harness.wait_for(process, "25%")
     harness.kill_all(process)
     harness.ended(process)
-    done = harness.run(rough, *SMALL, "--debug", script=SCRIPT)
-    assert (done.status, done.err) == (0, "")
-    assert "resumed at update" in done.out
+    assert run(STUDY, TextTrainer(), [*SMALL, "--storage", str(rough), "--debug"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "resumed at update" in shown.out
     pd.testing.assert_frame_equal(results(rough), results(calm), check_exact=True)
 
     target = ["--only", "method=SortedNet", "--max-macs", "1e6", "--to", str(tmp_path / "sub")]
@@ -95,9 +96,10 @@ def test_the_papers_tasks_are_glues_and_their_heads_say_what_they_are_measured_b
     }
 
 
-def test_without_its_files_a_task_of_glue_is_a_line(tmp_path: Path) -> None:
-    done = harness.run(tmp_path / "s", "plan", *SMALL, "--only", "dataset=cola", "--data", str(tmp_path), script=SCRIPT)
-    assert done.status == 2
-    assert "CoLA/train.tsv is not there" in done.err
-    assert done.err.count("\n") == 1
-    assert sys.executable not in done.err
+def test_without_its_files_a_task_of_glue_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["plan", *SMALL, "--only", "dataset=cola", "--data", str(tmp_path), "--storage", str(tmp_path / "s")]
+    assert run(STUDY, TextTrainer(), asked) == 2
+    said = capsys.readouterr().err
+    assert "CoLA/train.tsv is not there" in said
+    assert said.count("\n") == 1
+    assert sys.executable not in said
