@@ -46,7 +46,8 @@ def scores(table: TaskTable) -> Grid:
     """The values in every task and their averages; a row per arm and sub-model."""
     known = any(table.updates.values()), any(table.macs.values()), any(table.flops.values())
     heads = compress([f"{table.counted} in epochs", "MACs", "FLOPs"], known)
-    grid = [_plain("arm", "sub-model", *heads, *table.columns, SPREAD)]
+    spread_known = any(spread is not None for spread in table.spreads.values())  # not of one task
+    grid = [_plain("arm", "sub-model", *heads, *table.columns, *[SPREAD] * spread_known)]
     for row, arm in table.lines:
         costs = _scaled(table.macs[row, arm]), _scaled(table.flops.get((row, arm)))
         takes = compress([table.updates[arm], *costs], known)
@@ -55,7 +56,7 @@ def scores(table: TaskTable) -> Grid:
             [
                 *_plain(arm, row, *(text or _NOTHING for text in takes)),
                 *(_shown(cell) for cell in table.row_cells(row, arm)),
-                *_plain(_NOTHING if spread is None else table.metric.text(spread)),
+                *_plain(*[_NOTHING if spread is None else table.metric.text(spread)] * spread_known),
             ]
         )
     return grid

@@ -260,3 +260,18 @@ def test_groups_of_channels_are_not_those_of_the_whole_behind_a_concatenation() 
     with pytest.raises(ValueError, match="NestedGroupNorm knows no others"):
         nest(plain, HALF, "group", (3, SIZE, SIZE), head)
     nest(plain, HALF, "instance", (3, SIZE, SIZE), head)
+
+
+def test_groups_of_a_sum_are_refused_and_not_taken_for_another_layers() -> None:
+    class Summed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.third = (nn.Conv2d(3, 8, 3, padding=1) for _ in range(3))
+            self.parted, self.classifier = nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.classifier((self.parted(self.first(x) + self.second(x)) + self.third(x)).mean((2, 3)))
+            return logits
+
+    with pytest.raises(ValueError, match=r"'parted' of Summed: it is in groups, .* not the outputs of one convolution"):
+        nest(Summed(), HALF, "batch", (3, 8, 8), frozenset({"classifier"}))
