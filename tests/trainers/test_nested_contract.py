@@ -275,3 +275,25 @@ def test_groups_of_a_sum_are_refused_and_not_taken_for_another_layers() -> None:
 
     with pytest.raises(ValueError, match=r"'parted' of Summed: it is in groups, .* not the outputs of one convolution"):
         nest(Summed(), HALF, "batch", (3, 8, 8), frozenset({"classifier"}))
+
+
+def test_places_are_found_by_the_paths_of_the_plain_network_inside_optional_blocks_and_out() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = nn.ModuleList([nn.Conv2d(8, 4, 1), nn.Conv2d(8, 4, 1), nn.Conv2d(8, 8, 1)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            left, right, join = self.block
+            return x + torch.as_tensor(join(torch.cat([left(x), right(x)], 1)))
+
+    lattice = Lattice.product(width=(0.5, 1.0), depth=(1, 2))
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3), Branches(), Branches(), Branches(), nn.Conv2d(8, 5, 1))
+    net = nest(plain, lattice, "batch", (3, 8, 8), frozenset({"4"}), ("2", "1")).eval()
+    x = images(2, size=8)
+    sliced, masked = as_mask(net, SubModel(width=0.5, depth=2), x)
+    torch.testing.assert_close(sliced, masked)
+    for sub_model in lattice:
+        net.activate(sub_model)
+        with torch.no_grad():
+            assert torch.equal(net.extract(sub_model)(x), net(x))

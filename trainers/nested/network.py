@@ -48,7 +48,10 @@ class NestedNetwork(nn.Module):
             path: module for path, module in modules if isinstance(module, NestedLayer)
         }
         # Optional blocks lie one deeper here than in the plain network, whose paths places have.
-        self._at = {path.replace(".block.", "."): layer for path, layer in self._layers.items()}
+        deeper = {f"{path}.block": path for path, module in modules if isinstance(module, OptionalBlock)}
+        self._placed = {
+            _renamed(path, deeper): layer for path, layer in self._layers.items() if isinstance(layer, PlacedLayer)
+        }
         self._elastic = [layer for layer in self._layers.values() if isinstance(layer, ElasticLayer)]
         self._optional = [module for _, module in modules if isinstance(module, OptionalBlock)]
         self._kernels, self._places = kernels, places
@@ -62,9 +65,9 @@ class NestedNetwork(nn.Module):
         for block in self._optional:
             block.activate(sub_model)
         if self._places is not None:
-            for path, places in self._places.of(sub_model, next(self.parameters()).device).items():
-                if isinstance(layer := self._at[path], PlacedLayer):
-                    layer.places = places
+            found = self._places.of(sub_model, next(self.parameters()).device)
+            for path, layer in self._placed.items():
+                layer.places = found.get(path)
         self.active = sub_model
 
     def forward(self, *inputs: Tensor) -> Any:
@@ -144,6 +147,11 @@ class NestedNetwork(nn.Module):
             for handle in handles:
                 handle.remove()
         return channels
+
+
+def _renamed(path: str, starts: Mapping[str, str]) -> str:
+    """A path whose beginning, if it is among these, is exchanged for another."""
+    return next((f"{to}{path[len(start) :]}" for start, to in starts.items() if path.startswith(f"{start}.")), path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ otherwise (a subclass, a hook, a parametrisation) would be lost without a word, 
 class, and refused if they have parameters and are not in the table. Parameters that are tied to several layers stay so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -201,7 +202,9 @@ def _refuse_shared_layers(network: nn.Module) -> None:
 def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
     """Parameters that are one in the network become one in the nested forms."""
     firsts: dict[int, nn.Parameter] = {}
-    for name, plain in network.named_parameters(remove_duplicate=False):
+    named_all = list(network.named_parameters(remove_duplicate=False))
+    uses = Counter(id(plain) for _, plain in named_all)
+    for name, plain in named_all:
         path = next(path for path in _with_owners(name) if path in forms)
         with named(network, path):
             owner, _, local = name.removeprefix(f"{path}.").rpartition(".")
@@ -212,7 +215,7 @@ def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
             if isinstance(own, nn.Parameter) and _same_memory(own, plain):
                 first = firsts.setdefault(id(plain), own)
                 setattr(forms[path].get_submodule(owner), local, first)
-            elif _places(network, plain) > 1:
+            elif uses[id(plain)] > 1:
                 raise ValueError(
                     f"its {local} is tied to another layer's, which is lost in {type(forms[path]).__name__}: give each "
                     "layer its own"
@@ -231,7 +234,3 @@ def _with_owners(name: str) -> Iterator[str]:
     while name:
         name = name.rpartition(".")[0]
         yield name
-
-
-def _places(network: nn.Module, parameter: nn.Parameter) -> int:
-    return sum(each is parameter for _, each in network.named_parameters(remove_duplicate=False))
