@@ -16,7 +16,7 @@ from orchestrator.run.machine import node_here
 from orchestrator.run.progress import duration
 from orchestrator.run.resources import Resources, allot
 from orchestrator.secrecy.redaction import shown_address
-from orchestrator.study.plan import Plan, Trial, make_plan
+from orchestrator.study.plan import Plan, Trial, elapsed, make_plan
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
         each = trainer.seconds(trial.config, place)
         rows.append({"arm": arm.label, **outlook.totals, "seconds_per_trial": each, "missing": left})
     side_by_side = allotted.slots
-    total = sum(row["seconds_per_trial"] * row["missing"] for row in rows) / side_by_side
     seconds = {str(row["arm"]): float(row["seconds_per_trial"]) for row in rows}
+    total = elapsed([seconds[trial.arm.label] for trial in missing], side_by_side)
     separation = _to_separate(plan, trainer, options, tracker, finished, seconds, side_by_side)
     budgets = {trial.budget for trial in plan.first_trials.values()}
     first = plan.trials[0].budget

@@ -204,10 +204,10 @@ def seeds_caption(family: Family, shown: Iterable[Comparison]) -> str:
 
 def bold_rule(family: Family, metric: Metric) -> str:
     """What bold marks; empty where there is nothing to compare."""
-    if family.seeds == 1:
-        return f"Bold: the {metric.best} per sub-model; one seed, so no spread is known and nothing is separated."
     if not family.pairs:
         return ""
+    if family.seeds == 1:
+        return f"Bold: the {metric.best} per sub-model; one seed, so no spread is known and nothing is separated."
     best = f"Bold: the {metric.best} mean per sub-model and every arm that is not separated from it"
     return f"{best}; {family.rule}."
 
@@ -219,7 +219,8 @@ def compare(
 
     The highest mean of a row is best, or the lowest where lower is better, and so is every arm not separated from it.
     Means that print alike at `decimals` count as equal: whatever the test says of them, they are not separated. With
-    one seed nothing can be separated, so only the best are. What is not a number is never best.
+    one seed nothing can be separated, so only the best are. What is not a number is never best, nor an
+    arm that is alone on its row.
 
     Args:
         values: by row, arm and seed; the same seeds everywhere. An arm may lack a row, and is compared on the others.
@@ -252,5 +253,6 @@ def compare(
         best[row] = frozenset[str]()
         if numbers:
             top = highest[row] = (max if higher_is_better else min)(numbers, key=numbers.__getitem__)
-            best[row] = frozenset(arm for arm in numbers if arm == top or {(row, arm, top), (row, top, arm)} & equal)
+            tied = (arm for arm in numbers if {(row, arm, top), (row, top, arm)} & equal)
+            best[row] = frozenset({top, *tied} if len(mean_of) > 1 else ())
     return Family(len(seeds), test, pairs, adjusted, alike, highest, best, decimals)

@@ -12,7 +12,7 @@ from orchestrator.report.power import MOST_SEEDS, POWER
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, make_table
 from orchestrator.run.progress import duration
-from orchestrator.study.plan import Plan
+from orchestrator.study.plan import Plan, elapsed
 
 _MOST_LINES = 5
 _UNKNOWN, _TOO_MANY = "no spread is known or the means print alike", f"more than {MOST_SEEDS:,} seeds"
@@ -113,7 +113,7 @@ def _priced(
             each,
             option="" if not wanted else f"--seeds {_option(wanted)}",
             trials=len(left),
-            seconds=sum(seconds[trial.arm.label] for trial in left) / side_by_side,
+            seconds=elapsed([seconds[trial.arm.label] for trial in left], side_by_side),
         )
 
 

@@ -3,6 +3,7 @@
 Run = plan − finished. Restarting, extending by seeds or levels, and running failures again are then one mechanism.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -165,6 +166,14 @@ def make_plan(
         trainer.declaration,
         {facet: trainer.describe(inside) for facet, inside in of_facet.items()},
     )
+
+
+def elapsed(seconds: Iterable[float], side_by_side: int) -> float:
+    """How long trials of these seconds take, so many at once, each begun in its turn as soon as there is room."""
+    ends = [0.0] * side_by_side
+    for each in seconds:
+        heapq.heappush(ends, heapq.heappop(ends) + each)
+    return max(ends)
 
 
 def _of_the_base(study: Study, trainer: Trainer, arm: Arm, data: Path | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import UserError
 from orchestrator.study.identity import canonical, fingerprint
-from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.plan import Plan, elapsed, make_plan
 from orchestrator.study.study import Layout
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
@@ -138,3 +138,13 @@ def test_every_arm_gets_the_same_amount_of_the_chosen_unit(unit: str) -> None:
 def test_a_factor_cannot_be_set_besides() -> None:
     with pytest.raises(UserError, match="--only"):
         plan(norm="batch")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at_once", "expected"),
+    [([], 2, 0), ([120], 2, 120), ([10, 10, 10], 2, 20), ([30, 10, 10, 10], 2, 30), ([10, 10, 30], 2, 40)],
+)
+def test_a_trial_is_as_long_as_it_is_however_many_could_run_at_once(
+    seconds: list[float], at_once: int, expected: float
+) -> None:
+    assert elapsed(seconds, at_once) == expected
