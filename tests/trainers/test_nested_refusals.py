@@ -67,7 +67,6 @@ BROKEN: dict[str, tuple[Callable[[Between, Tensor], Tensor], int]] = {
     "sorted": (lambda net, x: x.sort(1).values, 8),
     "pixels from channels": (lambda net, x: F.pixel_shuffle(x, 2), 2),
     "channels and rows exchanged": (lambda net, x: x.transpose(1, 2), 8),
-    "scaled per channel": (lambda net, x: x * net.scale, 8),
     "softmax": (lambda net, x: x.softmax(1), 8),
     "centred over channels": (lambda net, x: x - x.mean(1, keepdim=True), 8),
     "normalised over channels": (lambda net, x: F.group_norm(x, 1), 8),
@@ -89,6 +88,7 @@ KEPT: dict[str, Callable[[Between, Tensor], Tensor]] = {
     "activations": lambda net, x: F.silu(x).sigmoid(),  # which are not zero outside of the prefix, but constant
     "in place": lambda net, x: x.mul_(2).relu_(),
     "gated per channel": lambda net, x: x * x.mean((2, 3), keepdim=True).sigmoid(),
+    "scaled per channel": lambda net, x: x * net.scale,
     "pooled": lambda net, x: F.avg_pool2d(x.sigmoid(), 3, 1, 1),
     "two branches": lambda net, x: x + F.max_pool2d(x, 3, 1, 1) * x.tanh(),
     "there and back": lambda net, x: x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
@@ -189,10 +189,10 @@ def test_a_layer_that_does_more_than_its_nested_form_is_refused(kind: str) -> No
         nest(nn.Sequential(*layers()), HALF, "batch", SHAPE, frozenset())
 
 
-def test_parameters_beside_layers_are_refused() -> None:
+def test_a_parameter_beside_layers_that_is_a_layer_s_too_is_refused_and_so_is_a_head_that_is_none() -> None:
     net = Between(lambda net, x: x)
-    net.gain = nn.Parameter(torch.ones(1))
-    with pytest.raises(ValueError, match=r"^cannot nest Between: .*'gain'"):
+    net.gain = net.norm.weight
+    with pytest.raises(ValueError, match=r"^cannot nest Between: its gain is tied to another's"):
         nest(net, HALF, "batch", SHAPE, frozenset({"classifier"}))
     with pytest.raises(ValueError, match="'0' of Sequential: a head must be"):
         nest(nn.Sequential(nn.Sequential(conv(), conv())), HALF, "batch", SHAPE, frozenset({"0"}))

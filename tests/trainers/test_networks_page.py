@@ -34,7 +34,10 @@ def how(net: NestedNetwork) -> str:
         found.append("layers behind a concatenation read the prefix of every branch")
     if parted := sorted(set(net.anatomy.multiples.values())):
         groups = ", ".join(map(str, parted))
-        found.append(f"convolutions in groups keep whole groups ({groups} channels), those before them a multiple")
+        found.append(f"whole groups or heads are kept ({groups} channels), and a multiple by the layers before them")
+    if reaches := net.anatomy.reaches:
+        named = ", ".join(sorted({name.rpartition(".")[2] for name in reaches}))
+        found.append(f"read as prefixes beside layers: {named}")
     return "; ".join(found) or "prefixes of channels everywhere"
 
 

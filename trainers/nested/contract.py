@@ -17,8 +17,8 @@ import copy
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -26,11 +26,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from trainers.lattice import Lattice
+from trainers.nested.beside import Reach, read_by
 from trainers.nested.depth import DEPTH
+from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.convolution import NestedConv2d
-from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer, Shape
-from trainers.nested.prefix import prefix_length
-from trainers.nested.table import place
+from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer, Shape, SteppedLayer
+from trainers.nested.prefix import prefix_length, whole_multiple
+from trainers.nested.table import WIDTH, beside, place
 
 _EXAMPLES = 2  # what differs between them came from a layer; what does not is a constant, like sigmoid(0)
 _CLOSE = 1e-4  # of the largest number: operations round differently on another number of channels
@@ -44,18 +46,20 @@ class Anatomy:
 
     Attributes:
         prefixes: whether the channels of sub-models are the first ones everywhere, as far as was tried.
-        multiples: by path, of layers whose outputs the groups of a convolution part: channels of a group.
+        multiples: by path, of layers whose outputs are taken in groups or heads: channels of a group, or of a head.
+        reaches: by full name, how far along channels parameters, buffers and numbers beside layers go.
     """
 
     prefixes: bool = True
     multiples: Mapping[str, int] = field(default_factory=dict)
+    reaches: Mapping[str, Reach] = field(default_factory=dict)
 
 
 def set_multiples(forms: Mapping[str, nn.Module], multiples: Mapping[str, int]) -> None:
     """Has layers keep whole multiples of channels."""
     for path, multiple in multiples.items():
         form = forms[path]
-        assert isinstance(form, NestedConv2d)
+        assert isinstance(form, SteppedLayer)
         form.multiple = multiple
 
 
@@ -85,9 +89,11 @@ def check_sub_models(
         ValueError: the path of the first layer that does not meet what it must, and why.
     """
     walk = Walk(network, forms, input_shape)
-    multiples = walk.multiples()
-    set_multiples(forms, multiples)
-    walk.check(_prime)
+    try:
+        multiples = _anatomise(walk, forms, lattice)
+        walk.check(_prime)
+    except _Refused as error:
+        raise _Refused(f"{error}{walk.hint()}") from error
     obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
     if len(obeyed) > 1:
         for alone in obeyed:
@@ -101,7 +107,19 @@ def check_sub_models(
     walk.check_modes(smallest)
     walk.network.train()
     walk.check(smallest)
-    return Anatomy(walk.prefixes, multiples)
+    return Anatomy(walk.prefixes, multiples, dict(walk.reaches))
+
+
+def _anatomise(walk: "Walk", forms: Mapping[str, nn.Module], lattice: Lattice) -> Mapping[str, int]:
+    """What lies beside layers, and which layers keep multiples."""
+    multiples = dict(walk.heads())
+    for path, multiple in walk.groups().items():
+        multiples[path] = math.lcm(multiples.get(path, 1), multiple)
+    set_multiples(forms, multiples)
+    if WIDTH in lattice.largest:
+        walk.find_tensors(_prime)
+        walk.find_numbers(_prime)
+    return multiples
 
 
 def _prime(dimension: str, full: int) -> int:
@@ -154,8 +172,12 @@ class _StandIn(nn.Module):
         except AttributeError:
             return getattr(self.__dict__["form"], name)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.meet(self, x)
+    def forward(self, x: Tensor, *same: Tensor, **options: Any) -> Any:
+        form, out = self.__dict__["form"], self.meet(self, x)
+        if not isinstance(form, NestedSelfAttention):
+            return out
+        form.check_call(x, *same, **options)
+        return form.answer(out)
 
     def shape(self, x: Tensor, prefix: Prefix) -> list[int]:
         """Of the output for `x`."""
@@ -184,9 +206,16 @@ class Walk:
 
     Attributes:
         prefixes: whether all places that were found so far are the first ones.
+        reaches: by full name, of what lies beside layers.
     """
 
-    def __init__(self, network: nn.Module, forms: Mapping[str, nn.Module], input_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        forms: Mapping[str, nn.Module],
+        input_shape: tuple[int, ...],
+        reaches: Mapping[str, Reach] | None = None,
+    ) -> None:
         self._name, self._input_shape = type(network).__name__, input_shape
         self._device = _device(network)
         self._noise = torch.Generator().manual_seed(0)
@@ -198,6 +227,7 @@ class Walk:
         self._marks: dict[str, Tensor] | None = None  # what reaches layers, each of whose outputs has a mark
         self._found: list[tuple[_StandIn, Tensor]] = []  # the layers and their places, in the order in which they ran
         self._calls: list[_Call] = []  # of the layers in the sub-model, in the order in which they ran
+        self._steps: dict[int, int] = {}  # of how many channels layers with so many outputs keep a multiple
         self._place: int | None = None  # in the calls, when the whole network goes through them again
         self._forms = dict(forms)
         stand_ins: dict[int, Any] = {}  # deepcopy takes what the memo holds for a copy already made
@@ -205,6 +235,10 @@ class Walk:
             layer = network.get_submodule(path)
             stand_ins[id(layer)] = _StandIn(path, form, self._meet)
         self.network = copy.deepcopy(network, stand_ins).eval()
+        self.reaches = dict(reaches or {})
+        self._beside = beside(network, forms)
+        for name in {*self._beside, *self.reaches}:
+            self._read_beside(name)
         for path, module in self.network.named_modules():
             module.register_forward_pre_hook(lambda *_, path=path: self._enter(path))
             module.register_forward_hook(lambda *_: self._leave())
@@ -213,6 +247,116 @@ class Walk:
         """Passes by these blocks from now on."""
         for path in blocks:
             self.network.set_submodule(path, nn.Identity())
+
+    def _read_beside(self, name: str) -> None:
+        """Has noise read in place of a tensor beside layers, and of it or a number what a run is to have."""
+        path, _, local = name.rpartition(".")
+        module = self.network.get_submodule(path)
+        if (parameter := module._parameters.get(local)) is not None:
+            module._parameters[local] = nn.Parameter(self._random(*parameter.shape))
+        elif (buffer := module._buffers.get(local)) is not None:
+            module._buffers[local] = self._random(*buffer.shape)
+        read_by(module, local, lambda whole: self._beside_layers(name, whole))
+
+    def _beside_layers(self, name: str, whole: Any) -> Any:
+        if self._marks is not None:
+            return torch.ones_like(whole) if isinstance(whole, Tensor) else whole
+        reach = self.reaches.get(name)
+        if reach is None:
+            return whole
+        kept = whole_multiple(self._prefix(reach.dimension, reach.full), reach.multiple)
+        sliced = self._place is None and not self._finding
+        if reach.axis is None:
+            return kept if sliced else whole
+        if sliced:
+            return whole.narrow(reach.axis, 0, kept)
+        part = whole.detach().clone()
+        part.narrow(reach.axis, kept, reach.full - kept).fill_(torch.nan if self._finding else 0)
+        return part
+
+    def find_tensors(self, prefix: Prefix) -> None:
+        """Along which axis parameters and buffers beside layers follow the channels, if along any.
+
+        That is the one along which NaN beyond the prefix reaches nothing of the sub-model.
+        """
+        sizes, guesses = self._sizes(), dict[str, list[Reach]]()
+        for name in self._beside:
+            owner, _, local = name.rpartition(".")
+            shape = _tensor(self.network.get_submodule(owner), local).shape
+            guesses[name] = [self._in_steps(Reach(WIDTH, n, axis)) for axis, n in enumerate(shape) if n in sizes]
+        images = self._random(_EXAMPLES, *self._input_shape)
+        without = self._pattern(prefix, images)
+        self.reaches = {name: reaches[0] for name, reaches in guesses.items() if reaches}
+        if self._alike_with(prefix, images, without):
+            return
+        guessed, self.reaches = guesses, {}
+        for name, reaches in guessed.items():
+            for reach in reaches:
+                self.reaches[name] = reach
+                if self._alike_with(prefix, images, without):
+                    break
+                del self.reaches[name]
+
+    def _sizes(self) -> set[int]:
+        """How many channels layers have of which sub-models have fewer."""
+        return {form.outputs for form in self._forms.values() if isinstance(form, ElasticLayer) and form.dimension}
+
+    def _alike_with(self, prefix: Prefix, images: Tensor, pattern: "_Pattern") -> bool:
+        return self._pattern(prefix, images) == pattern
+
+    def _pattern(self, prefix: Prefix, images: Tensor) -> "_Pattern":
+        """What reaches layers in a sub-model, and of the output."""
+        self._prefix, self._found, self._place, self._finding = prefix, [], None, True
+        try:
+            outputs = self._run(images)
+        finally:
+            self._finding = False
+        places = [(layer.path, *indices.tolist()) for layer, indices in self._found]
+        return places, [out.isnan().flatten().nonzero().flatten().tolist() for out in outputs]
+
+    def find_numbers(self, prefix: Prefix) -> None:
+        """Which whole numbers that modules have for the number of channels their forward asks for.
+
+        Where a sub-model does not run, those of the module in which it stops are tried.
+        """
+        sizes = self._sizes()
+        while (stuck := self._stuck(prefix)) is not None:
+            path, calls = stuck
+            module = self.network.get_submodule(path)
+            for local, value in list(vars(module).items()):
+                name = f"{path}.{local}".lstrip(".")
+                if type(value) is not int or value not in sizes or name in self.reaches:
+                    continue
+                self.reaches[name] = self._in_steps(Reach(WIDTH, value))
+                self._read_beside(name)
+                after = self._stuck(prefix)
+                if after is None or after[1] > calls:
+                    break
+                del self.reaches[name]
+            else:
+                return
+
+    def _stuck(self, prefix: Prefix) -> tuple[str, int] | None:
+        """The module in which a sub-model does not run, and how many layers ran before."""
+        images = self._random(_EXAMPLES, *self._input_shape)
+        self._find(prefix, images)
+        self._prefix, self._calls, self._place = prefix, [], None
+        try:
+            self._attempt(images)
+        except _Refused:
+            return None
+        except Exception:  # of any kind: it is a stranger's forward
+            return self._inside[-1], len(self._calls)
+        return None
+
+    def hint(self) -> str:
+        """What else may be why a network is refused: parameters that follow nothing."""
+        named = [name for name in self._beside if name not in self.reaches]
+        owners = {name.rpartition(".")[0] for name, _ in self.network.named_parameters() if name in named}
+        kinds = sorted({type(self.network.get_submodule(path)).__name__ for path in owners} - {self._name})
+        if not kinds:
+            return ""
+        return f"; if it is since {', '.join(kinds)} has parameters of its own, add a row for it to the exchanges"
 
     def places(self, prefix: Prefix) -> dict[str, Tensor | None]:
         """By path, which channels of a layer's whole input reach it in a sub-model; None for the first ones.
@@ -228,7 +372,24 @@ class Walk:
                 raise self._refusal(layer.path, "it runs twice, and is met by other channels of a sub-model each time")
         return places
 
-    def multiples(self) -> dict[str, int]:
+    def heads(self) -> dict[str, int]:
+        """By path, the head size of self-attentions with as many features as a layer has outputs: it keeps whole heads.
+
+        So does what is found beside layers from then on.
+        """
+        found: dict[str, int] = {}
+        for form in self._forms.values():
+            if isinstance(form, NestedSelfAttention):
+                self._steps[form.inputs] = math.lcm(self._steps.get(form.inputs, 1), form.head_size)
+        for path, form in self._forms.items():
+            if isinstance(form, SteppedLayer) and form.dimension is not None and form.outputs in self._steps:
+                found[path] = self._steps[form.outputs]
+        return found
+
+    def _in_steps(self, reach: Reach) -> Reach:
+        return replace(reach, multiple=self._steps.get(reach.full, 1))
+
+    def groups(self) -> dict[str, int]:
         """By path, of which number the outputs of a layer must be a multiple, since a convolution parts them in groups.
 
         Raises:
@@ -290,12 +451,8 @@ class Walk:
 
     def _run(self, images: Tensor) -> list[Tensor]:
         """The outputs: one, or those of a mapping or tuple."""
-        self._inside.clear()
-        devices = [self._device] if self._device.type == "cuda" else []
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices):
-                self._before = _generators()
-                out = self.network(images.clone())
+            out = self._attempt(images)
         except _Refused:
             raise
         except Exception as error:  # of any kind: it is a stranger's forward
@@ -307,6 +464,13 @@ class Walk:
                 kind = f"tensor of {each.ndim} dimensions" if isinstance(each, Tensor) else type(each).__name__
                 raise self._refusal("", f"its output is a {kind}: make it a tensor, examples first, then channels")
         return outputs
+
+    def _attempt(self, images: Tensor) -> Any:
+        self._inside.clear()
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            self._before = _generators()
+            return self.network(images.clone())
 
     def _failing(self, images: Tensor) -> str:
         """How a run fails: with fewer channels, unless with all of them, too."""
@@ -426,6 +590,16 @@ class Walk:
 
     def _refusal(self, path: str, reason: str) -> _Refused:
         return _Refused(f"cannot nest {place(self._name, path)}: {reason}")
+
+
+_Pattern: TypeAlias = tuple[list[tuple[str | int, ...]], list[list[int]]]
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer by its own name."""
+    found = {**module._parameters, **module._buffers}[name]
+    assert found is not None
+    return found
 
 
 def _generators() -> tuple[bytes, object, str]:

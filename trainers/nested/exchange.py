@@ -8,6 +8,7 @@ from torch import nn
 from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
+from trainers.nested.beside import install
 from trainers.nested.contract import Anatomy, check_sub_models, set_multiples
 from trainers.nested.depth import DEPTH, OptionalBlock
 from trainers.nested.layers.layer import ElasticLayer
@@ -89,7 +90,8 @@ def exchange(
     modules = dict(network.named_modules())
     forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
     set_multiples(forms, anatomy.multiples)
-    places = None if anatomy.prefixes else PlacesFinder(network, forms, input_shape)
+    places = None if anatomy.prefixes else PlacesFinder(network, forms, input_shape, anatomy.reaches)
+    install(network, anatomy.reaches)
     for path, form in forms.items():
         network.set_submodule(path, form.train(modules[path].training))
     for rank, path in enumerate(optional, start=1):

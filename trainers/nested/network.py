@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
+from trainers.nested.beside import attributes_of, settle
 from trainers.nested.contract import Anatomy
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.layers.batch_norm import NestedBatchNorm
@@ -53,6 +54,7 @@ class NestedNetwork(nn.Module):
             _renamed(path, deeper): layer for path, layer in self._layers.items() if isinstance(layer, PlacedLayer)
         }
         self._elastic = [layer for layer in self._layers.values() if isinstance(layer, ElasticLayer)]
+        self._attributes = list(attributes_of(network))
         self._optional = [module for _, module in modules if isinstance(module, OptionalBlock)]
         self._kernels, self._places = kernels, places
         self.anatomy = anatomy or Anatomy()
@@ -64,6 +66,8 @@ class NestedNetwork(nn.Module):
             layer.activate(sub_model)
         for block in self._optional:
             block.activate(sub_model)
+        for attribute in self._attributes:
+            attribute.activate(sub_model)
         if self._places is not None:
             found = self._places.of(sub_model, next(self.parameters()).device)
             for path, layer in self._placed.items():
@@ -105,7 +109,8 @@ class NestedNetwork(nn.Module):
             }
             for block in self._optional:
                 memo[id(block)] = copy.deepcopy(block.block, memo) if block.runs else nn.Identity()
-        alone: nn.Module = copy.deepcopy(self.network, memo).train(self.training)
+            alone: nn.Module = copy.deepcopy(self.network, memo).train(self.training)
+            settle(alone)
         self._tie(memo)
         return alone
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.nested.beside import Reach
 from trainers.nested.contract import Walk
 from trainers.nested.prefix import prefix_length
 from trainers.submodel import SubModel
@@ -19,10 +20,17 @@ class PlacesFinder:
         network: plain, before the exchange; nothing of it is kept but what lies between its layers.
         forms: by path, the nested layers that are exchanged for its own.
         input_shape: of one example.
+        reaches: by full name, of what lies beside its layers.
     """
 
-    def __init__(self, network: nn.Module, forms: Mapping[str, nn.Module], input_shape: tuple[int, ...]) -> None:
-        self._walk = Walk(network, forms, input_shape)
+    def __init__(
+        self,
+        network: nn.Module,
+        forms: Mapping[str, nn.Module],
+        input_shape: tuple[int, ...],
+        reaches: Mapping[str, Reach],
+    ) -> None:
+        self._walk = Walk(network, forms, input_shape, reaches)
         self._known: dict[tuple[SubModel, torch.device], Mapping[str, Tensor | None]] = {}
         self._lock = threading.Lock()
 

@@ -56,22 +56,24 @@ class LeafViews:
         self._leaves: dict[tuple[int, ...], Tensor] = {}
         self._address = 0
 
-    def prefix(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
+    def prefix(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
         """`parameter[:sizes[0], :sizes[1], ...]`, differentiable where gradients are on.
+
+        In several `parts` it is that of the parameter as `(parts, …)`, its first dimension being theirs in turn.
 
         `backward` fills the prefix of `parameter.grad` as slicing would; `torch.autograd.grad` with respect to the
         parameter is not supported. Weights outside the prefix keep the gradient they have (zero after
         `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
         """
         if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return _narrowed(parameter.detach(), sizes)
+            return _narrowed(parameter.detach(), sizes, parts)
         if parameter.data_ptr() != self._address:
             self._leaves.clear()
             self._address = parameter.data_ptr()
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = _narrowed(parameter.detach(), sizes).requires_grad_()
-            leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes))
+            leaf = _narrowed(parameter.detach(), sizes, parts).requires_grad_()
+            leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, parts=parts))
             self._leaves[sizes] = leaf
         return leaf
 
@@ -100,7 +102,7 @@ def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Plac
 
 
 def _adding_to_prefix(
-    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None
+    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
 ) -> Callable[[Tensor], None]:
     """Adds a leaf's gradient to a prefix of the parameter's, or to some places in that prefix."""
 
@@ -108,7 +110,7 @@ def _adding_to_prefix(
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         assert leaf.grad is not None
-        prefix = _narrowed(parameter.grad, sizes)
+        prefix = _narrowed(parameter.grad, sizes, parts)
         if places is None:
             prefix.add_(leaf.grad)
         else:
@@ -118,7 +120,9 @@ def _adding_to_prefix(
     return add
 
 
-def _narrowed(tensor: Tensor, sizes: tuple[int, ...]) -> Tensor:
+def _narrowed(tensor: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
+    if parts > 1:
+        tensor = tensor.unflatten(0, (parts, -1))
     for dimension, size in enumerate(sizes):
         tensor = tensor.narrow(dimension, 0, size)
     return tensor

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from trainers.lattice import Lattice
+from trainers.nested.known import KNOWN, TORCH_ATTENTION
+from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.convolution import NestedConv2d
 from trainers.nested.layers.layer import ElasticLayer, NestedLayer
+from trainers.nested.layers.layer_norm import NestedLayerNorm
 from trainers.nested.layers.linear import NestedLinear
 from trainers.nested.layers.norms import MakeNorm
 
@@ -65,6 +68,8 @@ def standard_exchanges(make_norm: MakeNorm) -> dict[type[nn.Module], Exchange]:
         nn.Conv2d: Exchange(NestedConv2d),
         nn.Linear: Exchange(NestedLinear),
         nn.BatchNorm2d: Exchange(norm),
+        nn.LayerNorm: Exchange(lambda layer, dimension: NestedLayerNorm(layer)),
+        nn.MultiheadAttention: Exchange(lambda layer, dimension: NestedSelfAttention(layer, TORCH_ATTENTION)),
         nn.Sequential: Exchange(norm_and_relu),
     }
 
@@ -117,7 +122,10 @@ def _inside(path: str, forms: Mapping[str, nn.Module]) -> bool:
 
 def _nested_form(module: nn.Module, exchanges: Exchanges, lattice: Lattice, is_head: bool) -> nn.Module | None:
     """What stands for a layer; None for one that works on any number of channels as it is."""
-    rule = exchanges.get(type(module))
+    kind = type(module)
+    rule = exchanges.get(kind)
+    if rule is None and (known := KNOWN.get(f"{kind.__module__}.{kind.__qualname__}")) is not None:
+        rule = Exchange(known)
     if rule is None:
         _refuse_without_rule(module, exchanges)
         return None
@@ -139,6 +147,9 @@ def _refuse_unless_nested_layer(form: nn.Module, path: str) -> None:
 _METHODS = ("activate", "plain", "output_shape")
 
 
+_ELEMENTWISE = (nn.PReLU,)  # whose parameter is found as one beside layers is
+
+
 def _refuse_without_rule(module: nn.Module, exchanges: Exchanges) -> None:
     if isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0:
         raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
@@ -149,7 +160,8 @@ def _refuse_without_rule(module: nn.Module, exchanges: Exchanges) -> None:
             f"{kind} may do more than the class it derives from, which would be lost: {mend} itself, or add a row for "
             "it to the exchanges"
         )
-    _refuse_own_parameters(module, f": {mend}, or add a row for it to the exchanges")
+    if type(module).__module__.startswith("torch.nn.") and not isinstance(module, _ELEMENTWISE):
+        _refuse_own_parameters(module, f": {mend}, or add a row for it to the exchanges")
 
 
 def _refuse_own_parameters(module: nn.Module, mend: str) -> None:
@@ -205,7 +217,10 @@ def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
     named_all = list(network.named_parameters(remove_duplicate=False))
     uses = Counter(id(plain) for _, plain in named_all)
     for name, plain in named_all:
-        path = next(path for path in _with_owners(name) if path in forms)
+        path = next((path for path in _with_owners(name) if path in forms), None)
+        if path is None:
+            _refuse_tied_beside(network, name, uses[id(plain)])
+            continue
         with named(network, path):
             owner, _, local = name.removeprefix(f"{path}.").rpartition(".")
             try:
@@ -220,6 +235,24 @@ def _tie(network: nn.Module, forms: Mapping[str, nn.Module]) -> None:
                     f"its {local} is tied to another layer's, which is lost in {type(forms[path]).__name__}: give each "
                     "layer its own"
                 )
+
+
+def _refuse_tied_beside(network: nn.Module, name: str, uses: int) -> None:
+    """Refuses a parameter beside layers that is another's, too."""
+    if uses > 1:
+        path, _, local = name.rpartition(".")
+        with named(network, path):
+            raise ValueError(f"its {local} is tied to another's, and lies beside layers: give each its own")
+
+
+def beside(network: nn.Module, forms: Mapping[str, nn.Module]) -> list[str]:
+    """Full names of the parameters and buffers that lie beside the layers, and hold numbers with a fraction."""
+    named_all = (*network.named_parameters(), *network.named_buffers())
+    return [
+        name
+        for name, tensor in named_all
+        if tensor.is_floating_point() and not any(path in forms for path in _with_owners(name))
+    ]
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:

@@ -55,6 +55,19 @@ class ElasticLayer(NestedLayer, Protocol):
 
 
 @runtime_checkable
+class SteppedLayer(NestedLayer, Protocol):
+    """A nested layer that keeps a multiple of outputs, since one behind it takes them in groups or heads.
+
+    Attributes:
+        multiple: of outputs.
+        outputs: of the active sub-model.
+    """
+
+    multiple: int
+    outputs: int
+
+
+@runtime_checkable
 class PlacedLayer(NestedLayer, Protocol):
     """A nested layer that can be met by other channels of its whole input than the first ones.
 

@@ -1,31 +1,62 @@
-"""LayerNorm over the features that arrive, with the first of γ and β."""
+"""LayerNorm over the features that arrive, with their γ and β."""
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.nested.prefix import LeafViews, in_same_storage
+from trainers.nested.layers.layer import Shape
+from trainers.nested.prefix import LeafViews, copied, in_same_storage
+from trainers.submodel import SubModel
 
 
 class NestedLayerNorm(nn.Module):
-    """LayerNorm over the features that arrive: mean and variance are those of the active prefix. `x: (..., c)`.
+    """LayerNorm over the features that arrive: mean and variance are those of the active ones alone.
 
     Args:
-        norm: the plain layer over the last dimension, whose parameters it takes over.
+        norm: the plain layer over one dimension, whose parameters it takes over.
+        axis: along which features lie: the last, `x: (..., c)`; or 1, `x: (N, c, H, W)`, of a class that moves them.
 
     Raises:
         ValueError: a norm over several dimensions, or without γ.
     """
 
-    def __init__(self, norm: nn.LayerNorm) -> None:
+    dimension = None
+
+    def __init__(self, norm: nn.LayerNorm, axis: int = -1) -> None:
         super().__init__()
         if len(norm.normalized_shape) != 1 or not norm.elementwise_affine:
             raise ValueError("a LayerNorm over several dimensions or without γ has no nested form")
         self.weight = in_same_storage(norm.weight)
         self.bias = None if norm.bias is None else in_same_storage(norm.bias)
-        self.eps = norm.eps
+        self.eps, self.axis, self.inputs = norm.eps, axis, len(norm.weight)
+        self.places: Tensor | None = None
+        self._kind = type(norm)
         self._weights, self._biases = LeafViews(), LeafViews()
 
+    def activate(self, sub_model: SubModel) -> None:
+        """Nothing to do: the incoming tensor tells the width."""
+
     def forward(self, x: Tensor) -> Tensor:
-        size = (x.shape[-1],)
-        bias = None if self.bias is None else self._biases.prefix(self.bias, size)
-        return F.layer_norm(x, size, self._weights.prefix(self.weight, size), bias, self.eps)
+        size = (x.shape[self.axis],)
+        weight, bias = self._read(size)
+        if self.axis == -1:
+            return F.layer_norm(x, size, weight, bias, self.eps)
+        return F.layer_norm(x.permute(0, 2, 3, 1), size, weight, bias, self.eps).permute(0, 3, 1, 2)
+
+    def _read(self, size: tuple[int]) -> tuple[Tensor, Tensor | None]:
+        bias = None if self.bias is None else self._biases.read(self.bias, size, self.places, 0)
+        return self._weights.read(self.weight, size, self.places, 0), bias
+
+    def plain(self, channels: int) -> nn.LayerNorm:
+        norm = self._kind(channels, self.eps, bias=self.bias is not None, device="meta")
+        with torch.no_grad():
+            weight, bias = self._read((channels,))
+        norm.weight = copied(weight, self.weight)
+        if self.bias is not None and bias is not None:
+            norm.bias = copied(bias, self.bias)
+        return norm
+
+    def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
+        return shape

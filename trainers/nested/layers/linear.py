@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainers.nested.layers.layer import Shape
 from trainers.nested.layers.sizes import Size, active_size
-from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length
+from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length, whole_multiple
 from trainers.submodel import SubModel
 
 
@@ -21,6 +21,9 @@ class NestedLinear(nn.Module):
         linear: the plain layer, whose parameters it takes over.
         size: what decides how many outputs it has: a dimension of shares by its name, or a `Size` that counts; None
             keeps all (the classifier).
+
+    Attributes:
+        multiple: of which the number of outputs that a share gives is one.
     """
 
     axis = -1
@@ -33,6 +36,7 @@ class NestedLinear(nn.Module):
         self.dimension = size.dimension if isinstance(size, Size) else size
         self.inputs, self.outputs = linear.in_features, linear.out_features
         self.places: Tensor | None = None
+        self.multiple = 1
         self._weights, self._biases = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
@@ -40,7 +44,7 @@ class NestedLinear(nn.Module):
         if isinstance(self.size, Size):
             self.outputs = active_size(self.size, sub_model, full)
         elif self.size is not None:
-            self.outputs = prefix_length(full, sub_model[self.size])
+            self.outputs = whole_multiple(prefix_length(full, sub_model[self.size]), self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, *self._read(x.shape[-1]))
@@ -60,4 +64,4 @@ class NestedLinear(nn.Module):
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         full = len(self.weight)
-        return *shape[:-1], full if self.dimension is None else prefix(full)
+        return *shape[:-1], full if self.dimension is None else whole_multiple(prefix(full), self.multiple)
