@@ -207,7 +207,7 @@ def test_a_layer_without_a_nested_form_is_named() -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.PReLU())
+            self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4))
             self.classifier = nn.Linear(4, 2)
 
     with pytest.raises(ValueError, match=r"'body\.1' of Odd"):
