@@ -57,13 +57,8 @@ def alexnet() -> nn.Module:
     return network
 
 
-def regnet() -> nn.Module:
-    with torch.device("cpu"):  # it computes its widths by tensors
-        return models.regnet_x_400mf()
-
-
 def on_cpu(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """Without stochastic depth; made where its tables of positions are computed."""
+    """Without stochastic depth; made where its widths and tables of positions are computed by tensors."""
 
     def build() -> nn.Module:
         with torch.device("cpu"):
@@ -96,7 +91,7 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "MNASNet": (lambda: models.mnasnet0_5(dropout=0), "classifier.1"),
     "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
     "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
-    "RegNet": (regnet, "fc"),
+    "RegNet": (on_cpu(models.regnet_x_400mf), "fc"),
     "ResNeXt": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], groups=32, width_per_group=4), "fc"),
     "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
     "SqueezeNet": (squeezenet, "classifier.1"),

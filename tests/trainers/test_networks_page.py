@@ -19,8 +19,9 @@ FAMILIES = {
 HEAD = """# Networks
 
 Every family of classification networks that torchvision ships, its code unedited, nested in width: the largest
-sub-model is the plain network, and every other one the whole network with zeros outside of it. Tried on one member of
-each with random weights; what can't be is refused before anything is trained, by path and with this reason. The table
+sub-model is the plain network, and every other one the whole network with zeros outside of it (LayerNorm normalises
+over the active features). Tried on one member of each with random weights, of ViT, MaxViT, ResNeXt and Wide ResNet on a
+small network of the class; what can't be is refused before anything is trained, by path and with this reason. The table
 is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
 
 | family | nested | how, or why not |

@@ -4,7 +4,7 @@ A network's own forward reads them as attributes of its modules, and goes on doi
 Parameters keep their names.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +43,6 @@ class NestedAttribute:
     def __post_init__(self) -> None:
         self._active = self.reach.full
 
-    @property
-    def length(self) -> int:
-        """How many channels the active sub-model has."""
-        return self._active
-
     def activate(self, sub_model: SubModel) -> None:
         share = sub_model[self.reach.dimension]
         self._active = whole_multiple(prefix_length(self.reach.full, share), self.reach.multiple)
@@ -82,14 +77,6 @@ def read_by(module: nn.Module, name: str, reader: Any) -> None:
     module.__class__ = type(kind.__name__, (kind,), {"__module__": kind.__module__, **properties})
 
 
-def no_longer_read(module: nn.Module) -> dict[str, Any]:
-    """Gives a module its own class back, and what its attributes were read by."""
-    readers: dict[str, Any] = vars(module).pop(_READERS, {})
-    if readers:
-        module.__class__ = type(module).__mro__[1]
-    return readers
-
-
 def attributes_of(network: nn.Module) -> Iterator[NestedAttribute]:
     """All nested attributes of a network's modules."""
     for module in network.modules():
@@ -99,34 +86,25 @@ def attributes_of(network: nn.Module) -> Iterator[NestedAttribute]:
 def settle(network: nn.Module) -> None:
     """Leaves of nested attributes the active prefixes, each as what the whole of it is."""
     for module in network.modules():
-        for name, attribute in no_longer_read(module).items():
-            whole = _whole(module, name)
-            if name in module._parameters:
-                module._parameters[name] = attribute.plain(whole)
-            elif name in module._buffers:
-                module._buffers[name] = attribute.plain(whole)
-            else:
-                vars(module)[name] = attribute.plain(whole)
+        readers: dict[str, NestedAttribute] = vars(module).pop(_READERS, {})
+        if readers:
+            module.__class__ = type(module).__mro__[1]
+        for name, attribute in readers.items():
+            values = _holder(module, name)
+            values[name] = attribute.plain(values[name])
 
 
-def _whole(module: nn.Module, name: str) -> Any:
-    for values in (module._parameters, module._buffers, vars(module)):
-        if name in values:
-            return values[name]
-    raise AttributeError(name)
+def _holder(module: nn.Module, name: str) -> dict[str, Any]:
+    """What a module keeps an attribute in."""
+    return next(values for values in (module._parameters, module._buffers, vars(module)) if name in values)
 
 
-def _reading(name: str) -> Any:
-    return lambda module: vars(module)[_READERS][name](_whole(module, name))
+def _reading(name: str) -> Callable[[nn.Module], Any]:
+    return lambda module: vars(module)[_READERS][name](_holder(module, name)[name])
 
 
-def _writing(name: str) -> Any:
-    def write(module: nn.Module, value: Any) -> None:
-        for values in (module._parameters, module._buffers, vars(module)):
-            if name in values:
-                values[name] = value
-
-    return write
+def _writing(name: str) -> Callable[[nn.Module, Any], None]:
+    return lambda module, value: _holder(module, name).update({name: value})
 
 
 def install(network: nn.Module, reaches: Mapping[str, Reach]) -> None:

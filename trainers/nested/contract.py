@@ -284,16 +284,18 @@ class Walk:
             owner, _, local = name.rpartition(".")
             shape = _tensor(self.network.get_submodule(owner), local).shape
             guesses[name] = [self._in_steps(Reach(WIDTH, n, axis)) for axis, n in enumerate(shape) if n in sizes]
+        if not any(guesses.values()):
+            return
         images = self._random(_EXAMPLES, *self._input_shape)
         without = self._pattern(prefix, images)
         self.reaches = {name: reaches[0] for name, reaches in guesses.items() if reaches}
-        if self._alike_with(prefix, images, without):
+        if self._pattern(prefix, images) == without:
             return
-        guessed, self.reaches = guesses, {}
-        for name, reaches in guessed.items():
+        self.reaches = {}
+        for name, reaches in guesses.items():
             for reach in reaches:
                 self.reaches[name] = reach
-                if self._alike_with(prefix, images, without):
+                if self._pattern(prefix, images) == without:
                     break
                 del self.reaches[name]
 
@@ -301,16 +303,9 @@ class Walk:
         """How many channels layers have of which sub-models have fewer."""
         return {form.outputs for form in self._forms.values() if isinstance(form, ElasticLayer) and form.dimension}
 
-    def _alike_with(self, prefix: Prefix, images: Tensor, pattern: "_Pattern") -> bool:
-        return self._pattern(prefix, images) == pattern
-
     def _pattern(self, prefix: Prefix, images: Tensor) -> "_Pattern":
         """What reaches layers in a sub-model, and of the output."""
-        self._prefix, self._found, self._place, self._finding = prefix, [], None, True
-        try:
-            outputs = self._run(images)
-        finally:
-            self._finding = False
+        outputs = self._find(prefix, images)
         places = [(layer.path, *indices.tolist()) for layer, indices in self._found]
         return places, [out.isnan().flatten().nonzero().flatten().tolist() for out in outputs]
 
@@ -428,10 +423,11 @@ class Walk:
             if path in in_training and not _alike(places, in_training[path]):
                 raise self._refusal(path, "other channels of a sub-model reach it in training than in evaluation")
 
-    def _find(self, prefix: Prefix, images: Tensor) -> None:
+    def _find(self, prefix: Prefix, images: Tensor) -> list[Tensor]:
+        """The outputs, NaN where the sub-model has nothing."""
         self._prefix, self._found, self._place, self._finding = prefix, [], None, True
         try:
-            self._run(images)
+            return self._run(images)
         finally:
             self._finding = False
 

@@ -40,8 +40,9 @@ def nest(
     are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
     training. Switchable norms start from the prefixes of its own. Policies whose statistics are per image have no place
     for running ones. A sub-model is the whole network with everything outside of the prefixes zero: behind a
-    concatenation layers read the prefix of each branch. Networks of which that would not hold, because they split or
-    reorder channels, are refused.
+    concatenation layers read the prefix of each branch. Self-attention keeps whole heads, LayerNorm normalises over the
+    active features, and what lies beside layers and goes along channels is read as a prefix, too. Networks of which
+    that would not hold, because they split or reorder channels, are refused.
 
     Args:
         network: taken over and changed in place.

@@ -1,7 +1,7 @@
-"""Nested forms of layers that come with torchvision and timm, by the names of their classes: neither is imported."""
+"""Nested forms of layers that come with torchvision, by the names of their classes: it is not imported for them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -31,7 +31,11 @@ _RELATIVE = AttentionParts(
 )
 
 
-def _attention(parts: AttentionParts) -> Any:
+Form: TypeAlias = Callable[[Any, str | None], nn.Module]
+"""(plain layer, dimension) → its nested form."""
+
+
+def _attention(parts: AttentionParts) -> Form:
     return lambda layer, dimension: NestedSelfAttention(layer, parts)
 
 
@@ -39,7 +43,7 @@ def _layer_norm_of_images(layer: nn.LayerNorm, dimension: str | None) -> nn.Modu
     return NestedLayerNorm(layer, axis=1)
 
 
-KNOWN: Mapping[str, Any] = {
+KNOWN: Mapping[str, Form] = {
     "torchvision.models.convnext.LayerNorm2d": _layer_norm_of_images,
     "torchvision.models.swin_transformer.ShiftedWindowAttention": _attention(_SHIFTED_WINDOWS),
     "torchvision.models.maxvit.RelativePositionalMultiHeadAttention": _attention(_RELATIVE),

@@ -248,11 +248,7 @@ def _refuse_tied_beside(network: nn.Module, name: str, uses: int) -> None:
 def beside(network: nn.Module, forms: Mapping[str, nn.Module]) -> list[str]:
     """Full names of the parameters and buffers that lie beside the layers, and hold numbers with a fraction."""
     named_all = (*network.named_parameters(), *network.named_buffers())
-    return [
-        name
-        for name, tensor in named_all
-        if tensor.is_floating_point() and not any(path in forms for path in _with_owners(name))
-    ]
+    return [name for name, tensor in named_all if tensor.is_floating_point() and not _inside(name, forms)]
 
 
 def _same_memory(one: Tensor, other: Tensor) -> bool:
