@@ -72,10 +72,20 @@ class LeafViews:
             self._address = parameter.data_ptr()
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = _narrowed(parameter.detach(), sizes, parts).requires_grad_()
-            leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, parts=parts))
-            self._leaves[sizes] = leaf
+            view = _narrowed(parameter.detach(), sizes, parts)
+            leaf = self._leaves[sizes] = _leaf(view, parameter, sizes, parts=parts)
         return leaf
+
+    def packed(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
+        """As `prefix`, but copied where it is learnt and has gaps.
+
+        Autograd gives a leaf's gradient the leaf's layout, or that of C where it has gaps. What a convolution in
+        channels-last gives is then transposed, and transposed it is added: more than a copy of the weights takes.
+        """
+        learnt = torch.is_grad_enabled() and parameter.requires_grad
+        if not learnt or sizes[1:] == parameter.shape[1 : len(sizes)]:
+            return self.prefix(parameter, sizes)
+        return _leaf(_narrowed(parameter.detach(), sizes).clone(), parameter, sizes)
 
     def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
         """As `prefix`; along an axis the entries at some indices instead, if any are given."""
@@ -96,13 +106,20 @@ class LeafViews:
 
 def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
     """Places in a prefix as a leaf: `backward` adds its gradient there, and touches nothing else."""
-    leaf = places.of(_narrowed(parameter.detach(), sizes)).requires_grad_()
-    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places))
+    return _leaf(places.of(_narrowed(parameter.detach(), sizes)), parameter, sizes, places)
+
+
+def _leaf(
+    values: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
+) -> Tensor:
+    """What was read of a parameter as a leaf: its gradient is added to the parameter's where it was read."""
+    leaf = values.requires_grad_()
+    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places, parts))
     return leaf
 
 
 def _adding_to_prefix(
-    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
+    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None, parts: int
 ) -> Callable[[Tensor], None]:
     """Adds a leaf's gradient to a prefix of the parameter's, or to some places in that prefix."""
 
