@@ -50,9 +50,10 @@ def copied(values: Tensor, parameter: nn.Parameter) -> nn.Parameter:
 
 
 class LeafViews:
-    """The leaves handed out for one parameter, made anew whenever its storage is replaced."""
+    """The views and leaves handed out for one parameter, made anew whenever its storage is replaced."""
 
     def __init__(self) -> None:
+        self._views: dict[tuple[int, ...], Tensor] = {}
         self._leaves: dict[tuple[int, ...], Tensor] = {}
         self._address = 0
 
@@ -65,15 +66,12 @@ class LeafViews:
         parameter is not supported. Weights outside the prefix keep the gradient they have (zero after
         `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
         """
+        view = self._view(parameter, sizes, parts)
         if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return _narrowed(parameter.detach(), sizes, parts)
-        if parameter.data_ptr() != self._address:
-            self._leaves.clear()
-            self._address = parameter.data_ptr()
+            return view
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            view = _narrowed(parameter.detach(), sizes, parts)
-            leaf = self._leaves[sizes] = _leaf(view, parameter, sizes, parts=parts)
+            leaf = self._leaves[sizes] = _leaf(view.detach(), parameter, sizes, parts=parts)
         return leaf
 
     def packed(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
@@ -85,7 +83,7 @@ class LeafViews:
         learnt = torch.is_grad_enabled() and parameter.requires_grad
         if not learnt or sizes[1:] == parameter.shape[1 : len(sizes)]:
             return self.prefix(parameter, sizes)
-        return _leaf(_narrowed(parameter.detach(), sizes).clone(), parameter, sizes)
+        return _leaf(self._view(parameter, sizes).clone(), parameter, sizes)
 
     def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
         """As `prefix`; along an axis the entries at some indices instead, if any are given."""
@@ -93,9 +91,20 @@ class LeafViews:
             return self.prefix(parameter, sizes)
         whole = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
         places = Places(indices, axis)
-        if torch.is_grad_enabled() and parameter.requires_grad:
-            return leaf_of_places(parameter, whole, places)
-        return places.of(_narrowed(parameter.detach(), whole))
+        values = places.of(self._view(parameter, whole))
+        learnt = torch.is_grad_enabled() and parameter.requires_grad
+        return _leaf(values, parameter, whole, places) if learnt else values
+
+    def _view(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
+        """The prefix where it lies, which is not differentiable."""
+        if parameter.data_ptr() != self._address:
+            self._views.clear()
+            self._leaves.clear()
+            self._address = parameter.data_ptr()
+        view = self._views.get(sizes)
+        if view is None:
+            view = self._views[sizes] = _narrowed(parameter.detach(), sizes, parts)
+        return view
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LeafViews":
         return LeafViews()
@@ -140,6 +149,7 @@ def _adding_to_prefix(
 def _narrowed(tensor: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
     if parts > 1:
         tensor = tensor.unflatten(0, (parts, -1))
-    for dimension, size in enumerate(sizes):
-        tensor = tensor.narrow(dimension, 0, size)
+    for dimension, (size, full) in enumerate(zip(sizes, tensor.shape, strict=False)):
+        if size != full:  # what is read or added to whole is so without another operation
+            tensor = tensor.narrow(dimension, 0, size)
     return tensor
