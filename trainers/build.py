@@ -17,11 +17,11 @@ from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.contract import Anatomy
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
 from trainers.nested.separate import SeparateNetworks
+from trainers.nested.tracing.anatomy import Anatomy
 from trainers.networks.architectures import NETWORKS, Architecture
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream

@@ -9,13 +9,14 @@ from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
 from trainers.nested.beside import install
-from trainers.nested.contract import Anatomy, check_sub_models, set_multiples
 from trainers.nested.depth import DEPTH, OptionalBlock
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.nested.layers.norms import NormPolicy, norm_layer
 from trainers.nested.network import NestedNetwork
-from trainers.nested.places import PlacesFinder
 from trainers.nested.table import Exchanges, nested_forms, standard_exchanges
+from trainers.nested.tracing.anatomy import Anatomy, set_multiples
+from trainers.nested.tracing.contract import check_sub_models
+from trainers.nested.tracing.places import PlacesFinder
 
 
 def nest(
