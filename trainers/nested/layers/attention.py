@@ -106,6 +106,30 @@ class NestedSelfAttention(nn.Module):
                 module.out_features, module.in_features = module.weight.shape
         return alone
 
+    def move(self, attention: nn.Module, features: Tensor) -> None:
+        """Gives a layer like this one its parameters in another order of features, and its heads in that of importance.
+
+        The most important head is the one whose values the projection behind reads with the largest absolute weights.
+
+        Args:
+            attention: in which they are moved, in place.
+            features: `(inputs,)` int64, which feature is to be read and given at each place.
+        """
+        own = dict(attention.named_parameters())
+        features = features.to(own[self._parts.out[0]].device)
+        read = own[self._parts.out[0]].abs().unflatten(1, (-1, self.head_size)).sum((0, 2))
+        heads = read.argsort(descending=True, stable=True)
+        of_heads = torch.arange(self.inputs, device=heads.device).view(-1, self.head_size)[heads].flatten()
+        for name, parameter in own.items():
+            if name in self._parts.qkv:
+                moved = parameter.unflatten(0, (3, -1))[:, of_heads]
+                parameter.copy_((moved[:, :, features] if parameter.ndim == 2 else moved).flatten(0, 1))
+            elif name in self._parts.out:
+                moved = parameter[features]
+                parameter.copy_(moved[:, of_heads] if parameter.ndim == 2 else moved)
+            else:
+                parameter.copy_(parameter[..., heads])
+
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         if shape[-1] % self.head_size:
             raise ValueError(f"{shape[-1]} features reach self-attention with heads of {self.head_size}")

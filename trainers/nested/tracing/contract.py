@@ -55,8 +55,8 @@ def check_sub_models(
     """
     walk = Walk(network, forms, input_shape)
     try:
-        multiples = anatomise(walk, _prime)
-        prefixes = [compare(walk, _prime).prefixes]
+        multiples = anatomise(walk, prime_prefix)
+        prefixes = [compare(walk, prime_prefix).prefixes]
     except Refused as error:
         raise Refused(f"{error}{hint(walk)}") from error
     obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
@@ -85,11 +85,11 @@ def _check_modes(walk: Walk, prefix: Prefix) -> None:
             raise walk.refusal(path, "other channels of a sub-model reach it in training than in evaluation")
 
 
-def _prime(dimension: str, full: int) -> int:
+def prime_prefix(dimension: str, full: int) -> int:
     """The largest prime number up to half of `full`; 1 where there is none."""
     return next((n for n in range(full // 2, 1, -1) if all(n % d for d in range(2, math.isqrt(n) + 1))), 1)
 
 
 def _prime_in(alone: str) -> Prefix:
     """In one dimension only."""
-    return lambda dimension, full: _prime(dimension, full) if dimension == alone else full
+    return lambda dimension, full: prime_prefix(dimension, full) if dimension == alone else full
