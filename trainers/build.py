@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,11 @@ from trainers.measuring.cost import Cost, MacCounter
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
+from trainers.nested.reordering import Reordering
 from trainers.nested.separate import SeparateNetworks
 from trainers.nested.tracing.anatomy import Anatomy
 from trainers.networks.architectures import NETWORKS, Architecture
+from trainers.networks.trained_weights import fitting, read_weights
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream
 from trainers.weights import aliases
@@ -32,8 +35,8 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     """A trial's nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
-    line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there.
-    What the config freezes is frozen.
+    line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there,
+    but for the order of channels, if the config says another. What the config freezes is frozen.
 
     Raises:
         ConfigError: a pretrained weight that the network does not have, or has in another shape; nothing to freeze.
@@ -42,6 +45,8 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     plain = architecture.build(source.shape, source.classes)
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     freeze(plain, config.optimizer.frozen)
+    if pretrained and config.network.order != "trained":
+        _reordering(architecture, source.shape, source.classes).sort(plain, config.network.order)
     optional = architecture.optional if "depth" in lattice.largest else ()
     anatomy = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
     norm, rows = config.norm, architecture.exchanges
@@ -86,6 +91,29 @@ def _refuse_unless_nested(
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
     plain, rows = architecture.build(shape, classes), architecture.exchanges
     return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).anatomy
+
+
+@lru_cache(maxsize=8)
+def _reordering(architecture: Architecture, shape: tuple[int, int, int], classes: int) -> Reordering:
+    """Finds once how channels go, which does not depend on weights."""
+    with torch.random.fork_rng(devices=[]):
+        plain = architecture.build(shape, classes)
+    return Reordering.of(plain, shape, architecture.exchanges)
+
+
+def trained_weights(config: ImageTrialConfig) -> dict[str, Tensor]:
+    """What a trial's network starts from, by the plain network's names; nothing, unless the config names a file.
+
+    Raises:
+        DataError: no such file, or weights of another network.
+    """
+    if not config.network.weights:
+        return {}
+    file = Path(config.network.weights)
+    weights, source, architecture = read_weights(file), dataset(config.task.dataset), NETWORKS[config.network.name]
+    with torch.random.fork_rng(devices=[]):
+        plain = architecture.build(source.shape, source.classes)
+    return fitting(weights, plain, architecture.heads, str(file))
 
 
 def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:

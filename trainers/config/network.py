@@ -1,7 +1,8 @@
 """The network and the sub-models that it shall hold."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -81,13 +82,32 @@ class NetworkConfig(SubModelsConfig):
         description="The supports that the target sub-models are all combinations of.",
         json_schema_extra={"unit": "width: shares of the full one; depth: optional residual blocks"},
     )
+    weights: Text = Field(
+        default="",
+        description="A file of the trained network that it starts from, safetensors or a state dict; empty: weights "
+        "are drawn from the seed. A head of other classes is drawn. A trial is known by the file's content.",
+        json_schema_extra={"located": True},
+    )
+    order: Literal["trained", "l1", "gamma"] = Field(
+        default="trained",
+        description="How the channels of a trained network are ordered before it is nested: as they are, or by "
+        "importance, the most important first: the L1 norm of their filters, or their norms' γ.",
+    )
+
+    def resolved(self) -> "NetworkConfig":
+        """With the absolute path of the file of weights."""
+        if not self.weights:
+            return self
+        return self.model_copy(update={"weights": str(Path(self.weights).expanduser().absolute())})
 
     def check(self) -> None:
         """Refuses dimensions that this network does not have, or that make up no lattice with the whole network in it.
 
         Raises:
-            ConfigError: naming the dimension.
+            ConfigError: naming the dimension; an order of what was never trained.
         """
+        if self.order != "trained" and not self.weights:
+            raise ConfigError(f"network.order={self.order}: nothing is trained yet: give network.weights, too")
         try:
             lattice = self.lattice
         except ValueError as error:
