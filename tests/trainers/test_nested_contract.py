@@ -12,6 +12,7 @@ from torchvision import models
 from torchvision.models.resnet import Bottleneck, ResNet
 from torchvision.ops import StochasticDepth
 
+from trainers.extraction.export import program
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
 from trainers.nested.layers.attention import NestedSelfAttention
@@ -227,6 +228,18 @@ def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, nor
         assert torch.equal(alone(x), plain(x))
         assert torch.equal(alone.train()(x), plain.train()(x))
         assert torch.equal(alone.eval()(x), plain.eval()(x))
+
+
+@pytest.mark.parametrize("family", ACCEPTED)
+def test_a_cut_out_sub_model_is_exported_for_any_batch_size(family: str) -> None:
+    plain, head = published(family)
+    shape = (3, LARGER.get(family, SIZE), LARGER.get(family, SIZE))
+    alone = nest(plain, HALF, "batch", shape, head).extract(HALF.smallest).eval()
+    batches = [images(count, size=shape[-1]) for count in (1, 3)]
+    answers = [alone(x) for x in batches]  # gradients are on, as in the export: without them ViT takes another kernel
+    exported = program(alone, shape).module()
+    for x, answer in zip(batches, answers, strict=True):
+        assert torch.equal(exported(x), answer)
 
 
 @pytest.mark.parametrize("family", ["DenseNet", "GoogLeNet", "SqueezeNet"])
