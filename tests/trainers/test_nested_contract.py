@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 from torchvision.ops import StochasticDepth
 
 from trainers.extraction.export import program
@@ -78,6 +79,12 @@ def squeezenet() -> nn.Module:
     return network
 
 
+def swin_v2() -> nn.Module:
+    return models.SwinTransformer(
+        [4, 4], 32, [1, 2], [2, 4], [4, 4], block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2
+    )
+
+
 ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "AlexNet": (alexnet, "classifier.2"),
     "ConvNeXt": (lambda: models.convnext_tiny(stochastic_depth_prob=0), "classifier.2"),
@@ -93,10 +100,12 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
     "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
     "RegNet": (on_cpu(models.regnet_x_400mf), "fc"),
+    "RegNet Y": (on_cpu(models.regnet_y_400mf), "fc"),
     "ResNeXt": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], groups=32, width_per_group=4), "fc"),
     "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
     "SqueezeNet": (squeezenet, "classifier.1"),
     "Swin": (on_cpu(models.swin_t), "head"),
+    "Swin v2": (on_cpu(swin_v2), "head"),
     "VGG": (vgg, "classifier.2"),
     "ViT": (lambda: models.VisionTransformer(SIZE, 16, 3, 4, 128, 256), "heads.head"),
     "Wide ResNet": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=128), "fc"),
@@ -310,7 +319,7 @@ def test_training_a_sub_model_trains_what_is_cut_out_and_nothing_else(family: st
     assert abs(moved[0] - moved[1]) <= 1e-5 * moved[1]
 
 
-@pytest.mark.parametrize("family", ["RegNet", "ResNeXt"])
+@pytest.mark.parametrize("family", ["RegNet", "RegNet Y", "ResNeXt"])
 def test_a_convolution_in_groups_keeps_whole_groups_and_the_one_before_it_a_multiple(family: str) -> None:
     plain, head = published(family)
     net = nest(plain, HALF, "batch", (3, SIZE, SIZE), head)

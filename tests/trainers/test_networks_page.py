@@ -14,15 +14,16 @@ from trainers.nested.network import NestedNetwork
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 FAMILIES = {
     "AlexNet", "ConvNeXt", "DenseNet", "EfficientNet", "GoogLeNet", "Inception v3", "MaxViT", "MNASNet", "MobileNet v2",
-    "MobileNet v3", "RegNet", "ResNet", "ResNeXt", "ShuffleNet v2", "SqueezeNet", "Swin", "VGG", "ViT", "Wide ResNet",
+    "MobileNet v3", "RegNet", "RegNet Y", "ResNet", "ResNeXt", "ShuffleNet v2", "SqueezeNet", "Swin", "Swin v2", "VGG",
+    "ViT", "Wide ResNet",
 }  # fmt: skip
 HEAD = """# Networks
 
 Every family of classification networks that torchvision ships, its code unedited, nested in width: the largest
 sub-model is the plain network, and every other one the whole network with zeros outside of it (LayerNorm normalises
-over the active features). Tried on one member of each with random weights, of ViT, MaxViT, ResNeXt and Wide ResNet on a
-small network of the class; what can't be is refused before anything is trained, by path and with this reason. The table
-is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
+over the active features). Tried on one member of each with random weights, of ViT, MaxViT, Swin v2, ResNeXt and Wide
+ResNet on a small network of the class; what can't be is refused before anything is trained, by path and with this
+reason. The table is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
 
 | family | nested | how, or why not |
 |:--|:--|:--|

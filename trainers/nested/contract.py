@@ -116,6 +116,8 @@ def _anatomise(walk: "Walk", forms: Mapping[str, nn.Module], lattice: Lattice) -
     for path, multiple in walk.groups().items():
         multiples[path] = math.lcm(multiples.get(path, 1), multiple)
     set_multiples(forms, multiples)
+    if any(map(_in_groups, forms.values())):
+        multiples.update(walk.find_multiples(_prime, multiples))
     if WIDTH in lattice.largest:
         walk.find_tensors(_prime)
         walk.find_numbers(_prime)
@@ -331,6 +333,34 @@ class Walk:
             else:
                 return
 
+    def find_multiples(self, prefix: Prefix, known: Mapping[str, int]) -> dict[str, int]:
+        """By path, multiples of layers whose outputs meet those of a convolution in groups, as gates of them do.
+
+        Where a sub-model does not run, the layers of the module in which it stops are tried.
+
+        Args:
+            prefix: how many outputs of each layer are tried.
+            known: by path, multiples that layers have already.
+        """
+        steps = {form.outputs: known[path] for path, form in self._forms.items() if path in known and _stepped(form)}
+        found: dict[str, int] = {}
+        stuck = self._stuck(prefix)
+        while stuck is not None:
+            module, calls = stuck
+            for path, form in self._forms.items():
+                if not _stepped(form) or not path.startswith(f"{module}.".lstrip(".")) or form.outputs not in steps:
+                    continue
+                before, form.multiple = form.multiple, steps[form.outputs]
+                after = self._stuck(prefix)
+                if after is None or after[1] > calls:
+                    found[path] = form.multiple
+                    stuck = after
+                    break
+                form.multiple = before
+            else:
+                return found
+        return found
+
     def _stuck(self, prefix: Prefix) -> tuple[str, int] | None:
         """The module in which a sub-model does not run, and how many layers ran before."""
         images = self._random(_EXAMPLES, *self._input_shape)
@@ -377,7 +407,7 @@ class Walk:
             if isinstance(form, NestedSelfAttention):
                 self._steps[form.inputs] = math.lcm(self._steps.get(form.inputs, 1), form.head_size)
         for path, form in self._forms.items():
-            if isinstance(form, SteppedLayer) and form.dimension is not None and form.outputs in self._steps:
+            if _stepped(form) and form.outputs in self._steps:
                 found[path] = self._steps[form.outputs]
         return found
 
@@ -615,6 +645,10 @@ def _device(network: nn.Module) -> torch.device:
 
 def _in_groups(form: nn.Module) -> TypeGuard[NestedConv2d]:
     return isinstance(form, NestedConv2d) and form.grouped and form.per_group > 1
+
+
+def _stepped(form: nn.Module) -> TypeGuard[SteppedLayer]:
+    return isinstance(form, SteppedLayer) and form.dimension is not None
 
 
 def _alike(one: Tensor | None, other: Tensor | None) -> bool:
