@@ -1,9 +1,10 @@
-"""Members of torchvision's families as published, at their own size: deep and wide ones, not made small for a test."""
+"""Networks of torchvision and timm as published, at their own size: deep and wide ones, not made small for a test."""
 
 import copy
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torchvision import models
@@ -23,6 +24,11 @@ MEMBERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "swin_t": (models.swin_t, "head"),
     "swin_v2_t": (models.swin_v2_t, "head"),
     "vit_b_32": (models.vit_b_32, "heads.head"),
+    "timm convnext_tiny": (lambda: timm.create_model("convnext_tiny"), "head.fc"),
+    "timm mobilenetv3_large_100": (lambda: timm.create_model("mobilenetv3_large_100"), "classifier"),
+    "timm resnet50": (lambda: timm.create_model("resnet50"), "fc"),
+    "timm swin_tiny": (lambda: timm.create_model("swin_tiny_patch4_window7_224", drop_path_rate=0), "head.fc"),
+    "timm vit_small_patch16_224": (lambda: timm.create_model("vit_small_patch16_224"), "head"),
 }
 
 
