@@ -11,6 +11,7 @@ from tests.trainers.test_nested_contract import ACCEPTED, LARGER, SIZE, images, 
 from trainers.build import initialise
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
+from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.linear import NestedLinear
 from trainers.nested.reordering import IMPORTANCES, Importance, Reordering
 from trainers.nested.table import Exchange
@@ -46,8 +47,9 @@ def test_a_sorted_network_is_the_same_function(family: str) -> None:
                 for (name, one), other in zip(network.named_parameters(), moved.parameters(), strict=True)
                 if one.numel() > 1 and torch.equal(one, other)
             ]
-            # The head's classes stay; so may what only heads have an order of, if there are few.
-            assert all(name.startswith((*heads,)) or "qkv" in name or "position" in name for name in stayed), stayed
+            # The head's classes stay; so may inside of attention what has an order of heads only, or of nothing.
+            attentions = [path for path, form in reordering.forms.items() if isinstance(form, NestedSelfAttention)]
+            assert all(name.startswith((*heads, *attentions)) for name in stayed), stayed
 
 
 @pytest.mark.parametrize("by", IMPORTANCES)

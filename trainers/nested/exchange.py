@@ -9,6 +9,7 @@ from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
 from trainers.nested.beside import install
+from trainers.nested.decompose import compose, decompose
 from trainers.nested.depth import DEPTH, OptionalBlock
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.nested.layers.norms import NormPolicy, norm_layer
@@ -34,8 +35,8 @@ def nest(
 
     Where the lattice has a `width`, every convolution and linear layer keeps its first `max(1, round(outputs ·
     width))` outputs; its inputs follow the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and
-    with it the ReLU if a Sequential holds just the two. Where it has a `depth` d, a sub-model runs the first d optional
-    blocks.
+    with it the ReLU if a Sequential holds just the two; timm's norms that are one layer with their activation become
+    the two. Where it has a `depth` d, a sub-model runs the first d optional blocks.
 
     Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
     are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
@@ -65,9 +66,14 @@ def nest(
     modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
     if missing := sorted({*heads, *optional} - modules):
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
-    forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
-    _check_dimensions(network, forms, lattice, optional)
-    anatomy = check_sub_models(network, forms, lattice, input_shape, optional)
+    layers = decompose(network, exchanges or {})
+    try:
+        forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
+        _check_dimensions(network, forms, lattice, optional)
+        anatomy = check_sub_models(network, forms, lattice, input_shape, optional)
+    except Exception:  # of any kind: the form of a layer may be a stranger's
+        compose(network, layers)
+        raise
     return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator, anatomy)
 
 
@@ -89,6 +95,7 @@ def exchange(
         anatomy: that; unless given, nothing out of the ordinary was found.
     """
     anatomy = anatomy or Anatomy()
+    decompose(network, exchanges or {})
     modules = dict(network.named_modules())
     forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
     set_multiples(forms, anatomy.multiples)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.lattice import Lattice
+from trainers.nested.decompose import compose, decompose
 from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.convolution import NestedConv2d
@@ -39,11 +40,13 @@ class Reordering:
         channels: where they come from and go to.
         forms: by path, the nested layers, which say what each layer is.
         beside: by full name of a tensor beside layers, along which axis its channels lie.
+        exchanges: with which it was found.
     """
 
     channels: ChannelMap
     forms: dict[str, nn.Module]
     beside: dict[str, int]
+    exchanges: Exchanges
 
     @classmethod
     def of(cls, network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges | None = None) -> "Reordering":
@@ -57,7 +60,15 @@ class Reordering:
         Raises:
             ValueError: a layer without a nested form, or whose channels cannot be followed, with its path.
         """
-        rows = {**standard_exchanges(norm_layer("batch", _ANY_WIDTHS, "shared")), **(exchanges or {})}
+        layers = decompose(network, exchanges or {})
+        try:
+            return cls._of_parts(network, input_shape, exchanges or {})
+        finally:
+            compose(network, layers)
+
+    @classmethod
+    def _of_parts(cls, network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges) -> "Reordering":
+        rows = {**standard_exchanges(norm_layer("batch", _ANY_WIDTHS, "shared")), **exchanges}
         forms = nested_forms(network, rows, _ANY_WIDTHS, frozenset())
         walk = Walk(network, forms, input_shape)
         anatomise(walk, prime_prefix)
@@ -65,6 +76,7 @@ class Reordering:
             map_channels(walk),
             forms,
             {name: reach.axis for name, reach in walk.reaches.items() if reach.axis is not None},
+            exchanges,
         )
         for path, read in found.channels.read.items():
             with named(network, path):
@@ -94,14 +106,21 @@ class Reordering:
         Args:
             network: of the structure that this was found of.
         """
-        orders = [self._order(network, number, stream, by) for number, stream in enumerate(self.channels.streams)]
-        with torch.no_grad():
-            for path, form in self.forms.items():
-                if path in self.channels.read:
-                    self._move(network.get_submodule(path), form, path, orders)
-            for name, axis in self.beside.items():
-                tensor, order = _tensor(network, name), orders[self.channels.stream_of(name)]
-                tensor.copy_(tensor.index_select(axis, order.to(tensor.device)))
+        layers = decompose(network, self.exchanges)
+        try:
+            orders = [self._order(network, number, stream, by) for number, stream in enumerate(self.channels.streams)]
+            self._move_all(network, orders)
+        finally:
+            compose(network, layers)
+
+    @torch.no_grad()
+    def _move_all(self, network: nn.Module, orders: Sequence[Tensor]) -> None:
+        for path, form in self.forms.items():
+            if path in self.channels.read:
+                self._move(network.get_submodule(path), form, path, orders)
+        for name, axis in self.beside.items():
+            tensor, order = _tensor(network, name), orders[self.channels.stream_of(name)]
+            tensor.copy_(tensor.index_select(axis, order.to(tensor.device)))
 
     def _order(self, network: nn.Module, number: int, stream: Stream, by: Importance) -> Tensor:
         """`(channels,)` int64: which channel goes to each place."""

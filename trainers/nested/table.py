@@ -115,6 +115,11 @@ def place(network: str, path: str) -> str:
     return f"layer {path!r} of {network}" if path else network
 
 
+def class_name(module: nn.Module) -> str:
+    """The full name of its class, by which layers of other packages are known."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 def _inside(path: str, forms: Mapping[str, nn.Module]) -> bool:
     """Whether a layer is part of one that is exchanged as a whole."""
     return any(owner in forms for owner in _with_owners(path))
@@ -124,7 +129,7 @@ def _nested_form(module: nn.Module, exchanges: Exchanges, lattice: Lattice, is_h
     """What stands for a layer; None for one that works on any number of channels as it is."""
     kind = type(module)
     rule = exchanges.get(kind)
-    if rule is None and (known := KNOWN.get(f"{kind.__module__}.{kind.__qualname__}")) is not None:
+    if rule is None and (known := KNOWN.get(class_name(module))) is not None:
         rule = Exchange(known)
     if rule is None:
         _refuse_without_rule(module, exchanges)
@@ -132,7 +137,7 @@ def _nested_form(module: nn.Module, exchanges: Exchanges, lattice: Lattice, is_h
     form = rule.form(module, None if is_head or rule.obeys not in lattice.largest else rule.obeys)
     if form is not None:
         for part in module.modules():
-            _refuse_more_than_forward(part)
+            refuse_more_than_forward(part)
     return form
 
 
@@ -188,7 +193,7 @@ _HOOKS = (
 )
 
 
-def _refuse_more_than_forward(module: nn.Module) -> None:
+def refuse_more_than_forward(module: nn.Module) -> None:
     """Refuses a layer that does more when called than its class's `forward`."""
     if any(getattr(what, hooks, None) for what in (module, *module.parameters()) for hooks in _HOOKS):
         raise ValueError(

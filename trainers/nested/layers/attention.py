@@ -23,7 +23,8 @@ class AttentionParts:
         qkv: weight and bias of the projection to queries, keys and values, `(3 · features, features)`; in each third
             the features of a head lie side by side.
         out: weight and bias of the projection behind, `(features, features)`.
-        per_head: other parameters, `(…, heads)`.
+        per_head: other parameters and the axis along which they have one entry for each head.
+        whole: other parameters, which every sub-model has all of.
         features: attributes that count features.
         must_be: what other attributes must be.
         weighs: whether it is called with queries, keys and values, and gives (output, attention weights).
@@ -32,7 +33,8 @@ class AttentionParts:
     heads: str
     qkv: tuple[str, str]
     out: tuple[str, str]
-    per_head: tuple[str, ...] = ()
+    per_head: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     must_be: Mapping[str, object] = field(default_factory=dict)
     weighs: bool = False
@@ -60,7 +62,7 @@ class NestedSelfAttention(nn.Module):
                 raise ValueError(f"self-attention with {name}={getattr(attention, name)!r} has no nested form")
         if any(isinstance(part, nn.Dropout) and part.p > 0 for part in attention.modules()):
             raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
-        known = {*parts.qkv, *parts.out, *parts.per_head}
+        known = {*parts.qkv, *parts.out, *parts.per_head, *parts.whole}
         if others := [name for name, _ in attention.named_parameters() if name not in known]:
             raise ValueError(f"self-attention with {', '.join(others)} has no nested form")
         own: dict[int, Any] = {id(parameter): in_same_storage(parameter) for parameter in attention.parameters()}
@@ -127,8 +129,8 @@ class NestedSelfAttention(nn.Module):
             elif name in self._parts.out:
                 moved = parameter[features]
                 parameter.copy_(moved[:, of_heads] if parameter.ndim == 2 else moved)
-            else:
-                parameter.copy_(parameter[..., heads])
+            elif name in self._parts.per_head:
+                parameter.copy_(parameter.index_select(self._parts.per_head[name], heads))
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         if shape[-1] % self.head_size:
@@ -150,7 +152,10 @@ class NestedSelfAttention(nn.Module):
             elif name in self._parts.out:
                 read[name] = views.prefix(parameter, sizes)
             else:
-                read[name] = views.prefix(parameter, (*parameter.shape[:-1], features // self.head_size))
+                own = list(parameter.shape)
+                if name in self._parts.per_head:
+                    own[self._parts.per_head[name]] = features // self.head_size
+                read[name] = views.prefix(parameter, tuple(own))
             if not torch.is_grad_enabled():  # torch goes other ways for what is learnt, and rounds otherwise there
                 read[name] = read[name].detach().requires_grad_(parameter.requires_grad)
         return read

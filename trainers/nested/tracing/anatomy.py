@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -48,13 +48,13 @@ def anatomise(walk: Walk, prefix: Prefix) -> dict[str, int]:
     """
     steps = _head_sizes(walk)
     multiples = {
-        path: steps[form.outputs]
-        for path, form in walk.forms.items()
-        if isinstance(form, SteppedLayer) and form.dimension is not None and form.outputs in steps
+        path: steps[form.outputs] for path, form in walk.forms.items() if _stepped(form) and form.outputs in steps
     }
     for path, multiple in _groups(walk).items():
         multiples[path] = math.lcm(multiples.get(path, 1), multiple)
     set_multiples(walk.forms, multiples)
+    if any(map(_in_groups, walk.forms.values())):
+        multiples.update(_gates(walk, prefix, multiples))
     if _lengths(walk):
         _find_tensors(walk, prefix, steps)
         _find_numbers(walk, prefix, steps)
@@ -112,8 +112,7 @@ def _groups(walk: Walk) -> dict[str, int]:
     Raises:
         ValueError: groups of channels that are not the outputs of one convolution.
     """
-    convolutions = {path: form for path, form in walk.forms.items() if isinstance(form, NestedConv2d)}
-    grouped = {path: form for path, form in convolutions.items() if form.grouped and form.per_group > 1}
+    grouped = {path: form for path, form in walk.forms.items() if _in_groups(form)}
     if not grouped:
         return {}
     marks = _Marks(walk)
@@ -131,6 +130,43 @@ def _groups(walk: Walk) -> dict[str, int]:
             )
         found[before] = math.lcm(found.get(before, 1), form.per_group)
     return found
+
+
+def _gates(walk: Walk, prefix: Prefix, known: Mapping[str, int]) -> dict[str, int]:
+    """By path, multiples of layers whose outputs meet those of a convolution in groups, as gates of them do.
+
+    Where a sub-model does not run, the layers of the module in which it stops are tried.
+
+    Args:
+        prefix: how many outputs of each layer are tried.
+        known: by path, multiples that layers have already.
+    """
+    steps = {form.outputs: known[path] for path, form in walk.forms.items() if path in known and _stepped(form)}
+    found: dict[str, int] = {}
+    stuck = _stuck(walk, prefix)
+    while stuck is not None:
+        module, calls = stuck
+        for path, form in walk.forms.items():
+            if not _stepped(form) or not path.startswith(f"{module}.".lstrip(".")) or form.outputs not in steps:
+                continue
+            before, form.multiple = form.multiple, steps[form.outputs]
+            after = _stuck(walk, prefix)
+            if after is None or after[1] > calls:
+                found[path] = form.multiple
+                stuck = after
+                break
+            form.multiple = before
+        else:
+            return found
+    return found
+
+
+def _in_groups(form: nn.Module) -> TypeGuard[NestedConv2d]:
+    return isinstance(form, NestedConv2d) and form.grouped and form.per_group > 1
+
+
+def _stepped(form: nn.Module) -> TypeGuard[SteppedLayer]:
+    return isinstance(form, SteppedLayer) and form.dimension is not None
 
 
 def _lengths(walk: Walk) -> dict[int, list[str]]:
