@@ -55,7 +55,7 @@ def test_commands_in_documents_parse(command: str) -> None:
 
 
 PUBLIC = {
-    "trainers": ("Anytime", "Exchange", "Lattice", "NestedEncoder", "SubModel", "nest"),
+    "trainers": ("Anytime", "Exchange", "Lattice", "NestedEncoder", "Reordering", "SubModel", "describe", "nest"),
     "orchestrator": ("Factor", "Preset", "Study", "main"),
 }
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainers.extraction.anytime import Anytime
     from trainers.lattice import Lattice
+    from trainers.nested.describing import describe
     from trainers.nested.encoder import NestedEncoder
     from trainers.nested.exchange import nest
+    from trainers.nested.reordering import Reordering
     from trainers.nested.table import Exchange
     from trainers.submodel import SubModel
 else:
@@ -19,7 +21,9 @@ else:
         "Exchange": "trainers.nested.table",
         "Lattice": "trainers.lattice",
         "NestedEncoder": "trainers.nested.encoder",
+        "Reordering": "trainers.nested.reordering",
         "SubModel": "trainers.submodel",
+        "describe": "trainers.nested.describing",
         "nest": "trainers.nested.exchange",
     }
 
@@ -29,4 +33,4 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["Anytime", "Exchange", "Lattice", "NestedEncoder", "SubModel", "nest"]
+__all__ = ["Anytime", "Exchange", "Lattice", "NestedEncoder", "Reordering", "SubModel", "describe", "nest"]

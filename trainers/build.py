@@ -1,7 +1,8 @@
 """From a config to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,19 +13,23 @@ from trainers.accelerated.accelerator import OF_NETWORKS, for_device
 from trainers.acceleration import Accelerator
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.images import ImagesConfig
-from trainers.config.network import NetworkConfig
+from trainers.config.network import NetworkConfig, spelled
+from trainers.config.norm import NormConfig
 from trainers.config.precision import Precision
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
+from trainers.nested.depth import DEPTH
+from trainers.nested.describing import Description, describe
+from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
 from trainers.nested.reordering import Reordering
 from trainers.nested.separate import SeparateNetworks
 from trainers.nested.tracing.anatomy import Anatomy
-from trainers.networks.architectures import NETWORKS, Architecture
+from trainers.networks.architectures import Architecture, architecture
 from trainers.networks.trained_weights import fitting, read_weights
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream
@@ -41,17 +46,65 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     Raises:
         ConfigError: a pretrained weight that the network does not have, or has in another shape; nothing to freeze.
     """
-    source, architecture, lattice = dataset(config.task.dataset), NETWORKS[config.network.name], config.lattice
-    plain = architecture.build(source.shape, source.classes)
+    source, chosen = dataset(config.task.dataset), architecture(config.network.name)
+    plain = chosen.build(source.shape, source.classes)
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     freeze(plain, config.optimizer.frozen)
     if pretrained and config.network.order != "trained":
-        _reordering(architecture, source.shape, source.classes).sort(plain, config.network.order)
-    optional = architecture.optional if "depth" in lattice.largest else ()
-    anatomy = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
-    norm, rows = config.norm, architecture.exchanges
-    heads = architecture.heads
-    return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS, anatomy)
+        _reordering(chosen, source.shape, source.classes).sort(plain, config.network.order)
+    heads, dimensions = _laid_over(config)
+    anatomy = _refuse_unless_nested(chosen, source.shape, source.classes, heads, dimensions)
+    norm, rows = config.norm, chosen.exchanges
+    return exchange(plain, dimensions, norm.policy, source.shape, heads, norm.affine, rows, OF_NETWORKS, anatomy)
+
+
+def check_network(config: ImageTrialConfig) -> None:
+    """Refuses depths that the network does not have, and stages; and one of another's that cannot be nested in them.
+
+    Raises:
+        ConfigError: naming the dimension, or the layer.
+    """
+    heads, dimensions = _laid_over(config)
+    for name, values in config.network.dimensions.items():
+        stage, stages = name.partition("_")[2], len(dimensions.stages)
+        if stage and int(stage) > stages:
+            raise ConfigError(f"{spelled(name, values)}: {config.network.name} has {stages} stages")
+    config.network.check_depths({name: len(blocks) for name, blocks in dimensions.blocks.items()})
+    source, chosen = dataset(config.task.dataset), architecture(config.network.name)
+    if chosen.heads is None:
+        _refuse_unless_nested(chosen, source.shape, source.classes, heads, dimensions)
+
+
+def _laid_over(config: ImageTrialConfig) -> tuple[frozenset[str], Dimensions]:
+    """The heads of a config's network, and what its lattice's dimensions decide on."""
+    source, chosen, lattice = dataset(config.task.dataset), architecture(config.network.name), config.lattice
+    heads, optional, stages = chosen.heads, chosen.optional, tuple[Stage, ...]()
+    if heads is None or any("_" in name for name in lattice.largest.dimensions):
+        found = _described(chosen, source.shape, source.classes)
+        stages = found.stages
+        if heads is None:
+            heads, optional = found.heads, found.optional
+    return heads, Dimensions(lattice, optional if DEPTH in lattice.largest else (), stages)
+
+
+@lru_cache(maxsize=8)
+def _described(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Description:
+    """Finds once what depends on no weights.
+
+    Raises:
+        ConfigError: it cannot be nested, or does not run on such images.
+    """
+    with torch.random.fork_rng(devices=[]), _of_the_network():
+        return describe(chosen.build(shape, classes), shape, chosen.exchanges)
+
+
+@contextmanager
+def _of_the_network() -> Iterator[None]:
+    """Says in a line why a network that somebody chose by its name cannot be built for such images, or nested."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def check_patterns(config: ImageTrialConfig) -> None:
@@ -65,7 +118,7 @@ def check_patterns(config: ImageTrialConfig) -> None:
         return
     source = dataset(config.task.dataset)
     with torch.random.fork_rng(devices=[]):
-        plain = NETWORKS[config.network.name].build(source.shape, source.classes)
+        plain = architecture(config.network.name).build(source.shape, source.classes)
     freeze(plain, given.frozen)
     parameter_groups(plain, given.weight_decay, GroupRules(given.decayed, given.rates))
 
@@ -82,23 +135,25 @@ def prefers_channels_last(norm: NormPolicy, precision: Precision, device: torch.
 
 @lru_cache(maxsize=64)
 def _refuse_unless_nested(
-    architecture: Architecture,
+    chosen: Architecture,
     shape: tuple[int, int, int],
     classes: int,
-    lattice: Lattice,
-    optional: tuple[str, ...],
+    heads: frozenset[str],
+    dimensions: Dimensions,
 ) -> Anatomy:
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
-    plain, rows = architecture.build(shape, classes), architecture.exchanges
-    return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).anatomy
+    lattice, optional, stages = dimensions.lattice, dimensions.optional, dimensions.stages
+    with _of_the_network():
+        plain, rows = chosen.build(shape, classes), chosen.exchanges
+        return nest(plain, lattice, "instance", shape, heads, optional, exchanges=rows, stages=stages).anatomy
 
 
 @lru_cache(maxsize=8)
-def _reordering(architecture: Architecture, shape: tuple[int, int, int], classes: int) -> Reordering:
+def _reordering(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Reordering:
     """Finds once how channels go, which does not depend on weights."""
     with torch.random.fork_rng(devices=[]):
-        plain = architecture.build(shape, classes)
-    return Reordering.of(plain, shape, architecture.exchanges)
+        plain = chosen.build(shape, classes)
+    return Reordering.of(plain, shape, chosen.exchanges)
 
 
 def trained_weights(config: ImageTrialConfig) -> dict[str, Tensor]:
@@ -110,10 +165,11 @@ def trained_weights(config: ImageTrialConfig) -> dict[str, Tensor]:
     if not config.network.weights:
         return {}
     file = Path(config.network.weights)
-    weights, source, architecture = read_weights(file), dataset(config.task.dataset), NETWORKS[config.network.name]
+    weights, source = read_weights(file), dataset(config.task.dataset)
     with torch.random.fork_rng(devices=[]):
-        plain = architecture.build(source.shape, source.classes)
-    return fitting(weights, plain, architecture.heads, str(file))
+        plain = architecture(config.network.name).build(source.shape, source.classes)
+    heads, _ = _laid_over(config)
+    return fitting(weights, plain, heads, str(file))
 
 
 def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:
@@ -193,4 +249,8 @@ def _target_costs(data: str, network: str, lattice: Lattice) -> dict[str, Cost]:
 def _plainest(data: str, network: str, lattice: Lattice) -> ImageTrialConfig:
     """Any config with these sub-models: what is not told apart here is counted once."""
     dimensions = {name: tuple({target[name]: None for target in lattice}) for name in lattice.largest.dimensions}
-    return ImageTrialConfig(task=ImagesConfig(dataset=data), network=NetworkConfig(name=network, dimensions=dimensions))
+    return ImageTrialConfig(
+        task=ImagesConfig(dataset=data),
+        network=NetworkConfig(name=network, dimensions=dimensions),
+        norm=NormConfig(policy="batch"),  # which in evaluation takes images of a single pixel, too
+    )

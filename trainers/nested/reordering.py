@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trainers.lattice import Lattice
 from trainers.nested.decompose import compose, decompose
+from trainers.nested.dimensions import Dimensions
 from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.convolution import NestedConv2d
@@ -23,7 +24,6 @@ from trainers.nested.layers.norms import norm_layer
 from trainers.nested.table import WIDTH, Exchanges, named, nested_forms, standard_exchanges
 from trainers.nested.tracing.anatomy import anatomise
 from trainers.nested.tracing.channels import MIXED, ChannelMap, Stream, map_channels
-from trainers.nested.tracing.contract import prime_prefix
 from trainers.nested.tracing.walk import Walk
 
 Importance = Literal["l1", "gamma"]
@@ -69,9 +69,9 @@ class Reordering:
     @classmethod
     def _of_parts(cls, network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges) -> "Reordering":
         rows = {**standard_exchanges(norm_layer("batch", _ANY_WIDTHS, "shared")), **exchanges}
-        forms = nested_forms(network, rows, _ANY_WIDTHS, frozenset())
+        forms = nested_forms(network, rows, Dimensions(_ANY_WIDTHS).of_layer, frozenset())
         walk = Walk(network, forms, input_shape)
-        anatomise(walk, prime_prefix)
+        anatomise(walk)
         found = cls(
             map_channels(walk),
             forms,

@@ -10,6 +10,7 @@ import torch
 from trainers.build import (
     accelerator,
     build,
+    check_network,
     check_patterns,
     mac_counter,
     multiply,
@@ -45,6 +46,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     """
     config = said(given, ImageTrialConfig)
     config.network.check()
+    check_network(config)
     config = config.model_copy(update={"network": config.network.resolved()})
     config = config.model_copy(
         update={

@@ -1,8 +1,9 @@
 """What layers do not say of a network: what lies beside them and goes along channels, and which keep whole groups."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias, TypeGuard
 
 import torch
@@ -40,12 +41,9 @@ def set_multiples(forms: Mapping[str, nn.Module], multiples: Mapping[str, int]) 
         form.multiple = multiple
 
 
-def anatomise(walk: Walk, prefix: Prefix) -> dict[str, int]:
-    """Finds which layers keep multiples, which are given, and what lies beside layers, which the walk knows then.
-
-    Args:
-        prefix: of a sub-model that lacks something of every layer that can.
-    """
+def anatomise(walk: Walk) -> dict[str, int]:
+    """Finds which layers keep multiples, which are given, and what lies beside layers, which the walk knows then."""
+    told_apart = _told_apart(walk)
     steps = _head_sizes(walk)
     multiples = {
         path: steps[form.outputs] for path, form in walk.forms.items() if _stepped(form) and form.outputs in steps
@@ -54,11 +52,42 @@ def anatomise(walk: Walk, prefix: Prefix) -> dict[str, int]:
         multiples[path] = math.lcm(multiples.get(path, 1), multiple)
     set_multiples(walk.forms, multiples)
     if any(map(_in_groups, walk.forms.values())):
-        multiples.update(_gates(walk, prefix, multiples))
+        multiples.update(_gates(walk, told_apart[0], multiples))
     if _lengths(walk):
-        _find_tensors(walk, prefix, steps)
-        _find_numbers(walk, prefix, steps)
+        _find_tensors(walk, told_apart, steps)
+        _find_numbers(walk, told_apart[0], steps)
     return multiples
+
+
+def obeyed(walk: Walk) -> list[str]:
+    """The dimensions that layers obey."""
+    forms = walk.forms.values()
+    return sorted({form.dimension for form in forms if isinstance(form, ElasticLayer) and form.dimension})
+
+
+def prime_prefix(dimension: str, full: int) -> int:
+    """The largest prime number up to half of `full`, which nothing can split evenly; 1 where there is none."""
+    return _prime(full // 2)
+
+
+def _prime(most: int) -> int:
+    return next((n for n in range(most, 1, -1) if all(n % d for d in range(2, math.isqrt(n) + 1))), 1)
+
+
+def _told_apart(walk: Walk) -> list[Prefix]:
+    """Prefixes of which each keeps something else of as many channels in every dimension, in rising and falling order.
+
+    What follows the channels of one dimension is then not taken for what follows those of another.
+    """
+    names = obeyed(walk)
+    if len(names) < 2:
+        return [prime_prefix]
+    return [partial(_prime_of_rank, order) for order in (names, names[::-1])]
+
+
+def _prime_of_rank(order: Sequence[str], dimension: str, full: int) -> int:
+    """Near half of all channels for the first dimension, and the fewer the later one comes."""
+    return _prime(full * (2 * len(order) - order.index(dimension)) // (4 * len(order)))
 
 
 def hint(walk: Walk) -> str:
@@ -186,10 +215,10 @@ def _reaches(walk: Walk, number: int, axis: int | None, steps: Mapping[int, int]
     return [Reach(dimension, number, axis, steps.get(number, 1)) for dimension in dimensions]
 
 
-def _find_tensors(walk: Walk, prefix: Prefix, steps: Mapping[int, int]) -> None:
+def _find_tensors(walk: Walk, prefixes: Sequence[Prefix], steps: Mapping[int, int]) -> None:
     """Along which axis parameters and buffers beside layers follow the channels, if along any.
 
-    That is the one along which NaN beyond the prefix reaches nothing of the sub-model.
+    That is the one along which NaN beyond the prefix reaches nothing of the sub-model, in any of these.
     """
     guesses: dict[str, list[Reach]] = {}
     for name in walk.lying_beside:
@@ -198,15 +227,19 @@ def _find_tensors(walk: Walk, prefix: Prefix, steps: Mapping[int, int]) -> None:
     if not any(guesses.values()):
         return
     images = walk.images()
-    without = _pattern(walk, prefix, images)
+    without = [_pattern(walk, prefix, images) for prefix in prefixes]
+
+    def same() -> bool:
+        return all(_pattern(walk, prefix, images) == was for prefix, was in zip(prefixes, without, strict=True))
+
     walk.reaches = {name: reaches[0] for name, reaches in guesses.items() if reaches}
-    if _pattern(walk, prefix, images) == without:
+    if len(prefixes) == 1 and same():
         return
     walk.reaches = {}
     for name, reaches in guesses.items():
         for reach in reaches:
             walk.reaches[name] = reach
-            if _pattern(walk, prefix, images) == without:
+            if same():
                 break
             del walk.reaches[name]
 

@@ -13,16 +13,13 @@ so none is listed here. Instead the network is run with stand-ins for its layers
 And nothing may be drawn from the generators of the process: a resumed trial has lost them.
 """
 
-import math
 from collections.abc import Mapping
 
 from torch import nn
 
-from trainers.lattice import Lattice
-from trainers.nested.depth import DEPTH
-from trainers.nested.layers.layer import ElasticLayer
+from trainers.nested.dimensions import Dimensions
 from trainers.nested.prefix import prefix_length
-from trainers.nested.tracing.anatomy import Anatomy, anatomise, hint
+from trainers.nested.tracing.anatomy import Anatomy, anatomise, hint, obeyed, prime_prefix
 from trainers.nested.tracing.search import alike, search
 from trainers.nested.tracing.sub_model import compare
 from trainers.nested.tracing.walk import Prefix, Refused, Walk
@@ -31,9 +28,8 @@ from trainers.nested.tracing.walk import Prefix, Refused, Walk
 def check_sub_models(
     network: nn.Module,
     forms: Mapping[str, nn.Module],
-    lattice: Lattice,
+    dimensions: Dimensions,
     input_shape: tuple[int, ...],
-    optional: tuple[str, ...],
 ) -> Anatomy:
     """Refuses a network whose sub-models would not be parts of it. It is neither changed nor are its layers run.
 
@@ -43,9 +39,8 @@ def check_sub_models(
     Args:
         network: plain, before the exchange.
         forms: by path, the nested layers that are to be exchanged for its own.
-        lattice: the targets.
+        dimensions: how the lattice is laid over it.
         input_shape: of one example.
-        optional: paths of the blocks that depth leaves out, in the order in which it adds them.
 
     Returns:
         What was found out. The forms have their multiples.
@@ -55,18 +50,18 @@ def check_sub_models(
     """
     walk = Walk(network, forms, input_shape)
     try:
-        multiples = anatomise(walk, prime_prefix)
+        multiples = anatomise(walk)
         prefixes = [compare(walk, prime_prefix).prefixes]
     except Refused as error:
         raise Refused(f"{error}{hint(walk)}") from error
-    obeyed = sorted({form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension})
-    if len(obeyed) > 1:
-        prefixes.extend(compare(walk, _prime_in(alone)).prefixes for alone in obeyed)
-    if optional:
-        walk.leave_out(optional[int(lattice.smallest[DEPTH]) :])
+    if len(names := obeyed(walk)) > 1:
+        prefixes.extend(compare(walk, _prime_in(alone)).prefixes for alone in names)
+    least = dimensions.lattice.smallest
+    for name, blocks in dimensions.blocks.items():
+        walk.leave_out(blocks[int(least[name]) :])
 
     def smallest(dimension: str, full: int) -> int:
-        return prefix_length(full, lattice.smallest[dimension])
+        return prefix_length(full, least[dimension])
 
     _check_modes(walk, smallest)
     walk.network.train()
@@ -83,11 +78,6 @@ def _check_modes(walk: Walk, prefix: Prefix) -> None:
     for path, places in in_evaluation.items():
         if path in in_training and not alike(places, in_training[path]):
             raise walk.refusal(path, "other channels of a sub-model reach it in training than in evaluation")
-
-
-def prime_prefix(dimension: str, full: int) -> int:
-    """The largest prime number up to half of `full`; 1 where there is none."""
-    return next((n for n in range(full // 2, 1, -1) if all(n % d for d in range(2, math.isqrt(n) + 1))), 1)
 
 
 def _prime_in(alone: str) -> Prefix:
