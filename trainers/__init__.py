@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trainers.nested.describing import describe
     from trainers.nested.encoder import NestedEncoder
     from trainers.nested.exchange import nest
+    from trainers.nested.layers.layer import FollowingLayer
     from trainers.nested.reordering import Reordering
     from trainers.nested.table import Exchange
     from trainers.submodel import SubModel
@@ -19,6 +20,7 @@ else:
     _MODULES = {
         "Anytime": "trainers.extraction.anytime",
         "Exchange": "trainers.nested.table",
+        "FollowingLayer": "trainers.nested.layers.layer",
         "Lattice": "trainers.lattice",
         "NestedEncoder": "trainers.nested.encoder",
         "Reordering": "trainers.nested.reordering",
@@ -33,4 +35,14 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["Anytime", "Exchange", "Lattice", "NestedEncoder", "Reordering", "SubModel", "describe", "nest"]
+__all__ = [
+    "Anytime",
+    "Exchange",
+    "FollowingLayer",
+    "Lattice",
+    "NestedEncoder",
+    "Reordering",
+    "SubModel",
+    "describe",
+    "nest",
+]
