@@ -14,7 +14,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import product
@@ -28,7 +28,7 @@ import torch
 
 from benchmarks.encoder_forms import SUB_MODELS, Form, Material, Training, forms, training
 from benchmarks.encoder_profile import breakdown, product_rate
-from benchmarks.measuring import append_to, in_a_process
+from benchmarks.measuring import Spread, append_to, flat, in_a_process
 
 _FORM = ("sub_model", "side", "loop", "precision", "padding", "attention")
 _TABLES = (
@@ -62,24 +62,6 @@ class Reading:
 
 Readings = Mapping[tuple[Form, str], Sequence[Reading]]
 """Of every turn, by form and sub-model."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Of the turns."""
-
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def over(cls, values: Iterable[float]) -> "Spread":
-        """Of values, one per turn."""
-        found = list(values)
-        return cls(statistics.median(found), min(found), max(found))
-
-    def __str__(self) -> str:
-        return f"{self.median:.2f} ({self.least:.2f}–{self.greatest:.2f})"
 
 
 def turn(trained: Training, seconds: float) -> Reading:
@@ -179,17 +161,6 @@ def profiled(form: Form, name: str, folder: Path | None, batch: int, threads: in
         "share": Spread.over(own / most for own, most in zip(reached, products, strict=True)),
         **breakdown(trained.steps, seconds, int(material.encoder.config["vocab_size"])),
     }
-
-
-def flat(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose spreads are three columns each."""
-    columns: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, Spread):
-            columns |= {f"{name}_{of}": round(number, 4) for of, number in asdict(value).items()}
-        else:
-            columns[name] = round(value, 4) if isinstance(value, float) else value
-    return columns
 
 
 def shown(row: Mapping[str, Any]) -> dict[str, str]:

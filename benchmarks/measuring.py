@@ -4,8 +4,10 @@ import csv
 import multiprocessing
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +18,24 @@ import torch
 RESULTS = Path(__file__).parent / "results"
 ARMS = [(method, norm) for norm in ("instance", "batch") for method in ("NS", "LCS-p", "SortedNet")]
 """Of Table 1."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of the turns."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def over(cls, values: Iterable[float]) -> "Spread":
+        """Of values, one per turn."""
+        found = list(values)
+        return cls(statistics.median(found), min(found), max(found))
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({self.least:.2f}–{self.greatest:.2f})"
 
 
 def warm_up_steps(method: str, device: torch.device) -> int:
@@ -32,6 +52,17 @@ def in_a_process(work: Callable[..., Any], *arguments: Any) -> Any:
     """What `work` returns in a fresh process, so that its memory and caches are its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         return fresh.submit(work, *arguments).result()
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose spreads are three columns each."""
+    columns: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Spread):
+            columns |= {f"{name}_{of}": round(number, 4) for of, number in asdict(value).items()}
+        else:
+            columns[name] = round(value, 4) if isinstance(value, float) else value
+    return columns
 
 
 def append(name: str, rows: Sequence[Mapping[str, Any]]) -> None:

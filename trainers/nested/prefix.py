@@ -50,9 +50,10 @@ def copied(values: Tensor, parameter: nn.Parameter) -> nn.Parameter:
 
 
 class LeafViews:
-    """The leaves handed out for one parameter, made anew whenever its storage is replaced."""
+    """The views and leaves handed out for one parameter, made anew whenever its storage is replaced."""
 
     def __init__(self) -> None:
+        self._views: dict[tuple[int, ...], Tensor] = {}
         self._leaves: dict[tuple[int, ...], Tensor] = {}
         self._address = 0
 
@@ -65,17 +66,24 @@ class LeafViews:
         parameter is not supported. Weights outside the prefix keep the gradient they have (zero after
         `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
         """
+        view = self._view(parameter, sizes, parts)
         if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return _narrowed(parameter.detach(), sizes, parts)
-        if parameter.data_ptr() != self._address:
-            self._leaves.clear()
-            self._address = parameter.data_ptr()
+            return view
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = _narrowed(parameter.detach(), sizes, parts).requires_grad_()
-            leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, parts=parts))
-            self._leaves[sizes] = leaf
+            leaf = self._leaves[sizes] = _leaf(view.detach(), parameter, sizes, parts=parts)
         return leaf
+
+    def packed(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
+        """As `prefix`, but copied where it is learnt and has gaps.
+
+        Autograd gives a leaf's gradient the leaf's layout, or that of C where it has gaps. What a convolution in
+        channels-last gives is then transposed, and transposed it is added: more than a copy of the weights takes.
+        """
+        learnt = torch.is_grad_enabled() and parameter.requires_grad
+        if not learnt or sizes[1:] == parameter.shape[1 : len(sizes)]:
+            return self.prefix(parameter, sizes)
+        return _leaf(self._view(parameter, sizes).clone(), parameter, sizes)
 
     def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
         """As `prefix`; along an axis the entries at some indices instead, if any are given."""
@@ -83,9 +91,20 @@ class LeafViews:
             return self.prefix(parameter, sizes)
         whole = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
         places = Places(indices, axis)
-        if torch.is_grad_enabled() and parameter.requires_grad:
-            return leaf_of_places(parameter, whole, places)
-        return places.of(_narrowed(parameter.detach(), whole))
+        values = places.of(self._view(parameter, whole))
+        learnt = torch.is_grad_enabled() and parameter.requires_grad
+        return _leaf(values, parameter, whole, places) if learnt else values
+
+    def _view(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
+        """The prefix where it lies, which is not differentiable."""
+        if parameter.data_ptr() != self._address:
+            self._views.clear()
+            self._leaves.clear()
+            self._address = parameter.data_ptr()
+        view = self._views.get(sizes)
+        if view is None:
+            view = self._views[sizes] = _narrowed(parameter.detach(), sizes, parts)
+        return view
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LeafViews":
         return LeafViews()
@@ -96,13 +115,20 @@ class LeafViews:
 
 def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
     """Places in a prefix as a leaf: `backward` adds its gradient there, and touches nothing else."""
-    leaf = places.of(_narrowed(parameter.detach(), sizes)).requires_grad_()
-    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places))
+    return _leaf(places.of(_narrowed(parameter.detach(), sizes)), parameter, sizes, places)
+
+
+def _leaf(
+    values: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
+) -> Tensor:
+    """What was read of a parameter as a leaf: its gradient is added to the parameter's where it was read."""
+    leaf = values.requires_grad_()
+    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places, parts))
     return leaf
 
 
 def _adding_to_prefix(
-    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
+    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None, parts: int
 ) -> Callable[[Tensor], None]:
     """Adds a leaf's gradient to a prefix of the parameter's, or to some places in that prefix."""
 
@@ -123,6 +149,7 @@ def _adding_to_prefix(
 def _narrowed(tensor: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
     if parts > 1:
         tensor = tensor.unflatten(0, (parts, -1))
-    for dimension, size in enumerate(sizes):
-        tensor = tensor.narrow(dimension, 0, size)
+    for dimension, (size, full) in enumerate(zip(sizes, tensor.shape, strict=False)):
+        if size != full:  # what is read or added to whole is so without another operation
+            tensor = tensor.narrow(dimension, 0, size)
     return tensor

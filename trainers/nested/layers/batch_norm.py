@@ -57,9 +57,10 @@ class NestedBatchNorm(nn.Module):
 
     def _statistics(self, channels: int) -> tuple[Tensor, Tensor]:
         """The running ones of the channels that arrive: where they lie, or copied if they are not the first."""
-        if self.places is None:
-            return self.running_mean[:channels], self.running_var[:channels]
-        return self.running_mean[self.places], self.running_var[self.places]
+        mean, var = self.running_mean, self.running_var
+        if self.places is not None:
+            return mean.index_select(0, self.places), var.index_select(0, self.places)
+        return (mean, var) if channels == self.inputs else (mean[:channels], var[:channels])
 
     def _normed(self, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         kernels = self._kernels
