@@ -1,9 +1,10 @@
 """From a config to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -28,11 +29,13 @@ from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
 from trainers.nested.reordering import Reordering
 from trainers.nested.separate import SeparateNetworks
+from trainers.nested.table import WIDTH
 from trainers.nested.tracing.anatomy import Anatomy
 from trainers.networks.architectures import Architecture, architecture
 from trainers.networks.trained_weights import fitting, read_weights
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream
+from trainers.submodel import SubModel
 from trainers.weights import aliases
 
 
@@ -84,7 +87,8 @@ def _laid_over(config: ImageTrialConfig) -> tuple[frozenset[str], Dimensions]:
         stages = found.stages
         if heads is None:
             heads, optional = found.heads, found.optional
-    return heads, Dimensions(lattice, optional if DEPTH in lattice.largest else (), stages)
+    multiple = config.network.multiple
+    return heads, Dimensions(lattice, optional if DEPTH in lattice.largest else (), stages, multiple)
 
 
 @lru_cache(maxsize=8)
@@ -142,10 +146,20 @@ def _refuse_unless_nested(
     dimensions: Dimensions,
 ) -> Anatomy:
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
-    lattice, optional, stages = dimensions.lattice, dimensions.optional, dimensions.stages
+    lattice, optional = dimensions.lattice, dimensions.optional
     with _of_the_network():
         plain, rows = chosen.build(shape, classes), chosen.exchanges
-        return nest(plain, lattice, "instance", shape, heads, optional, exchanges=rows, stages=stages).anatomy
+        return nest(
+            plain,
+            lattice,
+            "instance",
+            shape,
+            heads,
+            optional,
+            exchanges=rows,
+            stages=dimensions.stages,
+            multiple=dimensions.multiple,
+        ).anatomy
 
 
 @lru_cache(maxsize=8)
@@ -224,33 +238,61 @@ def initialise(network: nn.Module, seed: int, loaded: Collection[str] = ()) -> N
 
 def mac_counter(config: ImageTrialConfig) -> MacCounter:
     """Counts the sub-models of a network. Multiply-accumulates do not depend on the norm policy, nor on weights."""
-    return network_counter(config.task.dataset, config.network.name, config.lattice)
+    return network_counter(config.task.dataset, config.network.name, config.lattice, config.network.multiple)
 
 
 def target_costs(config: ImageTrialConfig) -> dict[str, Cost]:
     """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
-    return _target_costs(config.task.dataset, config.network.name, config.lattice)
+    return _target_costs(config.task.dataset, config.network.name, config.lattice, config.network.multiple)
+
+
+def widths_within(config: ImageTrialConfig) -> tuple[float, ...]:
+    """To each budget of `network.within` the largest width, in thousandths, whose forward pass takes no more.
+
+    Raises:
+        ConfigError: a budget that no width keeps to.
+    """
+    macs, largest = mac_counter(config), config.lattice.largest
+    found = []
+    for budget in config.network.within:
+        costs = [partial(_at_width, macs, largest, step / _STEPS) for step in range(1, _STEPS + 1)]
+        fitting_widths = bisect_right(costs, budget, key=lambda cost: cost())
+        if not fitting_widths:
+            raise ConfigError(
+                f"network.within={budget:g}: the narrowest {config.network.name} takes {costs[0]():,} "
+                "multiply-accumulates"
+            )
+        found.append(fitting_widths / _STEPS)
+    return tuple(found)
+
+
+_STEPS = 1000
+
+
+def _at_width(macs: MacCounter, largest: SubModel, width: float) -> int:
+    return macs(SubModel(**{**dict(largest.dims), WIDTH: width}))
 
 
 @lru_cache(maxsize=8)
-def network_counter(data: str, network: str, lattice: Lattice) -> MacCounter:
-    return MacCounter(build(_plainest(data, network, lattice), seed=0))
+def network_counter(data: str, network: str, lattice: Lattice, multiple: int = 1) -> MacCounter:
+    return MacCounter(build(_plainest(data, network, lattice, multiple), seed=0))
 
 
 @lru_cache(maxsize=64)
-def _target_costs(data: str, network: str, lattice: Lattice) -> dict[str, Cost]:
-    nested, macs = build(_plainest(data, network, lattice), seed=0), network_counter(data, network, lattice)
+def _target_costs(data: str, network: str, lattice: Lattice, multiple: int) -> dict[str, Cost]:
+    plainest, macs = _plainest(data, network, lattice, multiple), network_counter(data, network, lattice, multiple)
+    nested = build(plainest, seed=0)
     return {
         target.label: Cost(macs(target), sum(parameter.numel() for parameter in nested.extract(target).parameters()))
         for target in lattice
     }
 
 
-def _plainest(data: str, network: str, lattice: Lattice) -> ImageTrialConfig:
+def _plainest(data: str, network: str, lattice: Lattice, multiple: int) -> ImageTrialConfig:
     """Any config with these sub-models: what is not told apart here is counted once."""
     dimensions = {name: tuple({target[name]: None for target in lattice}) for name in lattice.largest.dimensions}
     return ImageTrialConfig(
         task=ImagesConfig(dataset=data),
-        network=NetworkConfig(name=network, dimensions=dimensions),
+        network=NetworkConfig(name=network, dimensions=dimensions, multiple=multiple),
         norm=NormConfig(policy="batch"),  # which in evaluation takes images of a single pixel, too
     )

@@ -160,7 +160,7 @@ def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equali
 
 OTHER: dict[str, Any] = {
     "task.dataset": "digits", "task.batch_size": 3, "task.crop_padding": 1, "task.flip": False,
-    "network.name": "resnet18", "network.dimensions": {"width": [1.0]}, "network.order": "l1",
+    "network.name": "resnet18", "network.dimensions": {"width": [1.0]}, "network.order": "l1", "network.multiple": 8,
     "method.sampler": "linear", "method.objective": "stochastic-summation", "method.sharing": "separate",
     "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",
     "norm.policy": "batch", "norm.recalibration_batches": 3, "norm.affine": "line", "norm.line_penalty": 2.0,
@@ -172,7 +172,7 @@ OTHER: dict[str, Any] = {
     "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3, "evaluates_start": True,
 }  # fmt: skip
 LOCATED = {"network.weights"}  # a trial is known by what is there
-NOT_RESOLVED = {"method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
+NOT_RESOLVED = {"network.within", "method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
 OTHER_KINDS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {
         "adamw": {

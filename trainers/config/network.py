@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from trainers.config.part import Part, Text, is_number, shown
+from trainers.config.part import Numbers, Part, Text, Whole, is_number, shown
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.networks.architectures import architecture
@@ -99,6 +99,17 @@ class NetworkConfig(SubModelsConfig):
             "unit": "width: shares of the full one; depth: optional residual blocks; width_2, depth_2: of stage 2"
         },
     )
+    multiple: Whole = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Of which every layer's number of channels is one at every width, where all of them are one.",
+    )
+    within: Numbers = Field(
+        default=(),
+        description="Budgets of a forward pass: the largest width within each becomes one of the widths.",
+        json_schema_extra={"unit": "multiply-accumulates"},
+    )
     weights: Text = Field(
         default="",
         description="A file of the trained network that it starts from, safetensors or a state dict; empty: weights "
@@ -111,11 +122,19 @@ class NetworkConfig(SubModelsConfig):
         "importance, the most important first: the L1 norm of their filters, or their norms' γ.",
     )
 
-    def resolved(self) -> "NetworkConfig":
-        """With the absolute path of the file of weights."""
-        if not self.weights:
-            return self
-        return self.model_copy(update={"weights": str(Path(self.weights).expanduser().absolute())})
+    def resolved(self, within: tuple[float, ...]) -> "NetworkConfig":
+        """With the absolute path of the file of weights, and with the widths that budgets stand for.
+
+        Args:
+            within: these widths.
+        """
+        update: dict[str, Any] = {"within": ()}
+        if self.weights:
+            update["weights"] = str(Path(self.weights).expanduser().absolute())
+        if within:
+            widths = tuple(sorted({*self.dimensions["width"], *within}))
+            update["dimensions"] = {**self.dimensions, "width": widths}
+        return self.model_copy(update=update)
 
     def check(self) -> None:
         """Refuses dimensions that this network does not have, or that make up no lattice with the whole network in it.
@@ -132,6 +151,8 @@ class NetworkConfig(SubModelsConfig):
         except ValueError as error:
             said = ", ".join(spelled(name, values) for name, values in self.dimensions.items())
             raise ConfigError(f"{said}: {error}") from error
+        if self.within and "width" not in self.dimensions:
+            raise ConfigError("network.within: there is no width to choose: give widths=[1], or more")
         for name in lattice.largest.dimensions:
             values = self.dimensions[name]
             if self.DIMENSIONS[name] is float and lattice.largest[name] != 1:

@@ -1,7 +1,7 @@
 """Which layers and which blocks every dimension of a lattice decides on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trainers.lattice import Lattice
 from trainers.nested.depth import DEPTH
@@ -31,11 +31,13 @@ class Dimensions:
         lattice: the targets.
         optional: paths of the blocks that `depth` counts, in the order in which it adds them.
         stages: with dimensions of their own, where the lattice has those.
+        multiple: of which every layer's number of outputs is one in a sub-model, where all of them are one.
     """
 
     lattice: Lattice
     optional: tuple[str, ...] = ()
-    stages: tuple[Stage, ...] = field(default=())
+    stages: tuple[Stage, ...] = ()
+    multiple: int = 1
 
     def of_layer(self, path: str, usual: str) -> str | None:
         """The one that decides how many outputs a layer has, which usually is `usual`; None: it has all of them."""

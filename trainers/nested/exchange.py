@@ -32,6 +32,7 @@ def nest(
     exchanges: Exchanges | None = None,
     accelerator: Accelerator | None = None,
     stages: tuple[Stage, ...] = (),
+    multiple: int = 1,
 ) -> NestedNetwork:
     """Makes a plain network nested in its width, its depth, or both, keeping all that it knows.
 
@@ -62,13 +63,14 @@ def nest(
         accelerator: kernels to run in place of torch's own; none unless given.
         stages: parts of the network that have a width or a depth of their own where the lattice has those; `describe`
             finds them.
+        multiple: of which every layer's number of outputs is one at every width, where all of them are one.
 
     Raises:
         ValueError: a path that is not in the network; a dimension that none of its layers obeys; a layer that has no
             nested form, or that other channels reach than a sub-model's prefixes, with its path and the mend. The
             network is then as it was.
     """
-    dimensions = Dimensions(lattice, optional, stages)
+    dimensions = Dimensions(lattice, optional, stages, multiple)
     modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
     named = {*heads, *optional, *(block for stage in stages for block in stage.blocks)}
     if missing := sorted(named - modules):

@@ -17,6 +17,7 @@ from trainers.build import (
     prefers_channels_last,
     target_costs,
     trained_weights,
+    widths_within,
 )
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.resolution import check_method, said
@@ -47,7 +48,8 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     config = said(given, ImageTrialConfig)
     config.network.check()
     check_network(config)
-    config = config.model_copy(update={"network": config.network.resolved()})
+    network = config.network.resolved(widths_within(config) if config.network.within else ())
+    config = config.model_copy(update={"network": network})
     config = config.model_copy(
         update={
             "task": config.task.resolved(),

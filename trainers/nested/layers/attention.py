@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from trainers.nested.layers.layer import Shape
+from trainers.nested.layers.layer import FollowingLayer, Shape
 from trainers.nested.prefix import LeafViews, copied, in_same_storage
-from trainers.submodel import SubModel
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class AttentionParts:
     weighs: bool = False
 
 
-class NestedSelfAttention(nn.Module):
+class NestedSelfAttention(FollowingLayer, nn.Module):
     """Runs the forward of the layer's own class with the first heads. `x: (..., c)`, c a multiple of the head size.
 
     As a depthwise convolution it has as many outputs as arrive; layers before it keep a multiple of the head size.
@@ -53,7 +52,7 @@ class NestedSelfAttention(nn.Module):
         ValueError: what the class can do and this can't.
     """
 
-    dimension, axis = None, -1
+    axis = -1
 
     def __init__(self, attention: nn.Module, parts: AttentionParts) -> None:
         super().__init__()
@@ -73,9 +72,6 @@ class NestedSelfAttention(nn.Module):
         if self.attention.get_parameter(parts.qkv[0]).shape != (3 * self.inputs, self.inputs):
             raise ValueError("self-attention whose heads have other features together than arrive has no nested form")
         self._views = {name: LeafViews() for name, _ in self.attention.named_parameters()}
-
-    def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: the incoming tensor tells how many heads there are."""
 
     def forward(self, x: Tensor, *same: Tensor, **options: Any) -> Any:
         self.check_call(x, *same, **options)

@@ -78,10 +78,14 @@ class SteppedLayer(NestedLayer, Protocol):
     Attributes:
         multiple: of outputs.
         outputs: of the active sub-model.
+        full: outputs of the largest one.
     """
 
     multiple: int
     outputs: int
+
+    @property
+    def full(self) -> int: ...
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeGuard
 
@@ -39,6 +39,22 @@ def set_multiples(forms: Mapping[str, nn.Module], multiples: Mapping[str, int]) 
         form = forms[path]
         assert isinstance(form, SteppedLayer)
         form.multiple = multiple
+
+
+def in_multiples(anatomy: Anatomy, forms: Mapping[str, nn.Module], multiple: int) -> Anatomy:
+    """As it is if channels are kept in multiples of a number, too, wherever all of them are one."""
+    if multiple == 1:
+        return anatomy
+    multiples, reaches = dict(anatomy.multiples), dict(anatomy.reaches)
+    for path, form in forms.items():
+        both = math.lcm(multiples.get(path, 1), multiple)
+        if _stepped(form) and form.full % both == 0:
+            multiples[path] = both
+    for name, reach in reaches.items():
+        both = math.lcm(reach.multiple, multiple)
+        if reach.full % both == 0:
+            reaches[name] = replace(reach, multiple=both)
+    return replace(anatomy, multiples=multiples, reaches=reaches)
 
 
 def anatomise(walk: Walk) -> dict[str, int]:

@@ -19,7 +19,7 @@ from torch import nn
 
 from trainers.nested.dimensions import Dimensions
 from trainers.nested.prefix import prefix_length
-from trainers.nested.tracing.anatomy import Anatomy, anatomise, hint, obeyed, prime_prefix
+from trainers.nested.tracing.anatomy import Anatomy, anatomise, hint, in_multiples, obeyed, prime_prefix
 from trainers.nested.tracing.search import alike, search
 from trainers.nested.tracing.sub_model import compare
 from trainers.nested.tracing.walk import Prefix, Refused, Walk
@@ -66,7 +66,7 @@ def check_sub_models(
     _check_modes(walk, smallest)
     walk.network.train()
     prefixes.append(compare(walk, smallest).prefixes)
-    return Anatomy(all(prefixes), multiples, dict(walk.reaches))
+    return in_multiples(Anatomy(all(prefixes), multiples, dict(walk.reaches)), forms, dimensions.multiple)
 
 
 def _check_modes(walk: Walk, prefix: Prefix) -> None:
