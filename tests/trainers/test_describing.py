@@ -207,3 +207,32 @@ def test_blocks_that_end_with_a_norm_are_found_and_gates_are_none() -> None:
 
 def test_labels_of_stages_tell_their_number() -> None:
     assert SubModel(width_2=0.5, depth_1=3, width=0.25).label == "d1-03_w025_w2-050"
+
+
+class Alone(nn.Module):
+    """A residual block with nothing that its stream comes from but what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.inner = nn.LayerNorm(8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        out: Tensor = x + self.inner(y, y, y, need_weights=False)[0]
+        return out
+
+
+def test_a_block_that_is_all_attention_is_found_and_its_network_has_stages() -> None:
+    network = nn.Sequential(nn.Linear(3, 8), Alone(), Alone(), nn.Linear(8, 2))
+    found = describe(network, (5, 3))
+    assert found.optional == ("1", "2")
+    assert [stage.blocks for stage in found.stages] == [("1", "2")]
+
+
+def test_what_cannot_be_nested_is_described_as_far_as_it_goes_or_refused_in_a_line() -> None:
+    found = describe(models.shufflenet_v2_x0_5(), SHAPE)
+    assert found.heads == {"fc"}
+    with pytest.raises(ValueError, match=r"^cannot nest Sequential: it has no layers with channels of their own$"):
+        describe(nn.Sequential(nn.ReLU()), (3,))
+    with pytest.raises(ValueError, match=r"^cannot nest layer '0' of Sequential: it reads 3 channels, but 4 reach it"):
+        describe(nn.Sequential(nn.Linear(3, 2)), (4,))

@@ -121,7 +121,7 @@ def map_channels(walk: Walk) -> ChannelMap:
         walk: of which it is known what lies beside layers.
 
     Raises:
-        ValueError: a network that does not run.
+        ValueError: a network that does not run, or has no layers.
     """
     images = walk.images(1)
 
@@ -133,6 +133,8 @@ def map_channels(walk: Walk) -> ChannelMap:
     first, _ = run(lambda name, channels: None)
     tensors = [Source(name, reach.full, beside=True) for name, reach in walk.reaches.items() if reach.axis is not None]
     sources = [*first.sources.values(), *tensors]
+    if not sources:
+        raise walk.refusal("", "it has no layers with channels of their own")
     reached, heads = [], set[str]()
     for source in sources:
         visit, ends = run(_all_of(source.name))

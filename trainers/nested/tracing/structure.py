@@ -91,7 +91,7 @@ def find_stages(channels: ChannelMap, blocks: tuple[str, ...]) -> tuple[Stage, .
     A stage is what its residual blocks add to, with the layers that run before it and after the one before. Where there
     are no such blocks, it is all that gives images of one size. Heads are in none.
     """
-    place = _by_stream(channels, blocks) if blocks else _by_size(channels)
+    place = _by_stream(channels, blocks) or _by_size(channels)
     count = max(place.values(), default=-1) + 1
     layers: list[set[str]] = [set() for _ in range(count)]
     for number, stream in enumerate(channels.streams):
@@ -111,7 +111,10 @@ def _inside(block: str, layers: set[str]) -> bool:
 
 
 def _by_stream(channels: ChannelMap, blocks: tuple[str, ...]) -> Mapping[int, int]:
-    """By number of a stream, its stage: that of the blocks which add to it, of the one it is in, or of the next."""
+    """By number of a stream, its stage: that of the blocks which add to it, of the one it is in, or of the next.
+
+    Nothing, if blocks add to none.
+    """
     added: list[int] = []  # streams that blocks add to
     homes: dict[int, str] = {}  # the block that all of a stream is in
     for number, stream in enumerate(channels.streams):
@@ -119,8 +122,10 @@ def _by_stream(channels: ChannelMap, blocks: tuple[str, ...]) -> Mapping[int, in
         around = {next((block for block in blocks if name.startswith(f"{block}.")), "") for name in names}
         if len(around) > 1:
             added.append(number)
-        elif around != {""}:
+        elif around and around != {""}:
             homes[number] = around.pop()
+    if not added:
+        return {}
     stages = {number: place for place, number in enumerate(added)}
     of_block: dict[str, int] = {}
     for number in added:
