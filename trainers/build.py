@@ -22,7 +22,7 @@ from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
 from trainers.nested.depth import DEPTH
-from trainers.nested.describing import Description, describe
+from trainers.nested.describing import Description, examine
 from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
@@ -83,7 +83,7 @@ def _laid_over(config: ImageTrialConfig) -> tuple[frozenset[str], Dimensions]:
     source, chosen, lattice = dataset(config.task.dataset), architecture(config.network.name), config.lattice
     heads, optional, stages = chosen.heads, chosen.optional, tuple[Stage, ...]()
     if heads is None or any("_" in name for name in lattice.largest.dimensions):
-        found = _described(chosen, source.shape, source.classes)
+        found = _examined(chosen, source.shape, source.classes)
         stages = found.stages
         if heads is None:
             heads, optional = found.heads, found.optional
@@ -92,14 +92,14 @@ def _laid_over(config: ImageTrialConfig) -> tuple[frozenset[str], Dimensions]:
 
 
 @lru_cache(maxsize=8)
-def _described(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Description:
+def _examined(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Description:
     """Finds once what depends on no weights.
 
     Raises:
         ConfigError: it cannot be nested, or does not run on such images.
     """
     with torch.random.fork_rng(devices=[]), _of_the_network():
-        return describe(chosen.build(shape, classes), shape, chosen.exchanges)
+        return examine(chosen.build(shape, classes), shape, chosen.exchanges)
 
 
 @contextmanager
@@ -109,6 +109,33 @@ def _of_the_network() -> Iterator[None]:
         yield
     except ValueError as error:
         raise ConfigError(" ".join(str(error).split())) from error
+
+
+def check_norms(config: ImageTrialConfig) -> None:
+    """Refuses norms whose statistics are per image, where they would meet a single value: it has no variance.
+
+    Raises:
+        ConfigError: naming the norm.
+    """
+    if not config.norm.policy.startswith("batch"):
+        network = config.network
+        _refuse_unless_normed(config.task.dataset, network.name, config.lattice, network.multiple, config.norm.policy)
+
+
+@lru_cache(maxsize=64)
+def _refuse_unless_normed(data: str, network: str, lattice: Lattice, multiple: int, policy: NormPolicy) -> None:
+    """Tries a single image in training."""
+    update = {"norm": NormConfig(policy=policy)}
+    nested = build(_plainest(data, network, lattice, multiple).model_copy(update=update), seed=0).train()
+    nested.activate(lattice.smallest)
+    try:
+        with torch.no_grad():
+            nested(torch.zeros(1, *dataset(data).shape))
+    except ValueError as error:  # torch's own
+        raise ConfigError(
+            f"norm={policy}: {network} on {data} has a norm that meets a single value of each channel: "
+            "choose norm=batch"
+        ) from error
 
 
 def check_patterns(config: ImageTrialConfig) -> None:

@@ -10,7 +10,7 @@ from torchvision import models
 from tests.trainers.test_nested_contract import ACCEPTED, LARGER, SIZE, as_mask, images, published
 from trainers.lattice import Lattice
 from trainers.nested.decompose import decompose
-from trainers.nested.describing import Description, describe
+from trainers.nested.describing import Description, describe, examine
 from trainers.nested.exchange import nest
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.networks.torchvision_nets import mobilenet_v2_blocks
@@ -23,7 +23,7 @@ def of(family: str) -> tuple[nn.Module, Description]:
     """A network and what is found in it, in evaluation mode."""
     network, heads = published(family)
     size = LARGER.get(family, SIZE)
-    found = describe(network.eval(), (3, size, size))
+    found = examine(network.eval(), (3, size, size))
     assert found.heads == heads
     return network, found
 
@@ -35,6 +35,7 @@ def test_the_blocks_that_were_listed_by_hand_are_found() -> None:
     assert found.optional == ("layer1.0", "layer2.1", "layer3.1", "layer4.1", "layer1.1")
 
 
+WIDTHS = ("025", "050", "075", "100")
 BLOCKS = {
     "AlexNet": 0,
     "ConvNeXt": 18,
@@ -171,6 +172,8 @@ def test_a_description_says_what_can_be_nested_and_what_it_costs() -> None:
         "  d05_w100: 1,814,073,344 multiply-accumulates, 11,689,512 parameters"  # torchvision: 1.814 G, 11689512
     )
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in before)
+    usual = describe(network, (3, 224, 224)).costs
+    assert [target.label for target in usual] == [f"d0{depth}_w{width}" for depth in (1, 5) for width in WIDTHS]
 
 
 class PostNorm(nn.Module):
@@ -200,7 +203,7 @@ def test_blocks_that_end_with_a_norm_are_found_and_gates_are_none() -> None:
     network = nn.Sequential(
         nn.Linear(3, 8), PostNorm(), Gate(), PostNorm(), nn.Sequential(nn.Linear(8, 8)), nn.Linear(8, 2)
     )
-    found = describe(network, (3,))
+    found = examine(network, (3,))
     assert found.optional == ("1", "3")
     assert found.heads == {"5"}
 
@@ -224,14 +227,16 @@ class Alone(nn.Module):
 
 def test_a_block_that_is_all_attention_is_found_and_its_network_has_stages() -> None:
     network = nn.Sequential(nn.Linear(3, 8), Alone(), Alone(), nn.Linear(8, 2))
-    found = describe(network, (5, 3))
+    found = examine(network, (5, 3))
     assert found.optional == ("1", "2")
     assert [stage.blocks for stage in found.stages] == [("1", "2")]
 
 
 def test_what_cannot_be_nested_is_described_as_far_as_it_goes_or_refused_in_a_line() -> None:
-    found = describe(models.shufflenet_v2_x0_5(), SHAPE)
-    assert found.heads == {"fc"}
+    network = models.shufflenet_v2_x0_5()
+    assert examine(network, SHAPE).heads == {"fc"}
+    with pytest.raises(ValueError, match=r"^cannot nest layer 'stage2\.1\.branch2\.0' of ShuffleNetV2: "):
+        describe(network, SHAPE)
     with pytest.raises(ValueError, match=r"^cannot nest Sequential: it has no layers with channels of their own$"):
         describe(nn.Sequential(nn.ReLU()), (3,))
     with pytest.raises(ValueError, match=r"^cannot nest layer '0' of Sequential: it reads 3 channels, but 4 reach it"):

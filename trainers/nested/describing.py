@@ -87,9 +87,9 @@ def describe(
     exchanges: Exchanges | None = None,
     lattice: Lattice | None = None,
 ) -> Description:
-    """Finds a network's heads, residual blocks and stages by running it with stand-ins for its layers.
+    """What a network can be nested in, and what its sub-models cost. The network stays as it is.
 
-    The network stays as it is. What it gives is what `nest` is called with:
+    What it gives is what `nest` is called with:
 
         found = describe(network, (3, 224, 224))
         lattice = Lattice.product(width_1=(0.5, 1.0), width_2=(0.5, 1.0), depth_2=(1, 2))
@@ -99,11 +99,33 @@ def describe(
         network: plain.
         input_shape: of one example.
         exchanges: rows of the exchange table beside or in place of its own.
-        lattice: the sub-models that are counted, once the network is found to have them; none unless given.
+        lattice: the sub-models that are counted; unless given, quarters of the width at the least and the full depth.
 
     Raises:
         ValueError: a layer that has no nested form, with its path; a network that does not run on that shape, or cannot
             be nested in that lattice.
+    """
+    found = examine(network, input_shape, exchanges)
+    depths = {DEPTH: (1, len(found.optional))} if len(found.optional) > 1 else {}
+    lattice = lattice or Lattice.product(**{WIDTH: (0.25, 0.5, 0.75, 1.0)}, **depths)
+    optional = found.optional if DEPTH in lattice.largest else ()
+    plain, heads, stages = copy.deepcopy(network), found.heads, found.stages
+    net = nest(plain, lattice, "batch", input_shape, heads, optional, exchanges=exchanges, stages=stages)
+    macs = MacCounter(net)
+    costs = {
+        target: Cost(macs(target), sum(parameter.numel() for parameter in net.extract(target).parameters()))
+        for target in lattice
+    }
+    return replace(found, costs=costs)
+
+
+def examine(network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges | None = None) -> Description:
+    """Finds a network's heads, residual blocks and stages by running it with stand-ins for its layers.
+
+    As `describe`, but without counting sub-models, and whether or not it has any.
+
+    Raises:
+        ValueError: a layer that has no nested form, with its path; a network that does not run on that shape.
     """
     layers = decompose(network, exchanges or {})
     try:
@@ -119,22 +141,4 @@ def describe(
     sources = [source for stream in channels.streams for source in stream.sources if not source.beside]
     order = {path: place for place, path in enumerate(channels.read)}
     sources.sort(key=lambda source: order[source.name])
-    found = Description(type(network).__name__, tuple(sources), channels.heads, stages, interleaved(stages), {})
-    return found if lattice is None else replace(found, costs=_costs(network, input_shape, exchanges, lattice, found))
-
-
-def _costs(
-    network: nn.Module,
-    input_shape: tuple[int, ...],
-    exchanges: Exchanges | None,
-    lattice: Lattice,
-    found: Description,
-) -> dict[SubModel, Cost]:
-    optional = found.optional if DEPTH in lattice.largest else ()
-    plain = copy.deepcopy(network)
-    net = nest(plain, lattice, "batch", input_shape, found.heads, optional, exchanges=exchanges, stages=found.stages)
-    macs = MacCounter(net)
-    return {
-        target: Cost(macs(target), sum(parameter.numel() for parameter in net.extract(target).parameters()))
-        for target in lattice
-    }
+    return Description(type(network).__name__, tuple(sources), channels.heads, stages, interleaved(stages), {})

@@ -28,7 +28,7 @@ class Architecture:
     Attributes:
         build: (shape of one image, classes) → network.
         heads: paths of the layers that keep all their outputs; None: they and the optional blocks are found by running
-            it (`describe`).
+            it (`examine`).
         optional: paths of the residual blocks that depth can leave out, in the order in which depth adds them.
         exchanges: nested forms of layers of its own, by class.
     """

@@ -11,6 +11,7 @@ from trainers.build import (
     accelerator,
     build,
     check_network,
+    check_norms,
     check_patterns,
     mac_counter,
     multiply,
@@ -64,6 +65,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     config = config.model_copy(update={"budget": budget})
     check_method(config)
     _check_norm(config)
+    check_norms(config)
     check_patterns(config)
     return config
 
