@@ -1,6 +1,6 @@
 """A nested network's pass beside the plain network's that it stands for, at every width, of six published families.
 
-    python -m benchmarks.nested_overhead [--device cpu] [--turns 5] [--seconds 0.5] [--batch 64] [--family NAME …]
+    python -m benchmarks.nested_overhead [--device cpu] [--turns 5] [--seconds 0.5] [--batch 128] [--family NAME …]
 
 At full width the plain network is the one that was nested, elsewhere the sub-model cut out. A training pass is forward,
 loss and backward into gradients that are there already, as in our loop; an evaluation pass is forward without
@@ -157,7 +157,7 @@ def measured(
 @click.command()
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", default=2, show_default=True)
-@click.option("--batch", default=64, show_default=True, help="Images of 64 × 64 pixels.")
+@click.option("--batch", default=128, show_default=True, help="Images of 64 × 64 pixels.")
 @click.option("--turns", default=5, show_default=True)
 @click.option("--seconds", default=0.5, show_default=True, help="Of each turn.")
 @click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), help="Unless given, all.")

@@ -108,17 +108,18 @@ def test_any_width_keeps_the_rounded_prefix(width: float, norm: NormPolicy) -> N
     assert convs[-1].out_channels == 10
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels-last"])
 @pytest.mark.parametrize("norm", NORM_POLICIES)
-def test_gradients_equal_those_of_slicing(norm: NormPolicy) -> None:
+def test_gradients_equal_those_of_slicing(norm: NormPolicy, layout: torch.memory_format) -> None:
     """The leaf views' gradients land in the full parameters as autograd's own slicing would put them."""
-    net = network(norm)
+    net = network(norm).to(memory_format=layout)
     labels = torch.tensor([0, 1, 2, 3])
     for target in (FOUR.smallest, FOUR.largest):
         net.zero_grad(set_to_none=True)
         net.activate(target)
-        plain = net.extract(target).train()
-        F.cross_entropy(net(images()), labels).backward()
-        F.cross_entropy(plain(images()), labels).backward()
+        plain = net.extract(target).train().to(memory_format=layout)
+        for each in (net, plain):
+            F.cross_entropy(each(images().to(memory_format=layout)), labels).backward()
         ours = {name.replace(".affine.", "."): p for name, p in net.network.named_parameters()}
         for path, parameter in plain.named_parameters():
             name = re.sub(r"(norm\d?)\.0\.", r"\1.", path)  # in the plain network a norm is one of two with its ReLU
@@ -130,6 +131,7 @@ def test_gradients_equal_those_of_slicing(norm: NormPolicy) -> None:
             prefix = gradient[tuple(slice(size) for size in parameter.shape)]
             torch.testing.assert_close(prefix, parameter.grad, rtol=0, atol=0)
             assert gradient.count_nonzero() == prefix.count_nonzero()  # and nothing outside
+            assert gradient.stride() == ours[name].stride()
 
 
 def test_gradients_of_two_sub_models_add_up() -> None:

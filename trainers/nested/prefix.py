@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_IN_MEMORY, _FROM_MEMORY = (0, 2, 3, 1), (0, 3, 1, 2)  # the dimensions of a weight in channels-last, and back
+
 
 def prefix_length(full: int, share: float) -> int:
     """How many of `full` channels a share keeps: `max(1, round(full · share))`, Python's round, as LCS rounds."""
@@ -56,6 +58,7 @@ class LeafViews:
         self._views: dict[tuple[int, ...], Tensor] = {}
         self._leaves: dict[tuple[int, ...], Tensor] = {}
         self._address = 0
+        self._channels_last = False
 
     def prefix(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
         """`parameter[:sizes[0], :sizes[1], ...]`, differentiable where gradients are on.
@@ -71,29 +74,31 @@ class LeafViews:
             return view
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = self._leaves[sizes] = _leaf(view.detach(), parameter, sizes, parts=parts)
-        return leaf
+            leaf = self._leaves[sizes] = self._leaf(view, parameter, sizes, parts)
+        return leaf.permute(_FROM_MEMORY) if self._channels_last else leaf
 
-    def packed(self, parameter: nn.Parameter, sizes: tuple[int, ...]) -> Tensor:
-        """As `prefix`, but copied where it is learnt and has gaps.
+    def _leaf(self, view: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int) -> Tensor:
+        """A prefix as a leaf: in channels-last `(outputs, height, width, inputs)`, as it lies in memory.
 
-        Autograd gives a leaf's gradient the leaf's layout, or that of C where it has gaps. What a convolution in
-        channels-last gives is then transposed, and transposed it is added: more than a copy of the weights takes.
+        Autograd lays the gradient of a leaf with gaps out in the order of its dimensions. In another than that of
+        memory what a convolution gives would be transposed for it, and back to be added to the parameter's.
         """
-        learnt = torch.is_grad_enabled() and parameter.requires_grad
-        if not learnt or sizes[1:] == parameter.shape[1 : len(sizes)]:
-            return self.prefix(parameter, sizes)
-        return _leaf(self._view(parameter, sizes).clone(), parameter, sizes)
+        if not self._channels_last:
+            return _leaf(view.detach(), parameter, lambda whole, own: _narrowed(whole, sizes, parts).add_(own))
+        return _leaf(
+            view.detach().permute(_IN_MEMORY),
+            parameter,
+            lambda whole, own: _narrowed(whole, sizes, parts).permute(_IN_MEMORY).add_(own),
+        )
 
     def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
         """As `prefix`; along an axis the entries at some indices instead, if any are given."""
         if indices is None:
             return self.prefix(parameter, sizes)
-        whole = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
-        places = Places(indices, axis)
-        values = places.of(self._view(parameter, whole))
+        sizes = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
+        view, places = self._view(parameter, sizes), Places(indices, axis)
         learnt = torch.is_grad_enabled() and parameter.requires_grad
-        return _leaf(values, parameter, whole, places) if learnt else values
+        return _leaf_of_places(view, parameter, sizes, places) if learnt else places.of(view)
 
     def _view(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
         """The prefix where it lies, which is not differentiable."""
@@ -101,6 +106,7 @@ class LeafViews:
             self._views.clear()
             self._leaves.clear()
             self._address = parameter.data_ptr()
+            self._channels_last = parameter.ndim == 4 and not parameter.is_contiguous()
         view = self._views.get(sizes)
         if view is None:
             view = self._views[sizes] = _narrowed(parameter.detach(), sizes, parts)
@@ -115,35 +121,30 @@ class LeafViews:
 
 def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
     """Places in a prefix as a leaf: `backward` adds its gradient there, and touches nothing else."""
-    return _leaf(places.of(_narrowed(parameter.detach(), sizes)), parameter, sizes, places)
+    return _leaf_of_places(_narrowed(parameter.detach(), sizes), parameter, sizes, places)
 
 
-def _leaf(
-    values: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None = None, parts: int = 1
-) -> Tensor:
-    """What was read of a parameter as a leaf: its gradient is added to the parameter's where it was read."""
-    leaf = values.requires_grad_()
-    leaf.register_post_accumulate_grad_hook(_adding_to_prefix(parameter, sizes, places, parts))
-    return leaf
+def _leaf_of_places(view: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
+    return _leaf(
+        places.of(view),
+        parameter,
+        lambda whole, own: _narrowed(whole, sizes).index_add_(places.axis, places.indices, own),
+    )
 
 
-def _adding_to_prefix(
-    parameter: nn.Parameter, sizes: tuple[int, ...], places: Places | None, parts: int
-) -> Callable[[Tensor], None]:
-    """Adds a leaf's gradient to a prefix of the parameter's, or to some places in that prefix."""
+def _leaf(values: Tensor, parameter: nn.Parameter, add: Callable[[Tensor, Tensor], object]) -> Tensor:
+    """Values of a parameter as a leaf: `add(gradient of the whole parameter, its own)` as soon as it has one."""
 
-    def add(leaf: Tensor) -> None:
+    def hand_over(leaf: Tensor) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         assert leaf.grad is not None
-        prefix = _narrowed(parameter.grad, sizes, parts)
-        if places is None:
-            prefix.add_(leaf.grad)
-        else:
-            prefix.index_add_(places.axis, places.indices, leaf.grad)
+        add(parameter.grad, leaf.grad)
         leaf.grad = None
 
-    return add
+    leaf = values.requires_grad_()
+    leaf.register_post_accumulate_grad_hook(hand_over)
+    return leaf
 
 
 def _narrowed(tensor: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:

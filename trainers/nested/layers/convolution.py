@@ -71,8 +71,6 @@ class NestedConv2d(nn.Module):
             bias = None if self.bias is None else self._biases.read(self.bias, (channels,), places, 0)
             return self._weights.read(self.weight, (channels, self.per_group), places, 0), bias
         bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
-        if places is None and self.kernel_size != (1, 1):  # a kernel of one has one layout
-            return self._weights.packed(self.weight, (self.outputs, channels)), bias
         return self._weights.read(self.weight, (self.outputs, channels), places, 1), bias
 
     def plain(self, channels: int) -> nn.Conv2d:
