@@ -8,19 +8,15 @@ from torch import nn
 
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.decompose import compose, decompose
 from trainers.nested.depth import DEPTH
-from trainers.nested.dimensions import Dimensions, Stage
+from trainers.nested.dimensions import Stage
 from trainers.nested.exchange import nest
-from trainers.nested.layers.norms import norm_layer
-from trainers.nested.table import WIDTH, Exchanges, nested_forms, standard_exchanges
-from trainers.nested.tracing.anatomy import anatomise
+from trainers.nested.table import WIDTH, Exchanges
+from trainers.nested.tracing.any_width import at_any_width
 from trainers.nested.tracing.channels import Source, map_channels
 from trainers.nested.tracing.structure import find_blocks, find_stages, interleaved
-from trainers.nested.tracing.walk import Walk
 from trainers.submodel import SubModel
 
-_ANY_WIDTHS = Lattice.product(**{WIDTH: (0.5, 1.0)})
 _NAMED = 3  # blocks of a stage, in a line
 
 
@@ -127,16 +123,9 @@ def examine(network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchang
     Raises:
         ValueError: a layer that has no nested form, with its path; a network that does not run on that shape.
     """
-    layers = decompose(network, exchanges or {})
-    try:
-        rows = {**standard_exchanges(norm_layer("batch", _ANY_WIDTHS, "shared")), **(exchanges or {})}
-        forms = nested_forms(network, rows, Dimensions(_ANY_WIDTHS).of_layer, frozenset())
-        walk = Walk(network, forms, input_shape)
-        anatomise(walk)
+    with at_any_width(network, input_shape, exchanges or {}) as walk:
         blocks = find_blocks(walk)
         channels = map_channels(walk)
-    finally:
-        compose(network, layers)
     stages = find_stages(channels, blocks)
     sources = [source for stream in channels.streams for source in stream.sources if not source.beside]
     order = {path: place for place, path in enumerate(channels.read)}

@@ -12,24 +12,19 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from trainers.lattice import Lattice
+from trainers.nested.beside import tensor_beside
 from trainers.nested.decompose import compose, decompose
-from trainers.nested.dimensions import Dimensions
 from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.convolution import NestedConv2d
 from trainers.nested.layers.layer_norm import NestedLayerNorm
 from trainers.nested.layers.linear import NestedLinear
-from trainers.nested.layers.norms import norm_layer
-from trainers.nested.table import WIDTH, Exchanges, named, nested_forms, standard_exchanges
-from trainers.nested.tracing.anatomy import anatomise
+from trainers.nested.table import Exchanges, named
+from trainers.nested.tracing.any_width import at_any_width
 from trainers.nested.tracing.channels import MIXED, ChannelMap, Stream, map_channels
-from trainers.nested.tracing.walk import Walk
 
 Importance = Literal["l1", "gamma"]
 IMPORTANCES: tuple[Importance, ...] = get_args(Importance)
-
-_ANY_WIDTHS = Lattice.product(**{WIDTH: (0.5, 1.0)})
 
 
 @dataclass(frozen=True)
@@ -60,37 +55,22 @@ class Reordering:
         Raises:
             ValueError: a layer without a nested form, or whose channels cannot be followed, with its path.
         """
-        layers = decompose(network, exchanges or {})
-        try:
-            return cls._of_parts(network, input_shape, exchanges or {})
-        finally:
-            compose(network, layers)
-
-    @classmethod
-    def _of_parts(cls, network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges) -> "Reordering":
-        rows = {**standard_exchanges(norm_layer("batch", _ANY_WIDTHS, "shared")), **exchanges}
-        forms = nested_forms(network, rows, Dimensions(_ANY_WIDTHS).of_layer, frozenset())
-        walk = Walk(network, forms, input_shape)
-        anatomise(walk)
-        found = cls(
-            map_channels(walk),
-            forms,
-            {name: reach.axis for name, reach in walk.reaches.items() if reach.axis is not None},
-            exchanges,
-        )
-        for path, read in found.channels.read.items():
-            with named(network, path):
-                found._refuse_unless_followed(path, read)
+        with at_any_width(network, input_shape, exchanges or {}) as walk:
+            beside = {name: reach.axis for name, reach in walk.reaches.items() if reach.axis is not None}
+            found = cls(map_channels(walk), walk.forms, beside, exchanges or {})
+            found._refuse_unless_followed(network)
         return found
 
-    def _refuse_unless_followed(self, path: str, read: Tensor) -> None:
-        if bool((read[0] == MIXED).any()):
-            raise ValueError("its channels can't be sorted: some are made of several before it, outside of layers")
-        if not isinstance(self.forms[path], _KNOWN):
-            kind = type(self.forms[path]).__name__
-            raise ValueError(
-                f"its channels can't be sorted: it is not known which axes of {kind}'s parameters they are"
-            )
+    def _refuse_unless_followed(self, network: nn.Module) -> None:
+        for path, read in self.channels.read.items():
+            with named(network, path):
+                if bool((read[0] == MIXED).any()):
+                    reason = "some are made of several before it, outside of layers"
+                    raise ValueError(f"its channels can't be sorted: {reason}")
+                if not isinstance(self.forms[path], _KNOWN):
+                    kind = type(self.forms[path]).__name__
+                    reason = f"it is not known which axes of {kind}'s parameters they are"
+                    raise ValueError(f"its channels can't be sorted: {reason}")
 
     def sort(self, network: nn.Module, by: Importance) -> None:
         """Moves the channels of each stream that isn't a head's to the order of their importance, in place.
@@ -119,7 +99,7 @@ class Reordering:
             if path in self.channels.read:
                 self._move(network.get_submodule(path), form, path, orders)
         for name, axis in self.beside.items():
-            tensor, order = _tensor(network, name), orders[self.channels.stream_of(name)]
+            tensor, order = tensor_beside(network, name), orders[self.channels.stream_of(name)]
             tensor.copy_(tensor.index_select(axis, order.to(tensor.device)))
 
     def _order(self, network: nn.Module, number: int, stream: Stream, by: Importance) -> Tensor:
@@ -191,11 +171,3 @@ def _moved(read: Tensor, orders: Sequence[Tensor]) -> Tensor:
 
 def _weight(network: nn.Module, path: str) -> Tensor:
     return network.get_submodule(path).get_parameter("weight")
-
-
-def _tensor(network: nn.Module, name: str) -> Tensor:
-    """A parameter or buffer by its full name."""
-    owner, _, local = name.rpartition(".")
-    tensor = getattr(network.get_submodule(owner), local)
-    assert isinstance(tensor, Tensor)
-    return tensor

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from trainers.nested.beside import Reach
+from trainers.nested.beside import Reach, tensor_beside
 from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.convolution import NestedConv2d
 from trainers.nested.layers.layer import ElasticLayer, SteppedLayer
@@ -238,7 +238,7 @@ def _find_tensors(walk: Walk, prefixes: Sequence[Prefix], steps: Mapping[int, in
     """
     guesses: dict[str, list[Reach]] = {}
     for name in walk.lying_beside:
-        shape = _tensor(walk.network, name).shape
+        shape = tensor_beside(walk.network, name).shape
         guesses[name] = [each for axis, n in enumerate(shape) for each in _reaches(walk, n, axis, steps)]
     if not any(guesses.values()):
         return
@@ -269,15 +269,6 @@ def _pattern(walk: Walk, prefix: Prefix, images: Tensor) -> _Pattern:
     outputs = walk.run(visit, images)
     places = [(layer.path, *indices.tolist()) for layer, indices in visit.found]
     return places, [out.isnan().flatten().nonzero().flatten().tolist() for out in outputs]
-
-
-def _tensor(network: nn.Module, name: str) -> Tensor:
-    """A parameter or buffer by its full name."""
-    owner, _, local = name.rpartition(".")
-    module = network.get_submodule(owner)
-    found = {**module._parameters, **module._buffers}[local]
-    assert found is not None
-    return found
 
 
 def _find_numbers(walk: Walk, prefix: Prefix, steps: Mapping[int, int]) -> None:
