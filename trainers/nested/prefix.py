@@ -52,7 +52,7 @@ def copied(values: Tensor, parameter: nn.Parameter) -> nn.Parameter:
 
 
 class LeafViews:
-    """The views and leaves handed out for one parameter, made anew whenever its storage is replaced."""
+    """The views and leaves handed out for one parameter, or buffer, made anew whenever its storage is replaced."""
 
     def __init__(self) -> None:
         self._views: dict[tuple[int, ...], Tensor] = {}
@@ -60,8 +60,8 @@ class LeafViews:
         self._address = 0
         self._channels_last = False
 
-    def prefix(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
-        """`parameter[:sizes[0], :sizes[1], ...]`, differentiable where gradients are on.
+    def prefix(self, parameter: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
+        """`parameter[:sizes[0], :sizes[1], ...]`, differentiable where gradients are on; of a buffer a view.
 
         In several `parts` it is that of the parameter as `(parts, …)`, its first dimension being theirs in turn.
 
@@ -69,29 +69,31 @@ class LeafViews:
         parameter is not supported. Weights outside the prefix keep the gradient they have (zero after
         `zero_grad(set_to_none=False)`), so weight decay and momentum still move them, as in the published code.
         """
-        view = self._view(parameter, sizes, parts)
         if not (torch.is_grad_enabled() and parameter.requires_grad):
-            return view
+            return self._view(parameter, sizes, parts)
+        if parameter.data_ptr() != self._address:
+            self._start_over(parameter)
         leaf = self._leaves.get(sizes)
         if leaf is None:
-            leaf = self._leaves[sizes] = self._leaf(view, parameter, sizes, parts)
+            leaf = self._leaves[sizes] = self._leaf(parameter, sizes, parts)
         return leaf.permute(_FROM_MEMORY) if self._channels_last else leaf
 
-    def _leaf(self, view: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int) -> Tensor:
+    def _leaf(self, parameter: Tensor, sizes: tuple[int, ...], parts: int) -> Tensor:
         """A prefix as a leaf: in channels-last `(outputs, height, width, inputs)`, as it lies in memory.
 
         Autograd lays the gradient of a leaf with gaps out in the order of its dimensions. In another than that of
         memory what a convolution gives would be transposed for it, and back to be added to the parameter's.
         """
+        view = _narrowed(parameter.detach(), sizes, parts)
         if not self._channels_last:
-            return _leaf(view.detach(), parameter, lambda whole, own: _narrowed(whole, sizes, parts).add_(own))
+            return _leaf(view, parameter, lambda whole, own: _narrowed(whole, sizes, parts).add_(own))
         return _leaf(
-            view.detach().permute(_IN_MEMORY),
+            view.permute(_IN_MEMORY),
             parameter,
             lambda whole, own: _narrowed(whole, sizes, parts).permute(_IN_MEMORY).add_(own),
         )
 
-    def read(self, parameter: nn.Parameter, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
+    def read(self, parameter: Tensor, sizes: tuple[int, ...], indices: Tensor | None, axis: int) -> Tensor:
         """As `prefix`; along an axis the entries at some indices instead, if any are given."""
         if indices is None:
             return self.prefix(parameter, sizes)
@@ -100,17 +102,20 @@ class LeafViews:
         learnt = torch.is_grad_enabled() and parameter.requires_grad
         return _leaf_of_places(view, parameter, sizes, places) if learnt else places.of(view)
 
-    def _view(self, parameter: nn.Parameter, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
+    def _view(self, parameter: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:
         """The prefix where it lies, which is not differentiable."""
         if parameter.data_ptr() != self._address:
-            self._views.clear()
-            self._leaves.clear()
-            self._address = parameter.data_ptr()
-            self._channels_last = parameter.ndim == 4 and not parameter.is_contiguous()
+            self._start_over(parameter)
         view = self._views.get(sizes)
         if view is None:
             view = self._views[sizes] = _narrowed(parameter.detach(), sizes, parts)
         return view
+
+    def _start_over(self, parameter: Tensor) -> None:
+        self._views.clear()
+        self._leaves.clear()
+        self._address = parameter.data_ptr()
+        self._channels_last = parameter.ndim == 4 and not parameter.is_contiguous()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LeafViews":
         return LeafViews()
@@ -119,12 +124,12 @@ class LeafViews:
         return LeafViews, ()
 
 
-def leaf_of_places(parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
+def leaf_of_places(parameter: Tensor, sizes: tuple[int, ...], places: Places) -> Tensor:
     """Places in a prefix as a leaf: `backward` adds its gradient there, and touches nothing else."""
     return _leaf_of_places(_narrowed(parameter.detach(), sizes), parameter, sizes, places)
 
 
-def _leaf_of_places(view: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...], places: Places) -> Tensor:
+def _leaf_of_places(view: Tensor, parameter: Tensor, sizes: tuple[int, ...], places: Places) -> Tensor:
     return _leaf(
         places.of(view),
         parameter,
@@ -132,7 +137,7 @@ def _leaf_of_places(view: Tensor, parameter: nn.Parameter, sizes: tuple[int, ...
     )
 
 
-def _leaf(values: Tensor, parameter: nn.Parameter, add: Callable[[Tensor, Tensor], object]) -> Tensor:
+def _leaf(values: Tensor, parameter: Tensor, add: Callable[[Tensor, Tensor], object]) -> Tensor:
     """Values of a parameter as a leaf: `add(gradient of the whole parameter, its own)` as soon as it has one."""
 
     def hand_over(leaf: Tensor) -> None:

@@ -11,7 +11,7 @@ from trainers.lattice import Lattice
 from trainers.nested.layers.affine import Affines, SharedAffine, copy_affine
 from trainers.nested.layers.layer import Shape, image_shape
 from trainers.nested.layers.relu import rectified, with_relu
-from trainers.nested.prefix import prefix_length
+from trainers.nested.prefix import LeafViews, prefix_length
 from trainers.submodel import SubModel
 
 
@@ -42,6 +42,7 @@ class NestedBatchNorm(nn.Module):
         self.default_momentum = norm.momentum
         self.momentum = norm.momentum
         self._kernels = kernels
+        self._means, self._vars = LeafViews(), LeafViews()
 
     def activate(self, sub_model: SubModel) -> None:
         self.affine.activate(sub_model)
@@ -60,7 +61,7 @@ class NestedBatchNorm(nn.Module):
         mean, var = self.running_mean, self.running_var
         if self.places is not None:
             return mean.index_select(0, self.places), var.index_select(0, self.places)
-        return (mean, var) if channels == self.inputs else (mean[:channels], var[:channels])
+        return self._means.prefix(mean, (channels,)), self._vars.prefix(var, (channels,))
 
     def _normed(self, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         kernels = self._kernels
