@@ -55,7 +55,17 @@ def test_commands_in_documents_parse(command: str) -> None:
 
 
 PUBLIC = {
-    "trainers": ("Anytime", "Exchange", "Lattice", "NestedEncoder", "SubModel", "nest"),
+    "trainers": (
+        "Anytime",
+        "Exchange",
+        "FollowingLayer",
+        "Lattice",
+        "NestedEncoder",
+        "Reordering",
+        "SubModel",
+        "describe",
+        "nest",
+    ),
     "orchestrator": ("Factor", "Preset", "Study", "main"),
 }
 

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainers.extraction.anytime import Anytime
     from trainers.lattice import Lattice
+    from trainers.nested.describing import describe
     from trainers.nested.encoder import NestedEncoder
     from trainers.nested.exchange import nest
+    from trainers.nested.layers.layer import FollowingLayer
+    from trainers.nested.reordering import Reordering
     from trainers.nested.table import Exchange
     from trainers.submodel import SubModel
 else:
     _MODULES = {
         "Anytime": "trainers.extraction.anytime",
         "Exchange": "trainers.nested.table",
+        "FollowingLayer": "trainers.nested.layers.layer",
         "Lattice": "trainers.lattice",
         "NestedEncoder": "trainers.nested.encoder",
+        "Reordering": "trainers.nested.reordering",
         "SubModel": "trainers.submodel",
+        "describe": "trainers.nested.describing",
         "nest": "trainers.nested.exchange",
     }
 
@@ -29,4 +35,14 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["Anytime", "Exchange", "Lattice", "NestedEncoder", "SubModel", "nest"]
+__all__ = [
+    "Anytime",
+    "Exchange",
+    "FollowingLayer",
+    "Lattice",
+    "NestedEncoder",
+    "Reordering",
+    "SubModel",
+    "describe",
+    "nest",
+]

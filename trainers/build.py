@@ -1,8 +1,11 @@
 """From a config to a network: the plain architecture, made nested or multiplied, initialised from the seed."""
 
 import math
-from collections.abc import Collection, Mapping
-from functools import lru_cache
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +14,28 @@ from trainers.accelerated.accelerator import OF_NETWORKS, for_device
 from trainers.acceleration import Accelerator
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.images import ImagesConfig
-from trainers.config.network import NetworkConfig
+from trainers.config.network import NetworkConfig, spelled
+from trainers.config.norm import NormConfig
 from trainers.config.precision import Precision
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
 from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.contract import Anatomy
+from trainers.nested.depth import DEPTH
+from trainers.nested.describing import Description, examine
+from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.exchange import exchange, nest
 from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
 from trainers.nested.network import NestedNetwork
+from trainers.nested.reordering import Reordering
 from trainers.nested.separate import SeparateNetworks
-from trainers.networks.architectures import NETWORKS, Architecture
+from trainers.nested.table import WIDTH
+from trainers.nested.tracing.anatomy import Anatomy
+from trainers.networks.architectures import Architecture, architecture
+from trainers.networks.trained_weights import fitting, read_weights
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.randomness import stream
+from trainers.submodel import SubModel
 from trainers.weights import aliases
 
 
@@ -32,21 +43,99 @@ def build(config: ImageTrialConfig, seed: int, pretrained: Mapping[str, Tensor] 
     """A trial's nested network. Arms with the same seed start from the same weights, whatever their norm or method.
 
     Convolutions are Kaiming-normal (fan_in), drawn per parameter name; norms start at the identity, those on a
-    line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there.
-    What the config freezes is frozen.
+    line (LCS-l) where `LineAffine` says. What `pretrained` holds, by the plain network's names, stays as it is there,
+    but for the order of channels, if the config says another. What the config freezes is frozen.
 
     Raises:
         ConfigError: a pretrained weight that the network does not have, or has in another shape; nothing to freeze.
     """
-    source, architecture, lattice = dataset(config.task.dataset), NETWORKS[config.network.name], config.lattice
-    plain = architecture.build(source.shape, source.classes)
+    source, chosen = dataset(config.task.dataset), architecture(config.network.name)
+    plain = chosen.build(source.shape, source.classes)
     initialise(plain, seed, load_pretrained(plain, pretrained or {}))
     freeze(plain, config.optimizer.frozen)
-    optional = architecture.optional if "depth" in lattice.largest else ()
-    anatomy = _refuse_unless_nested(architecture, source.shape, source.classes, lattice, optional)
-    norm, rows = config.norm, architecture.exchanges
-    heads = architecture.heads
-    return exchange(plain, lattice, norm.policy, source.shape, heads, optional, norm.affine, rows, OF_NETWORKS, anatomy)
+    if pretrained and config.network.order != "trained":
+        _reordering(chosen, source.shape, source.classes).sort(plain, config.network.order)
+    heads, dimensions = _laid_over(config)
+    anatomy = _refuse_unless_nested(chosen, source.shape, source.classes, heads, dimensions)
+    norm, rows = config.norm, chosen.exchanges
+    return exchange(plain, dimensions, norm.policy, source.shape, heads, norm.affine, rows, OF_NETWORKS, anatomy)
+
+
+def check_network(config: ImageTrialConfig) -> None:
+    """Refuses depths that the network does not have, and stages; and one of another's that cannot be nested in them.
+
+    Raises:
+        ConfigError: naming the dimension, or the layer.
+    """
+    heads, dimensions = _laid_over(config)
+    for name, values in config.network.dimensions.items():
+        stage, stages = name.partition("_")[2], len(dimensions.stages)
+        if stage and int(stage) > stages:
+            raise ConfigError(f"{spelled(name, values)}: {config.network.name} has {stages} stages")
+    config.network.check_depths({name: len(blocks) for name, blocks in dimensions.blocks.items()})
+    source, chosen = dataset(config.task.dataset), architecture(config.network.name)
+    if chosen.heads is None:
+        _refuse_unless_nested(chosen, source.shape, source.classes, heads, dimensions)
+
+
+def _laid_over(config: ImageTrialConfig) -> tuple[frozenset[str], Dimensions]:
+    """The heads of a config's network, and what its lattice's dimensions decide on."""
+    source, chosen, lattice = dataset(config.task.dataset), architecture(config.network.name), config.lattice
+    heads, optional, stages = chosen.heads, chosen.optional, tuple[Stage, ...]()
+    if heads is None or any("_" in name for name in lattice.largest.dimensions):
+        found = _examined(chosen, source.shape, source.classes)
+        stages = found.stages
+        if heads is None:
+            heads, optional = found.heads, found.optional
+    multiple = config.network.multiple
+    return heads, Dimensions(lattice, optional if DEPTH in lattice.largest else (), stages, multiple)
+
+
+@lru_cache(maxsize=8)
+def _examined(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Description:
+    """Finds once what depends on no weights.
+
+    Raises:
+        ConfigError: it cannot be nested, or does not run on such images.
+    """
+    with torch.random.fork_rng(devices=[]), _of_the_network():
+        return examine(chosen.build(shape, classes), shape, chosen.exchanges)
+
+
+@contextmanager
+def _of_the_network() -> Iterator[None]:
+    """Says in a line why a network that somebody chose by its name cannot be built for such images, or nested."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def check_norms(config: ImageTrialConfig) -> None:
+    """Refuses norms whose statistics are per image, where they would meet a single value: it has no variance.
+
+    Raises:
+        ConfigError: naming the norm.
+    """
+    if not config.norm.policy.startswith("batch"):
+        network = config.network
+        _refuse_unless_normed(config.task.dataset, network.name, config.lattice, network.multiple, config.norm.policy)
+
+
+@lru_cache(maxsize=64)
+def _refuse_unless_normed(data: str, network: str, lattice: Lattice, multiple: int, policy: NormPolicy) -> None:
+    """Tries a single image in training."""
+    update = {"norm": NormConfig(policy=policy)}
+    nested = build(_plainest(data, network, lattice, multiple).model_copy(update=update), seed=0).train()
+    nested.activate(lattice.smallest)
+    try:
+        with torch.no_grad():
+            nested(torch.zeros(1, *dataset(data).shape))
+    except ValueError as error:  # torch's own
+        raise ConfigError(
+            f"norm={policy}: {network} on {data} has a norm that meets a single value of each channel: "
+            "choose norm=batch"
+        ) from error
 
 
 def check_patterns(config: ImageTrialConfig) -> None:
@@ -60,7 +149,7 @@ def check_patterns(config: ImageTrialConfig) -> None:
         return
     source = dataset(config.task.dataset)
     with torch.random.fork_rng(devices=[]):
-        plain = NETWORKS[config.network.name].build(source.shape, source.classes)
+        plain = architecture(config.network.name).build(source.shape, source.classes)
     freeze(plain, given.frozen)
     parameter_groups(plain, given.weight_decay, GroupRules(given.decayed, given.rates))
 
@@ -77,15 +166,51 @@ def prefers_channels_last(norm: NormPolicy, precision: Precision, device: torch.
 
 @lru_cache(maxsize=64)
 def _refuse_unless_nested(
-    architecture: Architecture,
+    chosen: Architecture,
     shape: tuple[int, int, int],
     classes: int,
-    lattice: Lattice,
-    optional: tuple[str, ...],
+    heads: frozenset[str],
+    dimensions: Dimensions,
 ) -> Anatomy:
     """Asks once what depends on neither weights nor norms, and takes as long as the rest of a build."""
-    plain, rows = architecture.build(shape, classes), architecture.exchanges
-    return nest(plain, lattice, "instance", shape, architecture.heads, optional, exchanges=rows).anatomy
+    lattice, optional = dimensions.lattice, dimensions.optional
+    with _of_the_network():
+        plain, rows = chosen.build(shape, classes), chosen.exchanges
+        return nest(
+            plain,
+            lattice,
+            "instance",
+            shape,
+            heads,
+            optional,
+            exchanges=rows,
+            stages=dimensions.stages,
+            multiple=dimensions.multiple,
+        ).anatomy
+
+
+@lru_cache(maxsize=8)
+def _reordering(chosen: Architecture, shape: tuple[int, int, int], classes: int) -> Reordering:
+    """Finds once how channels go, which does not depend on weights."""
+    with torch.random.fork_rng(devices=[]):
+        plain = chosen.build(shape, classes)
+    return Reordering.of(plain, shape, chosen.exchanges)
+
+
+def trained_weights(config: ImageTrialConfig) -> dict[str, Tensor]:
+    """What a trial's network starts from, by the plain network's names; nothing, unless the config names a file.
+
+    Raises:
+        DataError: no such file, or weights of another network.
+    """
+    if not config.network.weights:
+        return {}
+    file = Path(config.network.weights)
+    weights, source = read_weights(file), dataset(config.task.dataset)
+    with torch.random.fork_rng(devices=[]):
+        plain = architecture(config.network.name).build(source.shape, source.classes)
+    heads, _ = _laid_over(config)
+    return fitting(weights, plain, heads, str(file))
 
 
 def multiply(nested: NestedNetwork, seed: int, loaded: Collection[str] = ()) -> SeparateNetworks:
@@ -140,29 +265,61 @@ def initialise(network: nn.Module, seed: int, loaded: Collection[str] = ()) -> N
 
 def mac_counter(config: ImageTrialConfig) -> MacCounter:
     """Counts the sub-models of a network. Multiply-accumulates do not depend on the norm policy, nor on weights."""
-    return network_counter(config.task.dataset, config.network.name, config.lattice)
+    return network_counter(config.task.dataset, config.network.name, config.lattice, config.network.multiple)
 
 
 def target_costs(config: ImageTrialConfig) -> dict[str, Cost]:
     """Multiply-accumulates and parameters of every target by its label. They do not depend on the norm policy."""
-    return _target_costs(config.task.dataset, config.network.name, config.lattice)
+    return _target_costs(config.task.dataset, config.network.name, config.lattice, config.network.multiple)
+
+
+def widths_within(config: ImageTrialConfig) -> tuple[float, ...]:
+    """To each budget of `network.within` the largest width, in thousandths, whose forward pass takes no more.
+
+    Raises:
+        ConfigError: a budget that no width keeps to.
+    """
+    macs, largest = mac_counter(config), config.lattice.largest
+    found = []
+    for budget in config.network.within:
+        costs = [partial(_at_width, macs, largest, step / _STEPS) for step in range(1, _STEPS + 1)]
+        fitting_widths = bisect_right(costs, budget, key=lambda cost: cost())
+        if not fitting_widths:
+            raise ConfigError(
+                f"network.within={budget:g}: the narrowest {config.network.name} takes {costs[0]():,} "
+                "multiply-accumulates"
+            )
+        found.append(fitting_widths / _STEPS)
+    return tuple(found)
+
+
+_STEPS = 1000
+
+
+def _at_width(macs: MacCounter, largest: SubModel, width: float) -> int:
+    return macs(SubModel(**{**dict(largest.dims), WIDTH: width}))
 
 
 @lru_cache(maxsize=8)
-def network_counter(data: str, network: str, lattice: Lattice) -> MacCounter:
-    return MacCounter(build(_plainest(data, network, lattice), seed=0))
+def network_counter(data: str, network: str, lattice: Lattice, multiple: int = 1) -> MacCounter:
+    return MacCounter(build(_plainest(data, network, lattice, multiple), seed=0))
 
 
 @lru_cache(maxsize=64)
-def _target_costs(data: str, network: str, lattice: Lattice) -> dict[str, Cost]:
-    nested, macs = build(_plainest(data, network, lattice), seed=0), network_counter(data, network, lattice)
+def _target_costs(data: str, network: str, lattice: Lattice, multiple: int) -> dict[str, Cost]:
+    plainest, macs = _plainest(data, network, lattice, multiple), network_counter(data, network, lattice, multiple)
+    nested = build(plainest, seed=0)
     return {
         target.label: Cost(macs(target), sum(parameter.numel() for parameter in nested.extract(target).parameters()))
         for target in lattice
     }
 
 
-def _plainest(data: str, network: str, lattice: Lattice) -> ImageTrialConfig:
+def _plainest(data: str, network: str, lattice: Lattice, multiple: int) -> ImageTrialConfig:
     """Any config with these sub-models: what is not told apart here is counted once."""
     dimensions = {name: tuple({target[name]: None for target in lattice}) for name in lattice.largest.dimensions}
-    return ImageTrialConfig(task=ImagesConfig(dataset=data), network=NetworkConfig(name=network, dimensions=dimensions))
+    return ImageTrialConfig(
+        task=ImagesConfig(dataset=data),
+        network=NetworkConfig(name=network, dimensions=dimensions, multiple=multiple),
+        norm=NormConfig(policy="batch"),  # which in evaluation takes images of a single pixel, too
+    )

@@ -70,6 +70,8 @@ class SubModel:
     def label(self) -> str:
         """A name that is legal in MLflow keys: `w050`, `w033.3`, `d12_a12_h0768`, dimensions in alphabetical order.
 
+        Of a stage's own dimension its number follows the letter: `w2-050`.
+
         Labels of one dimension sort by size as long as counts fit the digits they are padded to: shares, depths and
         heads to 99, ranks to 999, hidden sizes and neurons (`f`, of feed-forward layers) to 9999. Beyond, `d100`
         sorts before `d12`. So nothing here sorts by label: order is that of the lattice.
@@ -86,8 +88,10 @@ class SubModel:
 
 
 def _code(name: str, value: float) -> str:
-    letter, digits = _CODES.get(name, (name, 0))
-    if isinstance(value, int) and name != "width":
+    base, _, stage = name.partition("_")
+    letter, digits = _CODES.get(base, (base, 0))
+    letter += f"{stage}-" * bool(stage)
+    if isinstance(value, int) and base != "width":
         return f"{letter}{value:0{digits}d}"
     whole, _, rest = f"{value * 100:.6f}".rstrip("0").partition(".")
     return f"{letter}{whole:0>{digits}}" + (f".{rest}" if rest else "")

@@ -140,3 +140,60 @@ def test_a_sub_model_that_an_arm_lacks_is_an_empty_cell_and_averages_are_over_wh
     assert [cell.strip() for cell in cells["w050"]][2] == "–"
     assert [float(cell) for cell in cells["avg."]] == [round(full[arm], 2) for arm in ("three", "two", "one")]
     assert any("avg., and what is compared on it, is over those that every arm has (w100)" in line for line in lines)
+
+
+TORCHVISIONS = {**SMALL, "dataset": "digits", "network": "torchvision:mobilenet_v3_small", "norm": "batch"}
+
+
+def test_any_classifier_of_torchvision_s_has_widths_and_depths_by_stage(tmp_path: Path) -> None:
+    own = {"widths": [], "widths_1": [0.5, 1.0], "widths_2": [0.5, 1.0], "depths_2": [1, 2]}
+    study = Study(
+        name="staged",
+        title="Stages",
+        presets={"tiny": Preset({**TORCHVISIONS, **own}, 1, "")},
+        factors=(Factor.of("method", ["SortedNet"]),),
+    )
+    assert run(study, ImageTrainer, ["--preset", "tiny", "--debug", "--storage", str(tmp_path)]) == 0
+    results = pd.read_csv(tmp_path / "reports" / "staged" / "tiny" / "results.csv")
+    assert len(results) == 8
+    assert {"d2-01_w1-050_w2-050", "d2-02_w1-100_w2-100"} <= {*results["sub_model"]}
+    assert results["macs"].nunique() == 8
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"network": "torchvision:vgg99"}, "unknown network of torchvision 'vgg99': did you mean 'vgg19'?"),
+        (
+            {"network": "vgg"},
+            "unknown network 'vgg': choose from cpreresnet20, mobilenet_v2, resnet18, torchvision:NAME",
+        ),
+        ({"network": "torchvision:maxvit_t"}, r"Input size \(4, 4\) of block 0 is not divisible by partition size 7"),
+        (
+            {"network": "torchvision:inception_v3"},
+            r"'Conv2d_4a_3x3\.conv'|'Mixed_6a'|does not run on an input of shape",
+        ),
+        ({"network": "torchvision:shufflenet_v2_x0_5"}, r"cannot nest layer 'stage2\.1\.branch2\.0' of ShuffleNetV2"),
+        ({"widths_7": [0.5, 1.0]}, r"widths_7=\[0\.5, 1\.0\]: torchvision:mobilenet_v3_small has 4 stages"),
+        ({"widths_2": [0.5, 0.7]}, r"widths_2=\[0\.5, 0\.7\]: the full width, 1, must be among them"),
+        ({"depths_2": [1, 3]}, r"numbers from 1 to the 2 optional blocks of stage 2 of torchvision:mobilenet_v3_small"),
+        (
+            {"depths": [1, 9]},
+            r"depths=\[1, 9\]: numbers from 1 to the 6 optional blocks of torchvision:mobilenet_v3_sm",
+        ),
+        (
+            {"norm": "instance"},
+            "norm=instance: torchvision:mobilenet_v3_small on digits has a norm that meets a single value of each ch",
+        ),
+        ({"network": "cpreresnet20", "norm": "instance"}, ""),
+        ({"depths_1": []}, ""),
+    ],
+)
+def test_what_a_network_of_torchvision_s_has_not_is_refused_in_a_line(settings: dict[str, Any], said: str) -> None:
+    given = {**TORCHVISIONS, **settings}
+    if not said:
+        assert ImageTrainer().resolve(given)
+        return
+    with pytest.raises(UserError, match=said) as error:
+        ImageTrainer().resolve(given)
+    assert "\n" not in str(error.value)

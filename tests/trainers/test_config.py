@@ -160,7 +160,7 @@ def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equali
 
 OTHER: dict[str, Any] = {
     "task.dataset": "digits", "task.batch_size": 3, "task.crop_padding": 1, "task.flip": False,
-    "network.name": "resnet18", "network.dimensions": {"width": [1.0]},
+    "network.name": "resnet18", "network.dimensions": {"width": [1.0]}, "network.order": "l1", "network.multiple": 8,
     "method.sampler": "linear", "method.objective": "stochastic-summation", "method.sharing": "separate",
     "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",
     "norm.policy": "batch", "norm.recalibration_batches": 3, "norm.affine": "line", "norm.line_penalty": 2.0,
@@ -169,9 +169,10 @@ OTHER: dict[str, Any] = {
     "optimizer.clip_norm": 1.0,
     "schedule.shape": "linear", "schedule.warmup": 0.5, "schedule.stages": 3,
     "budget.unit": "passes", "budget.amount": 3,
-    "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3,
+    "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3, "evaluates_start": True,
 }  # fmt: skip
-NOT_RESOLVED = {"method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
+LOCATED = {"network.weights"}  # a trial is known by what is there
+NOT_RESOLVED = {"network.within", "method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
 OTHER_KINDS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {
         "adamw": {
@@ -212,7 +213,7 @@ def test_every_field_is_tried() -> None:
         for kind, fields in kinds.items()
         for field in (*fields, "kind")
     }
-    assert defaults().keys() == OTHER.keys() | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
+    assert defaults().keys() == OTHER.keys() | LOCATED | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
 
 
 @pytest.mark.parametrize("kind", [ImageTrialConfig, TextTrialConfig])

@@ -10,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import Bottleneck, ResNet
+from torchvision.models.swin_transformer import PatchMergingV2, SwinTransformerBlockV2
 from torchvision.ops import StochasticDepth
 
+from tests.trainers.timm_networks import TIMM, TIMM_REFUSED
+from trainers.extraction.export import program
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
 from trainers.nested.layers.attention import NestedSelfAttention
@@ -77,6 +80,12 @@ def squeezenet() -> nn.Module:
     return network
 
 
+def swin_v2() -> nn.Module:
+    return models.SwinTransformer(
+        [4, 4], 32, [1, 2], [2, 4], [4, 4], block=SwinTransformerBlockV2, downsample_layer=PatchMergingV2
+    )
+
+
 ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "AlexNet": (alexnet, "classifier.2"),
     "ConvNeXt": (lambda: models.convnext_tiny(stochastic_depth_prob=0), "classifier.2"),
@@ -92,20 +101,25 @@ ACCEPTED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "MobileNet v2": (lambda: models.mobilenet_v2(dropout=0), "classifier.1"),
     "MobileNet v3": (lambda: models.mobilenet_v3_small(dropout=0), "classifier.3"),
     "RegNet": (on_cpu(models.regnet_x_400mf), "fc"),
+    "RegNet Y": (on_cpu(models.regnet_y_400mf), "fc"),
     "ResNeXt": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], groups=32, width_per_group=4), "fc"),
     "ResNet": (lambda: models.resnet18(zero_init_residual=True), "fc"),
     "SqueezeNet": (squeezenet, "classifier.1"),
     "Swin": (on_cpu(models.swin_t), "head"),
+    "Swin v2": (on_cpu(swin_v2), "head"),
     "VGG": (vgg, "classifier.2"),
     "ViT": (lambda: models.VisionTransformer(SIZE, 16, 3, 4, 128, 256), "heads.head"),
     "Wide ResNet": (lambda: ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=128), "fc"),
+    **{family: (on_cpu(make), head) for family, (make, head) in TIMM.items()},
 }
+NORMS_BEHIND_CONCATENATIONS = ("DenseNet", "timm DenseNet")
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str, str]] = {
     "ShuffleNet v2": (
         models.shufflenet_v2_x0_5,
         "fc",
         r"'stage2\.1\.branch2\.0' of ShuffleNetV2: ",
     ),
+    **{family: (on_cpu(make), head, reason) for family, (make, head, reason) in TIMM_REFUSED.items()},
 }
 
 
@@ -129,9 +143,12 @@ def as_mask(net: NestedNetwork, sub_model: SubModel, x: Tensor) -> tuple[Tensor,
     layers = {path: layer for path, layer in net.network.named_modules() if isinstance(layer, NestedLayer)}
     layers = {path: layer for path, layer in layers.items() if "affine" not in path}
 
-    def hooked(hook: Callable[[str, nn.Module, Tensor, Any], Any]) -> Tensor:
+    def hooked(hook: Callable[[str, nn.Module, Tensor, dict[str, Any], Any], Any]) -> Tensor:
         handles = [
-            layer.register_forward_hook(lambda layer, inputs, out, path=path: hook(path, layer, inputs[0], out))
+            layer.register_forward_hook(
+                lambda layer, inputs, options, out, path=path: hook(path, layer, inputs[0], options, out),
+                with_kwargs=True,
+            )
             for path, layer in layers.items()
         ]
         with torch.no_grad():
@@ -140,17 +157,17 @@ def as_mask(net: NestedNetwork, sub_model: SubModel, x: Tensor) -> tuple[Tensor,
             handle.remove()
         return out
 
-    def remember(path: str, layer: nn.Module, x: Tensor, out: Any) -> None:
+    def remember(path: str, layer: nn.Module, x: Tensor, options: dict[str, Any], out: Any) -> None:
         out = out[0] if isinstance(out, tuple) else out
         channels, places = out.shape[dimension(layer)], getattr(layer, "places", None)
         follows = places is not None and layer.dimension is None and len(places) == channels  # a norm does
         had[path] = places if follows else torch.arange(channels)
 
-    def mask(path: str, layer: nn.Module, x: Tensor, out: Any) -> Any:
+    def mask(path: str, layer: nn.Module, x: Tensor, options: dict[str, Any], out: Any) -> Any:
         if isinstance(layer, NestedLayerNorm):
             return normed_alone(layer, x, had[path])
         if isinstance(layer, NestedSelfAttention):
-            out = with_heads(layer, x, len(had[path]))
+            out = with_heads(layer, x, options, len(had[path]))
         whole = out[0] if isinstance(out, tuple) else out
         lacking = torch.ones(whole.shape[dimension(layer)], dtype=torch.bool).index_fill_(0, had[path], False)
         whole.index_fill_(dimension(layer), lacking.nonzero().flatten(), 0)
@@ -170,13 +187,14 @@ def normed_alone(norm: NestedLayerNorm, x: Tensor, features: Tensor) -> Tensor:
     return out.index_copy_(-1, features, own).movedim(-1, norm.axis)
 
 
-def with_heads(attention: NestedSelfAttention, x: Tensor, features: int) -> Any:
+def with_heads(attention: NestedSelfAttention, x: Tensor, options: dict[str, Any], features: int) -> Any:
     """What a self-attention gives if the values of its other heads are zero."""
     masked = copy.deepcopy(attention.attention)
     for parameter in masked.parameters():
         if parameter.shape[0] == 3 * attention.inputs:
             parameter.data[2 * attention.inputs + features :] = 0
-    return masked(x, x, x, need_weights=False) if isinstance(masked, nn.MultiheadAttention) else masked(x)
+    same = (x, x) if isinstance(masked, nn.MultiheadAttention) else ()
+    return masked(x, *same, **options)
 
 
 def dimension(layer: nn.Module) -> int:
@@ -213,7 +231,7 @@ def test_a_network_without_such_sub_models_is_refused_by_path(family: str) -> No
 def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, norm: NormPolicy) -> None:
     plain, head = published(family)
     size = LARGER.get(family, SIZE)
-    if norm == "batch-switchable" and family == "DenseNet":  # which has norms behind concatenations
+    if norm == "batch-switchable" and family in NORMS_BEHIND_CONCATENATIONS:
         with pytest.raises(ValueError, match=r"isn't the first .* SwitchableBatchNorm knows no others"):
             nest(plain, HALF, norm, (3, size, size), head)
         return
@@ -229,7 +247,19 @@ def test_the_largest_sub_model_is_the_plain_network_bit_for_bit(family: str, nor
         assert torch.equal(alone.eval()(x), plain.eval()(x))
 
 
-@pytest.mark.parametrize("family", ["DenseNet", "GoogLeNet", "SqueezeNet"])
+@pytest.mark.parametrize("family", ACCEPTED)
+def test_a_cut_out_sub_model_is_exported_for_any_batch_size(family: str) -> None:
+    plain, head = published(family)
+    shape = (3, LARGER.get(family, SIZE), LARGER.get(family, SIZE))
+    alone = nest(plain, HALF, "batch", shape, head).extract(HALF.smallest).eval()
+    batches = [images(count, size=shape[-1]) for count in (1, 3)]
+    answers = [alone(x) for x in batches]  # gradients are on, as in the export: without them ViT takes another kernel
+    exported = program(alone, shape).module()
+    for x, answer in zip(batches, answers, strict=True):
+        assert torch.equal(exported(x), answer)
+
+
+@pytest.mark.parametrize("family", ["DenseNet", "GoogLeNet", "SqueezeNet", "timm DenseNet"])
 def test_behind_a_concatenation_a_sub_model_is_cut_out_and_touches_only_its_own(family: str) -> None:
     plain, head = published(family)
     net = nest(plain, HALF, "batch", (3, SIZE, SIZE), head)
@@ -297,7 +327,7 @@ def test_training_a_sub_model_trains_what_is_cut_out_and_nothing_else(family: st
     assert abs(moved[0] - moved[1]) <= 1e-5 * moved[1]
 
 
-@pytest.mark.parametrize("family", ["RegNet", "ResNeXt"])
+@pytest.mark.parametrize("family", ["RegNet", "RegNet Y", "ResNeXt", "timm RegNet Y"])
 def test_a_convolution_in_groups_keeps_whole_groups_and_the_one_before_it_a_multiple(family: str) -> None:
     plain, head = published(family)
     net = nest(plain, HALF, "batch", (3, SIZE, SIZE), head)

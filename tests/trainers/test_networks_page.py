@@ -1,4 +1,4 @@
-"""`docs/networks.md` says of every family of torchvision's what `nest` says of it: written by this test, `--write`."""
+"""`docs/networks.md` says of every family of torchvision's, and of some of timm's, what `nest` says: `--write`."""
 
 import re
 from pathlib import Path
@@ -8,23 +8,32 @@ import torch
 from torchvision import models
 
 from tests.trainers.test_nested_contract import ACCEPTED, HALF, LARGER, REFUSED, SIZE, published
+from tests.trainers.timm_networks import TIMM, TIMM_REFUSED
 from trainers.nested.exchange import nest
 from trainers.nested.network import NestedNetwork
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 FAMILIES = {
     "AlexNet", "ConvNeXt", "DenseNet", "EfficientNet", "GoogLeNet", "Inception v3", "MaxViT", "MNASNet", "MobileNet v2",
-    "MobileNet v3", "RegNet", "ResNet", "ResNeXt", "ShuffleNet v2", "SqueezeNet", "Swin", "VGG", "ViT", "Wide ResNet",
+    "MobileNet v3", "RegNet", "RegNet Y", "ResNet", "ResNeXt", "ShuffleNet v2", "SqueezeNet", "Swin", "Swin v2", "VGG",
+    "ViT", "Wide ResNet",
 }  # fmt: skip
+TIMMS = {*TIMM, *TIMM_REFUSED}
 HEAD = """# Networks
 
 Every family of classification networks that torchvision ships, its code unedited, nested in width: the largest
 sub-model is the plain network, and every other one the whole network with zeros outside of it (LayerNorm normalises
-over the active features). Tried on one member of each with random weights, of ViT, MaxViT, ResNeXt and Wide ResNet on a
-small network of the class; what can't be is refused before anything is trained, by path and with this reason. The table
-is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
+over the active features). Tried on one member of each with random weights, of ViT, MaxViT, Swin v2, ResNeXt and Wide
+ResNet on a small network of the class; what can't be is refused before anything is trained, by path and with this
+reason. The table is written by `pytest tests/trainers/test_networks_page.py --write`, and the same test holds it.
 
-| family | nested | how, or why not |
+"""
+OF_TIMM = """
+The same of networks of timm (`pip install '.[timm]'`), whose code is another: ConvNeXt, DenseNet, MLP-Mixer, Swin and
+ViT made small. A norm that is one layer with its activation (`BatchNormAct2d`) is nested as the two.
+
+"""
+TABLE = """| family | nested | how, or why not |
 |:--|:--|:--|
 """
 
@@ -43,21 +52,30 @@ def how(net: NestedNetwork) -> str:
 
 
 def line(family: str) -> str:
+    """Of the table; timm's are called there what they are called by timm."""
+    name = family.removeprefix("timm ")
     if family in ACCEPTED:
         plain, head = published(family)
         size = LARGER.get(family, SIZE)
-        return f"| {family} | yes | {how(nest(plain, HALF, 'batch', (3, size, size), head))} |"
+        return f"| {name} | yes | {how(nest(plain, HALF, 'batch', (3, size, size), head))} |"
     make, head_path, _ = REFUSED[family]
     with torch.device("meta"):
         network = make()
     with pytest.raises(ValueError, match=r"^cannot nest ") as caught:
         nest(network, HALF, "batch", (3, 224, 224), frozenset({head_path}))
     reason = str(caught.value).removeprefix("cannot nest ").replace("|", r"\|")
-    return f"| {family} | no | {reason} |"
+    return f"| {name} | no | {reason} |"
+
+
+def table(families: set[str]) -> str:
+    return TABLE + "".join(f"{line(family)}\n" for family in sorted(families, key=str.lower))
 
 
 def test_the_page_of_networks_is_what_nest_says_of_them(request: pytest.FixtureRequest) -> None:
-    page = HEAD + "".join(f"{line(family)}\n" for family in sorted(FAMILIES, key=str.lower))
+    tables = [
+        TABLE + "".join(f"{line(family)}\n" for family in sorted(each, key=str.lower)) for each in (FAMILIES, TIMMS)
+    ]
+    page = HEAD + OF_TIMM.join(tables)
     if request.config.getoption("--write"):
         PAGE.write_text(page)
     assert PAGE.read_text() == page

@@ -25,7 +25,8 @@ class Part(BaseModel):
     is taken from the method, the data set or the machine.
 
     A field's `json_schema_extra` may hold its `unit`; `usual`, whose value it takes unless one is said (null and
-    "auto" say none); and `alone`: the part's own name, given a single value, is short for this field.
+    "auto" say none); `located`, of a path, in place of which its content identifies a trial; and `alone`: the part's
+    own name, given a single value, is short for this field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +82,12 @@ def _number(value: Any) -> float:
     raise PydanticCustomError("mend", "give a number")
 
 
+def _numbers(value: Any) -> tuple[float, ...]:
+    if isinstance(value, list | tuple) and all(map(is_number, value)):
+        return tuple(map(float, value))
+    raise PydanticCustomError("mend", "give a list of numbers")
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -97,6 +104,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 """3 and 3.0, but neither true nor "3"."""
 Number = Annotated[float, BeforeValidator(_number)]
 """Finite, and neither true nor "3"."""
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, BeforeValidator(_text)]
 

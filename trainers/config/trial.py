@@ -13,7 +13,7 @@ from trainers.config.budget import BudgetConfig
 from trainers.config.method import MethodConfig
 from trainers.config.network import SubModelsConfig
 from trainers.config.optimizer import OptimizerConfig, SgdConfig
-from trainers.config.part import Part, Whole, in_a_line
+from trainers.config.part import Flag, Part, Whole, extra, in_a_line
 from trainers.config.precision import PrecisionConfig
 from trainers.config.schedule import ScheduleConfig
 from trainers.config.task import TaskConfig
@@ -35,6 +35,9 @@ class TrialConfig(Part):
         ge=1,
         le=100_000,
         description="How often the targets are evaluated, evenly over the budget; the last one at its end.",
+    )
+    evaluates_start: Flag = Field(
+        default=False, description="Whether the targets are evaluated before the first update, too."
     )
 
     @property
@@ -59,7 +62,7 @@ class TrialConfig(Part):
         return self.model_dump(mode="json", exclude_none=True)
 
     def identity(self) -> dict[str, Any]:
-        """What a resolved trial is known by: as `as_dict`, without the fields at their default.
+        """What a resolved trial is known by: as `as_dict`, without the fields at their default, and without paths.
 
         So a field that is added, at a default under which everything stays as it was, leaves every trial the key that
         it has.
@@ -72,7 +75,7 @@ def _without_defaults(part: Part) -> dict[str, Any]:
     written = part.model_dump(mode="json", exclude_none=True)
     for name, field in type(part).model_fields.items():
         value, usual = getattr(part, name), field.get_default(call_default_factory=True)
-        if value == usual:
+        if value == usual or extra(field, "located"):
             continue
         if not isinstance(value, Part):
             said[name] = written[name]

@@ -57,9 +57,8 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
     values = save(
         {name: tensor.detach() for name, tensor in named_weights(network).items()}
     )  # before the export, which leaves the network's parameters without their values
-    batch = {0: torch.export.Dim("batch", min=1)}
-    program = io.BytesIO()
-    torch.export.save(torch.export.export(network, (torch.zeros(2, *shape),), dynamic_shapes=(batch,)), program)
+    exported = io.BytesIO()
+    torch.export.save(program(network, shape), exported)
     about = {
         "label": label,
         "target": dict(targets[label].dims),
@@ -72,8 +71,19 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)  # of an earlier one: it shall not describe these weights
     (folder / WEIGHTS).write_bytes(values)
-    (folder / PROGRAM).write_bytes(program.getvalue())
+    (folder / PROGRAM).write_bytes(exported.getvalue())
     (folder / CONFIG).write_text(json.dumps(about, indent=2))
+
+
+def program(network: nn.Module, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+    """A plain network as a program for any batch size.
+
+    Args:
+        network: in the mode in which the program is to run.
+        input_shape: of one example.
+    """
+    batch = {0: torch.export.Dim("batch", min=1)}
+    return torch.export.export(network, (torch.zeros(2, *input_shape),), dynamic_shapes=(batch,))
 
 
 def load(folder: Path) -> nn.Module:

@@ -94,6 +94,14 @@ def settle(network: nn.Module) -> None:
             values[name] = attribute.plain(values[name])
 
 
+def tensor_beside(network: nn.Module, name: str) -> Tensor:
+    """The whole of a parameter or buffer by its full name, whatever is read in its place."""
+    path, _, local = name.rpartition(".")
+    whole = _holder(network.get_submodule(path), local)[local]
+    assert isinstance(whole, Tensor)
+    return whole
+
+
 def _holder(module: nn.Module, name: str) -> dict[str, Any]:
     """What a module keeps an attribute in."""
     return next(values for values in (module._parameters, module._buffers, vars(module)) if name in values)

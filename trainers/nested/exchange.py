@@ -9,13 +9,16 @@ from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
 from trainers.lattice import Lattice
 from trainers.nested.beside import install
-from trainers.nested.contract import Anatomy, check_sub_models, set_multiples
-from trainers.nested.depth import DEPTH, OptionalBlock
+from trainers.nested.decompose import compose, decompose
+from trainers.nested.depth import OptionalBlock
+from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.layers.layer import ElasticLayer
 from trainers.nested.layers.norms import NormPolicy, norm_layer
 from trainers.nested.network import NestedNetwork
-from trainers.nested.places import PlacesFinder
 from trainers.nested.table import Exchanges, nested_forms, standard_exchanges
+from trainers.nested.tracing.anatomy import Anatomy, set_multiples
+from trainers.nested.tracing.contract import check_sub_models
+from trainers.nested.tracing.places import PlacesFinder
 
 
 def nest(
@@ -28,13 +31,16 @@ def nest(
     affine: Affine = "shared",
     exchanges: Exchanges | None = None,
     accelerator: Accelerator | None = None,
+    stages: tuple[Stage, ...] = (),
+    multiple: int = 1,
 ) -> NestedNetwork:
     """Makes a plain network nested in its width, its depth, or both, keeping all that it knows.
 
     Where the lattice has a `width`, every convolution and linear layer keeps its first `max(1, round(outputs ·
     width))` outputs; its inputs follow the incoming tensor. Every BatchNorm is replaced by the norm policy's layer, and
-    with it the ReLU if a Sequential holds just the two. Where it has a `depth` d, a sub-model runs the first d optional
-    blocks.
+    with it the ReLU if a Sequential holds just the two; timm's norms that are one layer with their activation become
+    the two. Where it has a `depth` d, a sub-model runs the first d optional blocks. Of stages, `width_2` and `depth_2`
+    decide on the layers and blocks of the second, and so on.
 
     Weights, γ, β, eps, which parameters are learnt, and under the batch policies running statistics and their momentum
     are the plain network's, so the largest sub-model is the plain network bit for bit in fp32, in evaluation and in
@@ -55,28 +61,38 @@ def nest(
         exchanges: rows of the exchange table beside or in place of its own, by the plain layer's class:
             `{MyLayer: Exchange(MyNestedLayer, obeys="width")}`.
         accelerator: kernels to run in place of torch's own; none unless given.
+        stages: parts of the network that have a width or a depth of their own where the lattice has those; `describe`
+            finds them.
+        multiple: of which every layer's number of outputs is one at every width, where all of them are one.
 
     Raises:
         ValueError: a path that is not in the network; a dimension that none of its layers obeys; a layer that has no
             nested form, or that other channels reach than a sub-model's prefixes, with its path and the mend. The
             network is then as it was.
     """
+    dimensions = Dimensions(lattice, optional, stages, multiple)
     modules = {path for path, _ in network.named_modules(remove_duplicate=False)}
-    if missing := sorted({*heads, *optional} - modules):
+    named = {*heads, *optional, *(block for stage in stages for block in stage.blocks)}
+    if missing := sorted(named - modules):
         raise ValueError(f"no layer named {', '.join(missing)} in {type(network).__name__}")
-    forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
-    _check_dimensions(network, forms, lattice, optional)
-    anatomy = check_sub_models(network, forms, lattice, input_shape, optional)
-    return exchange(network, lattice, norm, input_shape, heads, optional, affine, exchanges, accelerator, anatomy)
+    layers = decompose(network, exchanges or {})
+    try:
+        forms = _forms(network, dimensions, norm, heads, affine, exchanges, accelerator)
+        obeyed = {form.dimension for form in forms.values() if isinstance(form, ElasticLayer) and form.dimension}
+        dimensions.check(type(network).__name__, frozenset(obeyed))
+        anatomy = check_sub_models(network, forms, dimensions, input_shape)
+    except Exception:  # of any kind: the form of a layer may be a stranger's
+        compose(network, layers)
+        raise
+    return exchange(network, dimensions, norm, input_shape, heads, affine, exchanges, accelerator, anatomy)
 
 
 def exchange(
     network: nn.Module,
-    lattice: Lattice,
+    dimensions: Dimensions,
     norm: NormPolicy,
     input_shape: tuple[int, ...],
     heads: frozenset[str],
-    optional: tuple[str, ...],
     affine: Affine,
     exchanges: Exchanges | None = None,
     accelerator: Accelerator | None = None,
@@ -88,52 +104,30 @@ def exchange(
         anatomy: that; unless given, nothing out of the ordinary was found.
     """
     anatomy = anatomy or Anatomy()
+    decompose(network, exchanges or {})
     modules = dict(network.named_modules())
-    forms = _forms(network, lattice, norm, heads, affine, exchanges, accelerator)
+    forms = _forms(network, dimensions, norm, heads, affine, exchanges, accelerator)
     set_multiples(forms, anatomy.multiples)
     places = None if anatomy.prefixes else PlacesFinder(network, forms, input_shape, anatomy.reaches)
     install(network, anatomy.reaches)
     for path, form in forms.items():
         network.set_submodule(path, form.train(modules[path].training))
-    for rank, path in enumerate(optional, start=1):
-        network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank))
+    for name, blocks in dimensions.blocks.items():
+        for rank, path in enumerate(blocks, start=1):
+            network.set_submodule(path, OptionalBlock(network.get_submodule(path), rank, name))
     make_kernels = (accelerator or Accelerator()).network
-    return NestedNetwork(network, lattice, input_shape, make_kernels and make_kernels(network), places, anatomy)
+    kernels = make_kernels and make_kernels(network)
+    return NestedNetwork(network, dimensions.lattice, input_shape, kernels, places, anatomy)
 
 
 def _forms(
     network: nn.Module,
-    lattice: Lattice,
+    dimensions: Dimensions,
     norm: NormPolicy,
     heads: frozenset[str],
     affine: Affine,
     exchanges: Exchanges | None,
     accelerator: Accelerator | None,
 ) -> dict[str, nn.Module]:
-    make_norm = norm_layer(norm, lattice, affine, (accelerator or Accelerator()).norms)
-    return nested_forms(network, {**standard_exchanges(make_norm), **(exchanges or {})}, lattice, heads)
-
-
-def _check_dimensions(
-    network: nn.Module, forms: dict[str, nn.Module], lattice: Lattice, optional: tuple[str, ...]
-) -> None:
-    """Refuses a lattice with a dimension in which the network's sub-models would not differ, and the reverse."""
-    kind = type(network).__name__
-    widths = {form.dimension for form in forms.values() if isinstance(form, ElasticLayer)}
-    for name in lattice.largest.dimensions:
-        values = [target[name] for target in lattice]
-        if name == DEPTH and optional:
-            if max(values) > len(optional) or any(value != int(value) for value in values):
-                said = ", ".join(f"{value:g}" for value in sorted({*values}))
-                raise ValueError(
-                    f"cannot nest {kind} in depths {said}: give numbers of its {len(optional)} optional blocks"
-                )
-        elif name not in widths:
-            mend = "name its optional blocks" if name == DEPTH else "leave it out, or add a row to the exchanges"
-            raise ValueError(f"cannot nest {kind} in {name!r}: none of its layers obeys that dimension: {mend}")
-        elif max(values) > 1:
-            raise ValueError(
-                f"cannot nest {kind} in {name}={max(values):g}: give shares of its layers' outputs, up to 1"
-            )
-    if optional and DEPTH not in lattice.largest:
-        raise ValueError(f"cannot nest {kind} with optional blocks: the lattice has no dimension {DEPTH!r}")
+    make_norm = norm_layer(norm, dimensions.lattice, affine, (accelerator or Accelerator()).norms)
+    return nested_forms(network, {**standard_exchanges(make_norm), **(exchanges or {})}, dimensions.of_layer, heads)

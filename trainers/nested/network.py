@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
 from trainers.nested.beside import attributes_of, settle
-from trainers.nested.contract import Anatomy
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.layer import ElasticLayer, NestedLayer, PlacedLayer
-from trainers.nested.places import PlacesFinder
+from trainers.nested.tracing.anatomy import Anatomy
+from trainers.nested.tracing.places import PlacesFinder
 from trainers.submodel import SubModel
 
 

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from trainers.lattice import Lattice
 from trainers.nested.known import KNOWN, TORCH_ATTENTION
 from trainers.nested.layers.attention import NestedSelfAttention
 from trainers.nested.layers.convolution import NestedConv2d
@@ -42,6 +42,8 @@ class Exchange:
 
 
 Exchanges = Mapping[type[nn.Module], Exchange]
+Obeyed = Callable[[str, str], str | None]
+"""(path of a layer, the dimension that its row says) → the lattice's that it obeys; None: it has all its outputs."""
 
 
 def standard_exchanges(make_norm: MakeNorm) -> dict[type[nn.Module], Exchange]:
@@ -75,20 +77,30 @@ def standard_exchanges(make_norm: MakeNorm) -> dict[type[nn.Module], Exchange]:
 
 
 def nested_forms(
-    network: nn.Module, exchanges: Exchanges, lattice: Lattice, heads: frozenset[str]
+    network: nn.Module, exchanges: Exchanges, dimension: Obeyed, heads: frozenset[str]
 ) -> dict[str, nn.Module]:
     """What is to stand for each layer of `network`, by path. The network stays as it is.
+
+    Args:
+        network: plain.
+        exchanges: the table.
+        dimension: decides on each layer's outputs.
+        heads: paths of the layers that keep all of them.
 
     Raises:
         ValueError: a layer that has no nested form, with its path and the mend.
     """
+
+    def obeyed(path: str, usual: str) -> str | None:
+        return None if path in heads else dimension(path, usual)
+
     _refuse_shared_layers(network)
     forms: dict[str, nn.Module] = {}
     for path, module in network.named_modules():
         if _inside(path, forms):
             continue
         with named(network, path):
-            form = _nested_form(module, exchanges, lattice, is_head=path in heads)
+            form = _nested_form(module, exchanges, partial(obeyed, path))
             if form is not None:
                 _refuse_unless_nested_layer(form, path)
         if form is not None:
@@ -115,24 +127,29 @@ def place(network: str, path: str) -> str:
     return f"layer {path!r} of {network}" if path else network
 
 
+def class_name(module: nn.Module) -> str:
+    """The full name of its class, by which layers of other packages are known."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
 def _inside(path: str, forms: Mapping[str, nn.Module]) -> bool:
     """Whether a layer is part of one that is exchanged as a whole."""
     return any(owner in forms for owner in _with_owners(path))
 
 
-def _nested_form(module: nn.Module, exchanges: Exchanges, lattice: Lattice, is_head: bool) -> nn.Module | None:
+def _nested_form(module: nn.Module, exchanges: Exchanges, dimension: Callable[[str], str | None]) -> nn.Module | None:
     """What stands for a layer; None for one that works on any number of channels as it is."""
     kind = type(module)
     rule = exchanges.get(kind)
-    if rule is None and (known := KNOWN.get(f"{kind.__module__}.{kind.__qualname__}")) is not None:
+    if rule is None and (known := KNOWN.get(class_name(module))) is not None:
         rule = Exchange(known)
     if rule is None:
         _refuse_without_rule(module, exchanges)
         return None
-    form = rule.form(module, None if is_head or rule.obeys not in lattice.largest else rule.obeys)
+    form = rule.form(module, dimension(rule.obeys))
     if form is not None:
         for part in module.modules():
-            _refuse_more_than_forward(part)
+            refuse_more_than_forward(part)
     return form
 
 
@@ -188,7 +205,7 @@ _HOOKS = (
 )
 
 
-def _refuse_more_than_forward(module: nn.Module) -> None:
+def refuse_more_than_forward(module: nn.Module) -> None:
     """Refuses a layer that does more when called than its class's `forward`."""
     if any(getattr(what, hooks, None) for what in (module, *module.parameters()) for hooks in _HOOKS):
         raise ValueError(

@@ -2,12 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
+from trainers.errors import unknown
 from trainers.nested.table import Exchanges
 from trainers.networks.cpreresnet import CPreResNet20
-from trainers.networks.torchvision_nets import mobilenet_v2, mobilenet_v2_blocks, resnet18, resnet18_blocks
+from trainers.networks.torchvision_nets import (
+    any_of_torchvision,
+    mobilenet_v2,
+    mobilenet_v2_blocks,
+    names_of_torchvision,
+    resnet18,
+    resnet18_blocks,
+)
+
+_OF_TORCHVISION = "torchvision:"
 
 
 @dataclass(frozen=True)
@@ -16,13 +27,14 @@ class Architecture:
 
     Attributes:
         build: (shape of one image, classes) → network.
-        heads: paths of the layers that keep all their outputs.
+        heads: paths of the layers that keep all their outputs; None: they and the optional blocks are found by running
+            it (`examine`).
         optional: paths of the residual blocks that depth can leave out, in the order in which depth adds them.
         exchanges: nested forms of layers of its own, by class.
     """
 
     build: Callable[[tuple[int, int, int], int], nn.Module]
-    heads: frozenset[str]
+    heads: frozenset[str] | None = None
     optional: tuple[str, ...] = ()
     exchanges: Exchanges = field(default_factory=dict, hash=False)
 
@@ -35,3 +47,19 @@ NETWORKS: dict[str, Architecture] = {
     "resnet18": Architecture(resnet18, frozenset({"fc"}), resnet18_blocks()),
     "mobilenet_v2": Architecture(mobilenet_v2, frozenset({"classifier.1"}), mobilenet_v2_blocks()),
 }
+
+
+def architecture(name: str) -> Architecture:
+    """A network by its name in `NETWORKS`; any classifier of torchvision's by its name there, `torchvision:vgg11_bn`.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if name.startswith(_OF_TORCHVISION):
+        theirs = name.removeprefix(_OF_TORCHVISION)
+        if theirs not in (known := names_of_torchvision()):
+            raise unknown("network of torchvision", theirs, known)
+        return Architecture(partial(any_of_torchvision, theirs))
+    raise unknown("network", name, [*NETWORKS, f"{_OF_TORCHVISION}NAME"])

@@ -1,4 +1,4 @@
-"""torchvision's ResNet-18 and MobileNetV2 as they are, with strides for images of 32×32 or less.
+"""torchvision's classifiers: any as it is; ResNet-18 and MobileNetV2 with strides for images of 32×32 or less, too.
 
 At their own strides a 32×32 image is a single pixel before the last stages. The usual mend for CIFAR is fewer
 strides: ResNet-18 with a 3×3 stem of stride 1 and no pooling, MobileNetV2 with stride 1 in its first strided stage.
@@ -6,6 +6,7 @@ torchvision takes as long to import as torch, so it is imported only where one o
 """
 
 from itertools import zip_longest
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +15,44 @@ _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3
 _SMALL_STRIDES = (1, 1, 2, 2, 1, 1, 1)
 _SMALL = 64  # pixels; below it an image counts as small
 _RESNET18 = (2, 2, 2, 2)
+
+
+def names_of_torchvision() -> list[str]:
+    """Of all classifiers that it ships."""
+    import torchvision.models
+
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def any_of_torchvision(name: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A classifier of torchvision's at its own strides, untrained, without dropout, stochastic depth and side heads.
+
+    Args:
+        name: there.
+        shape: of one image, channels, height, width.
+        classes: outputs.
+    """
+    from torchvision.models import get_model
+    from torchvision.ops import StochasticDepth
+
+    own: dict[str, dict[str, Any]] = {
+        "vit": {"image_size": shape[1]},
+        "maxvit": {"input_size": shape[1:]},
+        "googlenet": {"aux_logits": False, "init_weights": False},
+        "inception": {"aux_logits": False, "init_weights": False},
+    }
+    network: nn.Module = get_model(name, weights=None, num_classes=classes, **own.get(name.partition("_")[0], {}))
+    for module in network.modules():
+        if isinstance(module, nn.Dropout | StochasticDepth):
+            module.p = 0.0
+    first = next((path for path, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
+    if first is not None and shape[0] != 3:
+        stem = network.get_submodule(first)
+        assert isinstance(stem, nn.Conv2d)
+        kernel, stride, padding = (stem.kernel_size[0], stem.stride[0], stem.padding[0])
+        fresh = nn.Conv2d(shape[0], stem.out_channels, kernel, stride, int(padding), bias=stem.bias is not None)
+        network.set_submodule(first, fresh)
+    return network
 
 
 def mobilenet_v2(shape: tuple[int, int, int], classes: int) -> nn.Module:

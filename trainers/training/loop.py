@@ -30,7 +30,7 @@ _FINITE_CHECK_UPDATES = 50
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a trial stands after an optimizer step.
+    """Where a trial stands after an optimizer step, or before the first.
 
     Attributes:
         step: optimizer steps done.
@@ -100,6 +100,8 @@ def fit(
 
     graphs = graphs or Graphs.on(device)
     step = Step(recipe, state, task, device, graphs)
+    if recipe.evaluates_start and resume_from is None:
+        yield _snapshot(state, budget, _measure(state, step, task, graphs), final=False)
     state.network.train()
     while True:
         before = budget.spent(ledger)
@@ -160,7 +162,8 @@ def _measure(state: TrainingState, step: Step, task: Task, graphs: Graphs) -> di
     metrics[f"{name}_average"] = sum(metrics[f"{name}/{target.label}"] for target in ledger.lattice) / len(
         ledger.lattice
     )
-    metrics["train_loss"] = state.take_mean_loss()
+    if ledger.total.updates:
+        metrics["train_loss"] = state.take_mean_loss()
     for unit in ("updates", "passes", "samples", "macs", "forwards"):
         metrics[f"ledger/{unit}"] = getattr(ledger.total, unit)
     if graphs.capturing:  # a sub-model that never comes twice is never captured: seen, not silent

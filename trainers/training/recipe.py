@@ -68,6 +68,7 @@ class Recipe:
     line_penalty: float = 0.0
     recalibration_batches: int = 0
     evaluations: int = 1
+    evaluates_start: bool = False
 
     def __post_init__(self) -> None:
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -101,6 +102,7 @@ class Recipe:
             line_penalty=norm.penalty,
             recalibration_batches=norm.recalibrated,
             evaluations=config.evaluations,
+            evaluates_start=config.evaluates_start,
         )
 
     def phase(self, extracted: bool) -> tuple[Sampler, Objective]:

@@ -10,11 +10,15 @@ import torch
 from trainers.build import (
     accelerator,
     build,
+    check_network,
+    check_norms,
     check_patterns,
     mac_counter,
     multiply,
     prefers_channels_last,
     target_costs,
+    trained_weights,
+    widths_within,
 )
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.resolution import check_method, said
@@ -23,6 +27,7 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 from trainers.extraction.export import export
 from trainers.measuring.cost import Cost, MacCounter
+from trainers.networks.trained_weights import weights_checksum
 from trainers.sampling.names import sampler
 from trainers.tasks.images import ImageClassification
 from trainers.tasks.task import Shape
@@ -43,6 +48,9 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     """
     config = said(given, ImageTrialConfig)
     config.network.check()
+    check_network(config)
+    network = config.network.resolved(widths_within(config) if config.network.within else ())
+    config = config.model_copy(update={"network": network})
     config = config.model_copy(
         update={
             "task": config.task.resolved(),
@@ -57,6 +65,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     config = config.model_copy(update={"budget": budget})
     check_method(config)
     _check_norm(config)
+    check_norms(config)
     check_patterns(config)
     return config
 
@@ -97,8 +106,9 @@ def assemble(config: ImageTrialConfig, seed: int, data: ImageArrays, device: tor
     task = ImageClassification(
         data, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
     )
-    nested = build(config, seed)
-    network = multiply(nested, seed) if config.method.sharing == "separate" else nested
+    trained = trained_weights(config)
+    nested = build(config, seed, trained)
+    network = multiply(nested, seed, trained) if config.method.sharing == "separate" else nested
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)
@@ -129,9 +139,11 @@ class ImageTrials:
         return resolve(given)
 
     def checksum(self, config: ImageTrialConfig, folder: Path | None) -> str:
-        return dataset(config.task.dataset).checksum()
+        data, weights = dataset(config.task.dataset).checksum(), config.network.weights
+        return f"{data} {weights_checksum(Path(weights))}" if weights else data
 
     def fetch(self, config: ImageTrialConfig, folder: Path | None) -> None:
+        trained_weights(config)
         dataset(config.task.dataset).fetch(folder)
 
     def updates_per_epoch(self, config: ImageTrialConfig) -> float | None:

@@ -17,6 +17,7 @@ from trainers.accelerated.cpreresnet import FusedNetwork
 from trainers.build import initialise
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
+from trainers.nested.dimensions import Dimensions
 from trainers.nested.exchange import exchange
 from trainers.nested.network import NestedNetwork
 from trainers.networks.cpreresnet import CPreResNet20
@@ -72,7 +73,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     plain.blocks = plain.blocks[::4]  # the first and one with stride: fewer programs, to interpret
     initialise(plain, 0)
     heads = frozenset({"classifier"})  # exchanged unasked: the second block meets half of what it was made for
-    network = exchange(plain, THIN, "batch", (3, 4, 4), heads, (), "shared", {}, OF_NETWORKS)
+    network = exchange(plain, Dimensions(THIN), "batch", (3, 4, 4), heads, "shared", {}, OF_NETWORKS)
     network.to(memory_format=torch.channels_last)
     state = TrainingState(network, partial(Sgd, momentum=0.9, weight_decay=0), UpdateLedger(THIN))
 

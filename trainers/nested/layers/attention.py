@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from trainers.nested.layers.layer import Shape
+from trainers.nested.layers.layer import FollowingLayer, Shape
 from trainers.nested.prefix import LeafViews, copied, in_same_storage
-from trainers.submodel import SubModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,8 @@ class AttentionParts:
         qkv: weight and bias of the projection to queries, keys and values, `(3 · features, features)`; in each third
             the features of a head lie side by side.
         out: weight and bias of the projection behind, `(features, features)`.
-        per_head: other parameters, `(…, heads)`.
+        per_head: other parameters and the axis along which they have one entry for each head.
+        whole: other parameters, which every sub-model has all of.
         features: attributes that count features.
         must_be: what other attributes must be.
         weighs: whether it is called with queries, keys and values, and gives (output, attention weights).
@@ -32,13 +32,14 @@ class AttentionParts:
     heads: str
     qkv: tuple[str, str]
     out: tuple[str, str]
-    per_head: tuple[str, ...] = ()
+    per_head: Mapping[str, int] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     must_be: Mapping[str, object] = field(default_factory=dict)
     weighs: bool = False
 
 
-class NestedSelfAttention(nn.Module):
+class NestedSelfAttention(FollowingLayer, nn.Module):
     """Runs the forward of the layer's own class with the first heads. `x: (..., c)`, c a multiple of the head size.
 
     As a depthwise convolution it has as many outputs as arrive; layers before it keep a multiple of the head size.
@@ -51,7 +52,7 @@ class NestedSelfAttention(nn.Module):
         ValueError: what the class can do and this can't.
     """
 
-    dimension, axis = None, -1
+    axis = -1
 
     def __init__(self, attention: nn.Module, parts: AttentionParts) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class NestedSelfAttention(nn.Module):
                 raise ValueError(f"self-attention with {name}={getattr(attention, name)!r} has no nested form")
         if any(isinstance(part, nn.Dropout) and part.p > 0 for part in attention.modules()):
             raise ValueError("dropout draws from a generator that a resumed trial would have lost: build it with p=0")
-        known = {*parts.qkv, *parts.out, *parts.per_head}
+        known = {*parts.qkv, *parts.out, *parts.per_head, *parts.whole}
         if others := [name for name, _ in attention.named_parameters() if name not in known]:
             raise ValueError(f"self-attention with {', '.join(others)} has no nested form")
         own: dict[int, Any] = {id(parameter): in_same_storage(parameter) for parameter in attention.parameters()}
@@ -71,9 +72,6 @@ class NestedSelfAttention(nn.Module):
         if self.attention.get_parameter(parts.qkv[0]).shape != (3 * self.inputs, self.inputs):
             raise ValueError("self-attention whose heads have other features together than arrive has no nested form")
         self._views = {name: LeafViews() for name, _ in self.attention.named_parameters()}
-
-    def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: the incoming tensor tells how many heads there are."""
 
     def forward(self, x: Tensor, *same: Tensor, **options: Any) -> Any:
         self.check_call(x, *same, **options)
@@ -106,6 +104,30 @@ class NestedSelfAttention(nn.Module):
                 module.out_features, module.in_features = module.weight.shape
         return alone
 
+    def move(self, attention: nn.Module, features: Tensor) -> None:
+        """Gives a layer like this one its parameters in another order of features, and its heads in that of importance.
+
+        The most important head is the one whose values the projection behind reads with the largest absolute weights.
+
+        Args:
+            attention: in which they are moved, in place.
+            features: `(inputs,)` int64, which feature is to be read and given at each place.
+        """
+        own = dict(attention.named_parameters())
+        features = features.to(own[self._parts.out[0]].device)
+        read = own[self._parts.out[0]].abs().unflatten(1, (-1, self.head_size)).sum((0, 2))
+        heads = read.argsort(descending=True, stable=True)
+        of_heads = torch.arange(self.inputs, device=heads.device).view(-1, self.head_size)[heads].flatten()
+        for name, parameter in own.items():
+            if name in self._parts.qkv:
+                moved = parameter.unflatten(0, (3, -1))[:, of_heads]
+                parameter.copy_((moved[:, :, features] if parameter.ndim == 2 else moved).flatten(0, 1))
+            elif name in self._parts.out:
+                moved = parameter[features]
+                parameter.copy_(moved[:, of_heads] if parameter.ndim == 2 else moved)
+            elif name in self._parts.per_head:
+                parameter.copy_(parameter.index_select(self._parts.per_head[name], heads))
+
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
         if shape[-1] % self.head_size:
             raise ValueError(f"{shape[-1]} features reach self-attention with heads of {self.head_size}")
@@ -126,7 +148,10 @@ class NestedSelfAttention(nn.Module):
             elif name in self._parts.out:
                 read[name] = views.prefix(parameter, sizes)
             else:
-                read[name] = views.prefix(parameter, (*parameter.shape[:-1], features // self.head_size))
+                own = list(parameter.shape)
+                if name in self._parts.per_head:
+                    own[self._parts.per_head[name]] = features // self.head_size
+                read[name] = views.prefix(parameter, tuple(own))
             if not torch.is_grad_enabled():  # torch goes other ways for what is learnt, and rounds otherwise there
                 read[name] = read[name].detach().requires_grad_(parameter.requires_grad)
         return read

@@ -50,6 +50,11 @@ class NestedConv2d(nn.Module):
             self.places = None
         self._weights, self._biases = LeafViews(), LeafViews()
 
+    @property
+    def full(self) -> int:
+        """Outputs of the largest sub-model."""
+        return len(self.weight)
+
     def activate(self, sub_model: SubModel) -> None:
         if self.dimension is not None:
             self.outputs = whole_multiple(prefix_length(len(self.weight), sub_model[self.dimension]), self.multiple)

@@ -43,6 +43,23 @@ class NestedLayer(Protocol):
     def __call__(self, x: Tensor) -> Tensor: ...
 
 
+class FollowingLayer:
+    """A nested layer's parts for one that has no channels of its own: it gives as many as arrive, in their order.
+
+    What derives from it and from `nn.Module` sets `inputs` and says what is `plain`.
+    """
+
+    dimension: str | None = None
+    axis = 1
+
+    def activate(self, sub_model: SubModel) -> None:
+        """Nothing to do: the incoming tensor tells how many there are."""
+
+    def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
+        """`shape`."""
+        return shape
+
+
 @runtime_checkable
 class ElasticLayer(NestedLayer, Protocol):
     """A nested layer that decides how many channels the ones behind it meet.
@@ -61,10 +78,14 @@ class SteppedLayer(NestedLayer, Protocol):
     Attributes:
         multiple: of outputs.
         outputs: of the active sub-model.
+        full: outputs of the largest one.
     """
 
     multiple: int
     outputs: int
+
+    @property
+    def full(self) -> int: ...
 
 
 @runtime_checkable

@@ -1,17 +1,14 @@
 """LayerNorm over the features that arrive, with their γ and β."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trainers.nested.layers.layer import Shape
+from trainers.nested.layers.layer import FollowingLayer
 from trainers.nested.prefix import LeafViews, copied, in_same_storage
-from trainers.submodel import SubModel
 
 
-class NestedLayerNorm(nn.Module):
+class NestedLayerNorm(FollowingLayer, nn.Module):
     """LayerNorm over the features that arrive: mean and variance are those of the active ones alone.
 
     Args:
@@ -21,8 +18,6 @@ class NestedLayerNorm(nn.Module):
     Raises:
         ValueError: a norm over several dimensions, or without γ.
     """
-
-    dimension = None
 
     def __init__(self, norm: nn.LayerNorm, axis: int = -1) -> None:
         super().__init__()
@@ -34,9 +29,6 @@ class NestedLayerNorm(nn.Module):
         self.places: Tensor | None = None
         self._kind = type(norm)
         self._weights, self._biases = LeafViews(), LeafViews()
-
-    def activate(self, sub_model: SubModel) -> None:
-        """Nothing to do: the incoming tensor tells the width."""
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[self.axis],)
@@ -57,6 +49,3 @@ class NestedLayerNorm(nn.Module):
         if self.bias is not None and bias is not None:
             norm.bias = copied(bias, self.bias)
         return norm
-
-    def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:
-        return shape

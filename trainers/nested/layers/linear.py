@@ -39,6 +39,11 @@ class NestedLinear(nn.Module):
         self.multiple = 1
         self._weights, self._biases = LeafViews(), LeafViews()
 
+    @property
+    def full(self) -> int:
+        """Outputs of the largest sub-model."""
+        return len(self.weight)
+
     def activate(self, sub_model: SubModel) -> None:
         full = self.weight.shape[0]
         if isinstance(self.size, Size):

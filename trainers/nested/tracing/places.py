@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.nested.beside import Reach
-from trainers.nested.contract import Walk
 from trainers.nested.prefix import prefix_length
+from trainers.nested.tracing.search import search
+from trainers.nested.tracing.walk import Walk
 from trainers.submodel import SubModel
 
 
@@ -41,7 +42,7 @@ class PlacesFinder:
         """
         with self._lock:
             if (sub_model, device) not in self._known:
-                found = self._walk.places(lambda dimension, full: prefix_length(full, sub_model[dimension]))
+                found = search(self._walk, lambda dimension, full: prefix_length(full, sub_model[dimension])).places()
                 self._known[sub_model, device] = {
                     path: None if places is None else places.to(device) for path, places in found.items()
                 }
