@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from trainers.config.precision import Precision
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
-from trainers.measuring.cost import Cost, MacCounter
+from trainers.measuring.cost import Cost, MacCounter, costs_of
 from trainers.nested.depth import DEPTH
 from trainers.nested.describing import Description, examine
 from trainers.nested.dimensions import Dimensions, Stage
@@ -114,10 +114,13 @@ def _of_the_network() -> Iterator[None]:
 def check_norms(config: ImageTrialConfig) -> None:
     """Refuses norms whose statistics are per image, where they would meet a single value: it has no variance.
 
+    Asked of networks that come at strides for larger images. `NETWORKS` have theirs for small ones, and to build one
+    more takes a second of every start.
+
     Raises:
         ConfigError: naming the norm.
     """
-    if not config.norm.policy.startswith("batch"):
+    if architecture(config.network.name).heads is None and not config.norm.policy.startswith("batch"):
         network = config.network
         _refuse_unless_normed(config.task.dataset, network.name, config.lattice, network.multiple, config.norm.policy)
 
@@ -279,25 +282,22 @@ def widths_within(config: ImageTrialConfig) -> tuple[float, ...]:
     Raises:
         ConfigError: a budget that no width keeps to.
     """
-    macs, largest = mac_counter(config), config.lattice.largest
+    macs, full = mac_counter(config), dict(config.lattice.largest.dims)
+
+    def at(step: int) -> int:
+        return macs(SubModel(**{**full, WIDTH: step / _STEPS}))
+
     found = []
     for budget in config.network.within:
-        costs = [partial(_at_width, macs, largest, step / _STEPS) for step in range(1, _STEPS + 1)]
-        fitting_widths = bisect_right(costs, budget, key=lambda cost: cost())
-        if not fitting_widths:
-            raise ConfigError(
-                f"network.within={budget:g}: the narrowest {config.network.name} takes {costs[0]():,} "
-                "multiply-accumulates"
-            )
-        found.append(fitting_widths / _STEPS)
+        steps = bisect_right(range(1, _STEPS + 1), budget, key=at)
+        if not steps:
+            name = config.network.name
+            raise ConfigError(f"network.within={budget:g}: the narrowest {name} takes {at(1):,} multiply-accumulates")
+        found.append(steps / _STEPS)
     return tuple(found)
 
 
 _STEPS = 1000
-
-
-def _at_width(macs: MacCounter, largest: SubModel, width: float) -> int:
-    return macs(SubModel(**{**dict(largest.dims), WIDTH: width}))
 
 
 @lru_cache(maxsize=8)
@@ -308,11 +308,7 @@ def network_counter(data: str, network: str, lattice: Lattice, multiple: int = 1
 @lru_cache(maxsize=64)
 def _target_costs(data: str, network: str, lattice: Lattice, multiple: int) -> dict[str, Cost]:
     plainest, macs = _plainest(data, network, lattice, multiple), network_counter(data, network, lattice, multiple)
-    nested = build(plainest, seed=0)
-    return {
-        target.label: Cost(macs(target), sum(parameter.numel() for parameter in nested.extract(target).parameters()))
-        for target in lattice
-    }
+    return {target.label: cost for target, cost in costs_of(build(plainest, seed=0), macs).items()}
 
 
 def _plainest(data: str, network: str, lattice: Lattice, multiple: int) -> ImageTrialConfig:

@@ -84,6 +84,18 @@ class MacCounter:
             return self._known[known]
 
 
+def costs_of(network: NestedNetwork, macs: MacCounter) -> dict[SubModel, Cost]:
+    """What every target takes, smallest first.
+
+    Args:
+        macs: counts the network's sub-models.
+    """
+    return {
+        target: Cost(macs(target), sum(parameter.numel() for parameter in network.extract(target).parameters()))
+        for target in network.lattice
+    }
+
+
 def _zeros(shape: tuple[int, ...]) -> tuple[Tensor, ...]:
     return (torch.zeros(1, *shape),)
 

@@ -31,6 +31,10 @@ class Reach:
     axis: int | None = None
     multiple: int = 1
 
+    def kept(self, prefix: Callable[[str, int], int]) -> int:
+        """How many a sub-model has, `prefix` being (dimension, all of them) → how many of them it keeps."""
+        return whole_multiple(prefix(self.dimension, self.full), self.multiple)
+
 
 @dataclass
 class NestedAttribute:
@@ -44,8 +48,7 @@ class NestedAttribute:
         self._active = self.reach.full
 
     def activate(self, sub_model: SubModel) -> None:
-        share = sub_model[self.reach.dimension]
-        self._active = whole_multiple(prefix_length(self.reach.full, share), self.reach.multiple)
+        self._active = self.reach.kept(lambda dimension, full: prefix_length(full, sub_model[dimension]))
 
     def __call__(self, whole: Any) -> Any:
         if self.reach.axis is None:

@@ -1,5 +1,8 @@
 """Depth: which residual blocks a sub-model runs."""
 
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+
 from torch import Tensor, nn
 
 from trainers.submodel import SubModel
@@ -29,3 +32,8 @@ class OptionalBlock(nn.Module):
             return x
         out: Tensor = self.block(x)
         return out
+
+
+def interleaved(stages: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """One block of every stage in turn, so that depth grows evenly; every depth is part of the next."""
+    return tuple(path for rank in zip_longest(*stages) for path in rank if path is not None)

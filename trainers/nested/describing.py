@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from trainers.lattice import Lattice
-from trainers.measuring.cost import Cost, MacCounter
-from trainers.nested.depth import DEPTH
+from trainers.measuring.cost import Cost, MacCounter, costs_of
+from trainers.nested.depth import DEPTH, interleaved
 from trainers.nested.dimensions import Stage
 from trainers.nested.exchange import nest
 from trainers.nested.table import WIDTH, Exchanges
 from trainers.nested.tracing.any_width import at_any_width
 from trainers.nested.tracing.channels import Source, map_channels
-from trainers.nested.tracing.structure import find_blocks, find_stages, interleaved
+from trainers.nested.tracing.structure import find_blocks, find_stages
 from trainers.submodel import SubModel
 
 _NAMED = 3  # blocks of a stage, in a line
@@ -68,12 +68,12 @@ class Description:
         """What a lattice may have, and which values."""
         found = {WIDTH: "0 to 1"}
         if self.optional:
-            found["depth"] = f"1 to {len(self.optional)}"
+            found[DEPTH] = f"1 to {len(self.optional)}"
         for number, stage in enumerate(self.stages, start=1):
             if len(self.stages) > 1:
                 found[f"{WIDTH}_{number}"] = "0 to 1"
                 if len(stage.blocks) > 1:
-                    found[f"depth_{number}"] = f"1 to {len(stage.blocks)}"
+                    found[f"{DEPTH}_{number}"] = f"1 to {len(stage.blocks)}"
         return found
 
 
@@ -107,12 +107,7 @@ def describe(
     optional = found.optional if DEPTH in lattice.largest else ()
     plain, heads, stages = copy.deepcopy(network), found.heads, found.stages
     net = nest(plain, lattice, "batch", input_shape, heads, optional, exchanges=exchanges, stages=stages)
-    macs = MacCounter(net)
-    costs = {
-        target: Cost(macs(target), sum(parameter.numel() for parameter in net.extract(target).parameters()))
-        for target in lattice
-    }
-    return replace(found, costs=costs)
+    return replace(found, costs=costs_of(net, MacCounter(net)))
 
 
 def examine(network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchanges | None = None) -> Description:
@@ -130,4 +125,5 @@ def examine(network: nn.Module, input_shape: tuple[int, ...], exchanges: Exchang
     sources = [source for stream in channels.streams for source in stream.sources if not source.beside]
     order = {path: place for place, path in enumerate(channels.read)}
     sources.sort(key=lambda source: order[source.name])
-    return Description(type(network).__name__, tuple(sources), channels.heads, stages, interleaved(stages), {})
+    blocks_in_turn = interleaved(stage.blocks for stage in stages)
+    return Description(type(network).__name__, tuple(sources), channels.heads, stages, blocks_in_turn, {})

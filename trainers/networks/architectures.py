@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 from torch import nn
 
@@ -49,8 +49,11 @@ NETWORKS: dict[str, Architecture] = {
 }
 
 
+@lru_cache
 def architecture(name: str) -> Architecture:
     """A network by its name in `NETWORKS`; any classifier of torchvision's by its name there, `torchvision:vgg11_bn`.
+
+    The same one each time: what is found out about it is remembered by it.
 
     Raises:
         ConfigError: there is none of that name.

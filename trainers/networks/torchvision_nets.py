@@ -5,10 +5,11 @@ strides: ResNet-18 with a 3×3 stem of stride 1 and no pooling, MobileNetV2 with
 torchvision takes as long to import as torch, so it is imported only where one of its networks is built.
 """
 
-from itertools import zip_longest
 from typing import Any
 
 from torch import nn
+
+from trainers.nested.depth import interleaved
 
 # Expansion, outputs, blocks, stride of each stage (Sandler et al. 2018, table 2), and the strides for small images.
 _STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -73,7 +74,7 @@ def mobilenet_v2_blocks() -> tuple[str, ...]:
     for _, _, blocks, _ in _STAGES:
         stages.append([f"features.{index}" for index in range(first + 1, first + blocks)])
         first += blocks
-    return _interleaved(stages)
+    return interleaved(stages)
 
 
 def resnet18(shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -92,9 +93,4 @@ def resnet18(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 def resnet18_blocks() -> tuple[str, ...]:
     """The four second blocks of ResNet-18's stages."""
-    return _interleaved([[f"layer{stage}.{block}" for block in range(1, n)] for stage, n in enumerate(_RESNET18, 1)])
-
-
-def _interleaved(stages: list[list[str]]) -> tuple[str, ...]:
-    """One of every stage in turn, so that depth grows evenly over the network; every depth is a prefix of the next."""
-    return tuple(path for rank in zip_longest(*stages) for path in rank if path is not None)
+    return interleaved([[f"layer{stage}.{block}" for block in range(1, n)] for stage, n in enumerate(_RESNET18, 1)])

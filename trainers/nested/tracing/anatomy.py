@@ -1,7 +1,7 @@
 """What layers do not say of a network: what lies beside them and goes along channels, and which keep whole groups."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias, TypeGuard
@@ -69,9 +69,10 @@ def anatomise(walk: Walk) -> dict[str, int]:
     set_multiples(walk.forms, multiples)
     if any(map(_in_groups, walk.forms.values())):
         multiples.update(_gates(walk, told_apart[0], multiples))
-    if _lengths(walk):
-        _find_tensors(walk, told_apart, steps)
-        _find_numbers(walk, told_apart[0], steps)
+    if lengths := _lengths(walk):
+        guess = partial(_reaches, lengths, steps)
+        _find_tensors(walk, told_apart, guess)
+        _find_numbers(walk, told_apart[0], guess)
     return multiples
 
 
@@ -225,13 +226,15 @@ def _lengths(walk: Walk) -> dict[int, list[str]]:
     return lengths
 
 
-def _reaches(walk: Walk, number: int, axis: int | None, steps: Mapping[int, int]) -> list[Reach]:
+def _reaches(lengths: Mapping[int, list[str]], steps: Mapping[int, int], number: int, axis: int | None) -> list[Reach]:
     """What so many channels may be."""
-    dimensions = _lengths(walk).get(number, [])
-    return [Reach(dimension, number, axis, steps.get(number, 1)) for dimension in dimensions]
+    return [Reach(dimension, number, axis, steps.get(number, 1)) for dimension in lengths.get(number, [])]
 
 
-def _find_tensors(walk: Walk, prefixes: Sequence[Prefix], steps: Mapping[int, int]) -> None:
+_Guess: TypeAlias = Callable[[int, int | None], list[Reach]]  # (how many, along which axis) → what they may be
+
+
+def _find_tensors(walk: Walk, prefixes: Sequence[Prefix], guess: _Guess) -> None:
     """Along which axis parameters and buffers beside layers follow the channels, if along any.
 
     That is the one along which NaN beyond the prefix reaches nothing of the sub-model, in any of these.
@@ -239,7 +242,7 @@ def _find_tensors(walk: Walk, prefixes: Sequence[Prefix], steps: Mapping[int, in
     guesses: dict[str, list[Reach]] = {}
     for name in walk.lying_beside:
         shape = tensor_beside(walk.network, name).shape
-        guesses[name] = [each for axis, n in enumerate(shape) for each in _reaches(walk, n, axis, steps)]
+        guesses[name] = [each for axis, n in enumerate(shape) for each in guess(n, axis)]
     if not any(guesses.values()):
         return
     images = walk.images()
@@ -271,14 +274,14 @@ def _pattern(walk: Walk, prefix: Prefix, images: Tensor) -> _Pattern:
     return places, [out.isnan().flatten().nonzero().flatten().tolist() for out in outputs]
 
 
-def _find_numbers(walk: Walk, prefix: Prefix, steps: Mapping[int, int]) -> None:
+def _find_numbers(walk: Walk, prefix: Prefix, guess: _Guess) -> None:
     """Which whole numbers that modules have for the number of channels their forward asks for.
 
     Where a sub-model does not run, those of the module in which it stops are tried.
     """
     while (stuck := _stuck(walk, prefix)) is not None:
         path, calls = stuck
-        for name, reach in _numbers(walk, path, steps):
+        for name, reach in _numbers(walk, path, guess):
             walk.reaches[name] = reach
             walk.read_beside(name)
             after = _stuck(walk, prefix)
@@ -289,11 +292,11 @@ def _find_numbers(walk: Walk, prefix: Prefix, steps: Mapping[int, int]) -> None:
             return
 
 
-def _numbers(walk: Walk, path: str, steps: Mapping[int, int]) -> list[tuple[str, Reach]]:
+def _numbers(walk: Walk, path: str, guess: _Guess) -> list[tuple[str, Reach]]:
     """The whole numbers of a module that may be its number of channels, by full name."""
     named = [(f"{path}.{local}".lstrip("."), value) for local, value in vars(walk.network.get_submodule(path)).items()]
     whole = [(name, value) for name, value in named if type(value) is int and name not in walk.reaches]
-    return [(name, reach) for name, value in whole for reach in _reaches(walk, value, None, steps)]
+    return [(name, reach) for name, value in whole for reach in guess(value, None)]
 
 
 def _stuck(walk: Walk, prefix: Prefix) -> tuple[str, int] | None:

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from trainers.nested.layers.layer import PlacedLayer
-from trainers.nested.prefix import whole_multiple
 from trainers.nested.tracing.walk import Prefix, StandIn, Visit, Walk, everything
 
 
@@ -37,13 +36,7 @@ class Search(Visit):
         return y.index_copy_(layer.axis, kept, self.walk.noisy(layer, len(x), shape, len(kept)))
 
     def beside(self, name: str, whole: Any) -> Any:
-        reach = self.walk.reaches.get(name)
-        if reach is None or reach.axis is None:
-            return whole
-        kept = whole_multiple(self._prefix(reach.dimension, reach.full), reach.multiple)
-        part = whole.detach().clone()
-        part.narrow(reach.axis, kept, reach.full - kept).fill_(torch.nan)
-        return part
+        return self.walk.masked(name, whole, self._prefix, torch.nan)
 
     @property
     def prefixes(self) -> bool:

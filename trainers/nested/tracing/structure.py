@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -153,12 +152,3 @@ def _by_size(channels: ChannelMap) -> Mapping[int, int]:
             sizes.append(size)
         place[number] = sizes.index(size) if size in sizes else max(0, len(sizes) - 1)
     return place
-
-
-def interleaved(stages: tuple[Stage, ...]) -> tuple[str, ...]:
-    """The blocks in the order in which one depth of all stages adds them: the first of every stage, then the second.
-
-    So depth grows evenly over the network, and every depth is part of the next.
-    """
-    rows = zip_longest(*(stage.blocks for stage in stages))
-    return tuple(path for row in rows for path in row if path is not None)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.nested.prefix import whole_multiple
 from trainers.nested.tracing.search import Search
 from trainers.nested.tracing.walk import Prefix, StandIn, Visit, Walk, everything
 
@@ -49,7 +48,7 @@ class AsSubModel(Visit):
         reach = self.walk.reaches.get(name)
         if reach is None:
             return whole
-        kept = whole_multiple(self._prefix(reach.dimension, reach.full), reach.multiple)
+        kept = reach.kept(self._prefix)
         return kept if reach.axis is None else whole.narrow(reach.axis, 0, kept)
 
     def _places(self, layer: StandIn, channels: int) -> Tensor:
@@ -81,13 +80,7 @@ class _AsMask(Visit):
         return y.index_copy_(axis, layer.kept(x, self._prefix, call.places), call.y)
 
     def beside(self, name: str, whole: Any) -> Any:
-        reach = self.walk.reaches.get(name)
-        if reach is None or reach.axis is None:
-            return whole
-        kept = whole_multiple(self._prefix(reach.dimension, reach.full), reach.multiple)
-        part = whole.detach().clone()
-        part.narrow(reach.axis, kept, reach.full - kept).fill_(0)
-        return part
+        return self.walk.masked(name, whole, self._prefix, 0)
 
     def check_end(self) -> None:
         """Refuses a layer that ran in the sub-model only."""

@@ -218,6 +218,15 @@ class Walk:
             raise self.refusal(layer.path, f"it reads {layer.inputs} channels, but {channels} reach it {shape}")
         return self._visit.meet(layer, x)
 
+    def masked(self, name: str, whole: Any, prefix: Prefix, value: float) -> Any:
+        """A tensor beside layers, beyond a sub-model's channels filled with a value; what has none as it is."""
+        reach = self.reaches.get(name)
+        if reach is None or reach.axis is None:
+            return whole
+        kept, part = reach.kept(prefix), whole.detach().clone()
+        part.narrow(reach.axis, kept, reach.full - kept).fill_(value)
+        return part
+
     def images(self, examples: int = _EXAMPLES) -> Tensor:
         """Noise to run on."""
         return self.random(examples, *self.input_shape)
