@@ -5,7 +5,8 @@
 At full width the plain network is the one that was nested, elsewhere the sub-model cut out. A training pass is forward,
 loss and backward into gradients that are there already, as in our loop; an evaluation pass is forward without
 gradients. Norms are shared BatchNorms, which do what the plain ones do, and both networks lie in memory as a trial's
-would, in fp32. The two take turns in one process, after one turn each that is not counted; ratios are those of a turn.
+would, in fp32. Their passes alternate in one process, and there are turns of them, the first of which is not counted; a
+turn's ratio is that of the medians of its passes.
 
 Memory: `peak` is the most that a training pass allocates at once beside what lies there before, by torch's allocators,
 what kernels ask for while they run included (on CPU as torch's profiler records it; the same at every pass). `state` is
@@ -17,6 +18,7 @@ Results go to benchmarks/results/nested_overhead.csv.
 
 import copy
 import json
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +54,7 @@ FAMILIES: dict[str, tuple[Callable[[], nn.Module], str]] = {
 """Constructors, and the paths of the heads."""
 WIDTHS = Lattice.product(width=(0.25, 0.5, 0.75, 1.0))
 _SIDE = 64  # pixels
+_FEWEST = 3  # passes of each in a turn
 _CLASSES = 1000
 
 
@@ -67,23 +70,33 @@ def evaluation_pass(network: nn.Module, images: Tensor, labels: Tensor) -> None:
 PASSES = {"training": training_pass, "evaluation": evaluation_pass}
 
 
-def seconds_per_pass(work: Callable[[], None], seconds: float, device: torch.device) -> float:
-    """The mean over a turn of so many seconds, or of one pass that takes longer."""
-    passes, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds or not passes:
-        work()
-        passes += 1
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - started) / passes
-
-
 def race(both: Sequence[Callable[[], None]], turns: int, seconds: float, device: torch.device) -> dict[str, Spread]:
     """Milliseconds of nested and plain, and their ratio turn by turn."""
-    taken = [[1000 * seconds_per_pass(work, seconds, device) for work in both] for _ in range(turns + 1)][1:]
+    taken = [turn(both, seconds, device) for _ in range(turns + 1)][1:]
     nested, plain = zip(*taken, strict=True)
     ratio = Spread.over(one / other for one, other in taken)
     return {"nested_ms": Spread.over(nested), "plain_ms": Spread.over(plain), "ratio": ratio}
+
+
+def turn(both: Sequence[Callable[[], None]], seconds: float, device: torch.device) -> list[float]:
+    """Milliseconds of a pass of each, medians of passes that alternate for so many seconds.
+
+    Whatever else the machine does for longer than a pass slows both of them.
+    """
+    taken: list[list[float]] = [[] for _ in both]
+    started = time.perf_counter()
+    while time.perf_counter() - started < 2 * seconds or len(taken[0]) < _FEWEST:
+        for place in (0, 1) if len(taken[0]) % 2 else (1, 0):  # either goes first as often
+            taken[place].append(1000 * _seconds(both[place], device))
+    return [statistics.median(each) for each in taken]
+
+
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
 
 
 def peak_bytes(work: Callable[[], None], device: torch.device) -> int:
@@ -159,7 +172,7 @@ def measured(
 @click.option("--threads", default=2, show_default=True)
 @click.option("--batch", default=128, show_default=True, help="Images of 64 × 64 pixels.")
 @click.option("--turns", default=5, show_default=True)
-@click.option("--seconds", default=0.5, show_default=True, help="Of each turn.")
+@click.option("--seconds", default=0.5, show_default=True, help="Of each side in a turn.")
 @click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), help="Unless given, all.")
 def main(device: str, threads: int, batch: int, turns: int, seconds: float, families: tuple[str, ...]) -> None:
     """Measures and appends to the results."""

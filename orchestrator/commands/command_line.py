@@ -119,6 +119,11 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
     @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once, at most.")
     @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
     @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
+    @click.option(
+        "--until-separated",
+        is_flag=True,
+        help="Train seeds until every comparison is decided by a sequential test, at most --seeds (20 unless given).",
+    )
     @click.option("--pack", is_flag=True, help="Measure first how many trials at once do most work, and run so many.")
     @click.option(
         "--patience",

@@ -17,6 +17,8 @@ from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
 from orchestrator.study.study import Layout, Preset, Study
 
+_MOST_SEEDS = 20  # that --until-separated trains, unless others are said
+
 
 @dataclass(frozen=True)
 class Options:
@@ -35,6 +37,7 @@ class Options:
     cpus: float
     gpus: float | None
     pack: bool
+    until_separated: bool
     included: Included
     patience: float
     stall: float | None
@@ -68,7 +71,9 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
     return Options(
         preset=preset,
         overrides=overrides,
-        seeds=_seeds(parameters["seeds"], study.presets[preset].seeds),
+        seeds=_seeds(
+            parameters["seeds"], _MOST_SEEDS if parameters["until_separated"] else study.presets[preset].seeds
+        ),
         layout=Layout(
             design=parameters["design"],
             baseline={**study.baseline, **dict(_levels("--baseline", parameters["baseline"]))},
@@ -83,6 +88,7 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
         cpus=parameters["cpus_per_trial"],
         gpus=parameters["gpus_per_trial"],
         pack=parameters["pack"],
+        until_separated=parameters["until_separated"],
         included=Included(parameters["include"]),
         patience=parameters["patience"],
         stall=None if parameters["debug"] else parameters["stall"],

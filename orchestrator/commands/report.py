@@ -51,17 +51,23 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
     """Writes the report and prints its tables."""
     from orchestrator.report.rendering import as_markdown, tasks_as_markdown
     from orchestrator.report.results import read_results
+    from orchestrator.report.sequential import asked_for, in_words, judge, recorded_looks
     from orchestrator.report.writer import make_task_tables, write_report
 
     results = read_results(tracker, experiment, plan)
+    looks, decided = recorded_looks(tracker, experiment, plan.base_key), list[str]()
+    if looks is not None:
+        decided = in_words(judge(asked_for(results, looks.order), looks), looks, results.metric)
     folder = report_folder(plan, options)
-    tables = write_report(plan, results, folder)
+    tables = write_report(plan, results, folder, decided)
     console = plain_console()
     for over_tasks in make_task_tables(plan, results):
         text = _tasks_for_terminal(over_tasks) if console.is_terminal else tasks_as_markdown(over_tasks)
         console.print(text, markup=False)
     for table in tables:
         console.print(_for_terminal(table) if console.is_terminal else as_markdown(table), markup=False)
+    for line in decided:
+        console.print(line, markup=False)
     for failure in results.failures:
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
     for trial in results.unpaired:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,7 @@ from rich.console import Console
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
 from orchestrator.commands.report import print_report, report_folder
-from orchestrator.commands.tracking import find_tracker, finished_keys, open_tracker
+from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
 from orchestrator.run.patience import Patience
@@ -31,9 +32,11 @@ from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
-    from orchestrator.run.execution import Executor
+    from orchestrator.report.sequential import Looks
+    from orchestrator.run.execution import Execution, Executor
     from orchestrator.run.lease import Lease
     from orchestrator.track.recorder import Recorder
+    from orchestrator.track.tracker import Tracker
 
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _INTERRUPTED = 130
@@ -47,6 +50,7 @@ class _Run:
         script: the study's file.
         place: where the driver makes the data ready and measures.
         patience: with the tracking store.
+        looks: when arms are compared under `--until-separated`; else None.
     """
 
     plan: Plan
@@ -57,6 +61,15 @@ class _Run:
     patience: Patience
     script: Path
     place: Place
+    looks: "Looks | None"
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What was trained: which part of the plan, and which trials of it failed for good."""
+
+    plan: Plan
+    failed: list[Trial]
 
 
 @dataclass(frozen=True)
@@ -87,16 +100,24 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
     patience = Patience(options.patience, console.print)
-    run = _Run(plan, trainer, options, lease, console, patience, script, place)
+    run = _Run(plan, trainer, options, lease, console, patience, script, place, _looks(plan, options))
     with sigterm_as_ctrl_c(), lease.acquired():
         with _prepare(run) as preparation:
-            failed = _train_missing(run, preparation)
+            trained = _train_missing(run, preparation)
             recorder = preparation.recorder.result()
-        if failed is None:
+        if trained is None:
             return _INTERRUPTED
         if not preparation.missing:
-            console.print(f"All {len(plan.trials)} trials are finished already.")
-        return _report(run, preparation, recorder, failed)
+            console.print(f"All {len(trained.plan.trials)} trials are finished already.")
+        return _report(run, preparation, recorder, trained)
+
+
+def _looks(plan: Plan, options: Options) -> "Looks | None":
+    if not options.until_separated:
+        return None
+    from orchestrator.report.sequential import Looks
+
+    return Looks.over(plan.seeds)
 
 
 @contextmanager
@@ -105,7 +126,8 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     from orchestrator.track.provenance import diff, provenance
 
     tracker = run.patience.keep_trying(lambda: find_tracker(run.options))
-    missing = run.plan.missing(run.patience.keep_trying(lambda: finished_keys(run.plan, tracker)))
+    finished = run.patience.keep_trying(lambda: finished_keys(run.plan, tracker))
+    missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
     if missing:
         run.lease.cover([trial.key for trial in missing])
     origin = provenance(run.script.parent, run.trainer.versions(), run.options.command)
@@ -124,16 +146,29 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
         yield _Preparation(missing, threads, mlflow, recorder, data)
 
 
+def _wanted(run: _Run, tracker: "Tracker | None", finished: set[str]) -> Plan:
+    """What is to be trained of the plan: all, or at most what one who looks whether arms are separated may need."""
+    experiment = experiment_id(run.plan, tracker)
+    if run.looks is None or tracker is None or experiment is None:
+        return run.plan
+    from orchestrator.commands.adaptive import check_looks, next_look
+    from orchestrator.report.results import read_results
+
+    check_looks(tracker, experiment, run.plan, run.looks)
+    part, _ = next_look(run.plan, run.looks, finished, lambda part: read_results(tracker, experiment, part))
+    return run.plan if part.missing(finished) else part
+
+
 def _prepare_data(trainer: Trainer, trials: Sequence[Trial], place: Place) -> None:
     """Makes every data set ready that the trials are trained on, each once."""
     for trial in {trial.data_checksum: trial for trial in trials}.values():
         trainer.prepare(trial.config, place)
 
 
-def _train_missing(run: _Run, preparation: _Preparation) -> list[Trial] | None:
-    """Those that failed for good; None if it was interrupted."""
+def _train_missing(run: _Run, preparation: _Preparation) -> _Trained | None:
+    """What was trained; None if it was interrupted."""
     if not preparation.missing:
-        return []
+        return _Trained(run.plan, [])
     with _connect(run, preparation) as executor:
         return _train(run, preparation, executor)
 
@@ -179,42 +214,56 @@ def _tree(run: _Run) -> Iterator[Path | None]:
         yield folder
 
 
-def _train(run: _Run, preparation: _Preparation, executor: "Executor") -> list[Trial] | None:
-    """Trains the missing trials; gives those that failed for good, None if it was interrupted."""
-    from orchestrator.run.execution import Execution
-
-    plan, options, missing = run.plan, run.options, preparation.missing
+def _train(run: _Run, preparation: _Preparation, executor: "Executor") -> _Trained | None:
+    """Trains the missing trials; None if it was interrupted."""
+    plan, options, say = run.plan, run.options, run.console.print
     resources, slots = _share(run, preparation, executor)
     recorder = preparation.recorder.result()
-    run.console.print(
-        f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(plan.trials)} trials to run, "
-        f"{slots} at a time, {options.storage}"
-    )
-    with Progress(plan, run.console, slots, live=not options.debug) as progress:
-        to_run = {trial.key for trial in missing}
-        progress.already([trial for trial in plan.trials if trial.key not in to_run])
-        execution = Execution(
-            executor,
-            run.trainer,
-            recorder,
-            progress,
-            options.storage,
-            options.data,
-            threads=max(1, int(resources.cpus)),
-            patience=options.patience,
-            stall=options.stall,
-            lease=run.lease,
+
+    def train(part: Plan, missing: Sequence[Trial]) -> list[Trial]:
+        say(
+            f"{plan.study.title}, preset {plan.preset}: {len(missing)} of {len(part.trials)} trials to run, "
+            f"{slots} at a time, {options.storage}"
         )
-        try:
-            return execution.run(missing, resources)
-        except KeyboardInterrupt:
-            ignore_signals()
-            left = len(plan.missing(recorder.finished))
-            run.console.print(
-                f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
-                "others go on from their checkpoints when you run the same command again."
-            )
-            return None
+        with Progress(part, run.console, slots, live=not options.debug) as progress:
+            to_run = {trial.key for trial in missing}
+            progress.already([trial for trial in part.trials if trial.key not in to_run])
+            return _execution(run, executor, recorder, progress, resources).run(missing, resources)
+
+    try:
+        if run.looks is None:
+            return _Trained(plan, train(plan, preparation.missing))
+        from orchestrator.commands.adaptive import train_until_separated
+
+        failed, part = train_until_separated(plan, run.looks, recorder, train, partial(say, markup=False))
+        return _Trained(part, failed)
+    except KeyboardInterrupt:
+        ignore_signals()
+        left = len(plan.missing(recorder.finished))
+        say(
+            f"\nInterrupted: {len(plan.trials) - left} of {len(plan.trials)} trials are finished, the "
+            "others go on from their checkpoints when you run the same command again."
+        )
+        return None
+
+
+def _execution(
+    run: _Run, executor: "Executor", recorder: "Recorder", progress: Progress, resources: Resources
+) -> "Execution":
+    from orchestrator.run.execution import Execution
+
+    return Execution(
+        executor,
+        run.trainer,
+        recorder,
+        progress,
+        run.options.storage,
+        run.options.data,
+        threads=max(1, int(resources.cpus)),
+        patience=run.options.patience,
+        stall=run.options.stall,
+        lease=run.lease,
+    )
 
 
 def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[Resources, int]:
@@ -234,15 +283,15 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
     return executor.allot(replace(requested, cpus=best.cpus, gpus=best.gpus))
 
 
-def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", failed: list[Trial]) -> int:
+def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained: _Trained) -> int:
     """Writes and prints the report of all that is finished; gives the exit status."""
-    plan, options, keep_trying = run.plan, run.options, run.patience.keep_trying
+    plan, failed, options, keep_trying = trained.plan, trained.failed, run.options, run.patience.keep_trying
     if recorder.finished:
         if preparation.missing:
             _measure_latency(run, recorder)
         try:
             keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
-            keep_trying(lambda: recorder.attach_report(report_folder(plan, options)))
+            keep_trying(lambda: recorder.attach_report(report_folder(plan, options), plan.trials))
         except UserError as error:
             if not failed:
                 raise

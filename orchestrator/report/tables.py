@@ -141,9 +141,8 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     frame = results.frame
     shown = some_of(results.sub_models)
     rows = (*reversed(shown), AVERAGE)
-    wide = frame.pivot(index=["arm", "seed"], columns="sub_model", values=metric.name).astype(float)
+    wide = _by_sub_model(results)
     shared = results.shared
-    wide[AVERAGE] = wide[[label for label in wide if label in shared]].mean(axis="columns", skipna=False)
     costs = frame.drop_duplicates(["arm", "sub_model"]).set_index(["sub_model", "arm"])
     has = {row: [arm for arm in results.arms if row == AVERAGE or (row, arm) in costs.index] for row in rows}
     by_seed: dict[str, dict[str, dict[int, float]]] = {row: {arm: {} for arm in has[row]} for row in rows}
@@ -200,6 +199,22 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         compares=any(cell.published is not None for cell in cells.values()),
         family=family,
     )
+
+
+def averages(results: Results) -> dict[str, dict[int, float]]:
+    """Of one facet's results the averages over the sub-models that every arm has, by arm and seed."""
+    found: dict[str, dict[int, float]] = {arm: {} for arm in results.arms}
+    rows = _by_sub_model(results)[AVERAGE].reset_index()
+    for arm, seed, value in zip(rows["arm"], rows["seed"], rows[AVERAGE], strict=True):
+        found[str(arm)][int(seed)] = float(value)
+    return found
+
+
+def _by_sub_model(results: Results) -> pd.DataFrame:
+    """The final values by arm and seed; a column per sub-model, and their average."""
+    wide = results.frame.pivot(index=["arm", "seed"], columns="sub_model", values=results.metric.name).astype(float)
+    wide[AVERAGE] = wide[[label for label in wide if label in results.shared]].mean(axis="columns", skipna=False)
+    return wide
 
 
 def flops_rule(results: Results) -> str:

@@ -1,7 +1,7 @@
 """Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,13 @@ from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
 
-def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
+def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[str] = ()) -> list[Table]:
     """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet.
 
     Those across tasks, which come first in it, are what `make_task_tables` gives.
+
+    Args:
+        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
     """
     study = plan.study
     task_tables = make_task_tables(plan, results)
@@ -45,7 +48,9 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
     overview, crossings = _over_budgets(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [f"# {study.title}", *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
+    by_looking = "\n".join([*decided[:1], "", *(f"- {line}" for line in decided[1:])]) if decided else ""
+    head = filter(None, [f"# {study.title}", by_looking])
+    parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
         parts += ["Crossings of the means over budgets:", "\n".join(f"- {line}" for line in crossings) or "None."]
     (folder / "table.md").write_text("\n\n".join([*parts, notes]).rstrip() + "\n")
@@ -57,6 +62,7 @@ def write_report(plan: Plan, results: Results, folder: Path) -> list[Table]:
         title=study.title,
         lead=f"Preset {plan.preset}, {plan.layout.design} design.",
         notes=notes,
+        decided=decided,
         task_tables=task_tables,
         scores=scores,
         tables=tables,

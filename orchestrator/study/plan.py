@@ -6,7 +6,7 @@ Run = plan − finished. Restarting, extending by seeds or levels, and running f
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,11 @@ class Plan:
             for name, level in arm.levels:
                 seen.setdefault(name, set()).add(level)
         return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
+
+    def of_seeds(self, count: int) -> "Plan":
+        """The part of it that has its first seeds, so many."""
+        seeds = self.seeds[:count]
+        return replace(self, seeds=seeds, trials=tuple(trial for trial in self.trials if trial.seed in seeds))
 
     def missing(self, finished: Iterable[str]) -> list[Trial]:
         """The trials whose keys are not among the finished."""

@@ -29,6 +29,7 @@ from orchestrator.track.tracker import (
     FACTOR,
     KEY,
     LATENCY,
+    LOOKS,
     OUTCOME,
     PRESET,
     SEED,
@@ -205,10 +206,14 @@ class Recorder:
         """Keeps the latency of every target, by arm and label, with the base config."""
         self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
 
-    def attach_report(self, folder: Path) -> None:
-        """Copies the report into the parent run and closes it."""
+    def note_looks(self, looks: Mapping[str, Any]) -> None:
+        """Keeps with the base config at which numbers of seeds is looked."""
+        self._client.log_dict(self.parent_id, dict(looks), LOOKS)
+
+    def attach_report(self, folder: Path, trials: Sequence[Trial]) -> None:
+        """Copies the report into the parent run and closes it: as finished if all of these trials are."""
         self._client.log_artifacts(self.parent_id, str(folder), "report")
-        complete = all(trial.key in self.finished for trial in self._plan.trials)
+        complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 
 

@@ -30,6 +30,7 @@ from orchestrator.track.database import Database
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SETTINGS = "study.preset", "study.settings"
 DEVICE, LATENCY, BUDGET, EPOCH = "device", "latency.json", "budget", "updates_per_epoch"
+LOOKS = "looks.json"
 _PAGE, _REACH_SECONDS, _READERS = 1000, 20, 16
 
 

@@ -21,6 +21,7 @@ from trainers.data.images import cifar10, digits
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import DataError
 from trainers.tasks.images import ImageClassification
+from trainers.trials.images import assemble, resolve
 
 
 @pytest.fixture
@@ -217,3 +218,18 @@ def test_the_digits_are_those_that_scikit_learn_loads() -> None:
     assert np.array_equal(images[:, 0, ::2, ::2].numpy(), (theirs.images * 255 / 16).astype(np.uint8))
     assert torch.equal(images[..., ::2, ::2].repeat_interleave(2, 2).repeat_interleave(2, 3), images)
     assert torch.cat([ours.train_labels, ours.test_labels]).tolist() == theirs.target.tolist()
+
+
+def test_fewer_images_are_spread_over_the_data_set(digits: ImageArrays) -> None:
+    total = len(digits.train_images)
+    kept = [number * total // 7 for number in range(7)]
+    thinned = digits.thinned(7)
+    assert torch.equal(thinned.train_images, digits.train_images[kept])
+    assert torch.equal(thinned.train_labels, digits.train_labels[kept])
+    assert torch.equal(thinned.test_images, digits.test_images)
+    assert digits.thinned(None) is digits
+    with pytest.raises(DataError, match=f"train_examples={total + 1}: the data set has"):
+        digits.thinned(total + 1)
+    config = resolve({"dataset": "digits", "train_examples": 7, "batch_size": 4, "updates": 2})
+    task = assemble(config, 0, digits, torch.device("cpu")).task
+    assert {number for index in range(20) for number in task.selection(index)[0].tolist()} == set(range(7))

@@ -21,7 +21,7 @@ from trainers.measuring.cost import MacCounter
 from trainers.nested.encoder import NestedEncoder
 from trainers.networks.encoders import blank
 from trainers.training.loop import fit
-from trainers.trials.texts import TEXT_TRIALS, resolve
+from trainers.trials.texts import TEXT_TRIALS, _encoder, resolve
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
@@ -65,6 +65,8 @@ def test_the_usual_recipe_is_dynaberts() -> None:
             {"updates": 2 * (9_998 // 8), "accumulation": 2, "equalize": "passes"},
         ),
         ({"schedule": "linear"}, {"schedule": {"warmup": 0}}),
+        ({"train_examples": 9_998}, {}),
+        ({"epochs": 2, "train_examples": 100}, {"updates": 2 * (100 // 8), "train_examples": 100}),
     ],
 )
 def test_two_spellings_of_an_experiment_are_one(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -103,6 +105,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "positions": ({"length": 65}, "task.length=65: tiny-bert has positions for 64 tokens"),
     "encoder": ({"network": "minlm"}, "did you mean 'minilm'"),
     "data": ({"dataset": "sst-2"}, "unknown dataset 'sst-2'"),
+    "more texts than there are": ({"train_examples": 9_999}, "task.train_examples=9999: characters has 9,998"),
+    "fewer texts than a batch": ({"train_examples": 7}, "=7 are fewer than a batch has, batch_size=8"),
+    "no number of texts": ({"train_examples": 0}, "task.train_examples=0: must be from 1 to"),
     "setting of images": ({"crop_padding": 2}, "unknown setting 'crop_padding'"),
     "sampler": ({"method": "US"}, "choose a sampler of targets"),
     "pattern": ({"frozen": ["bert.pooler.*", "stem"]}, "frozen: 'stem' matches no parameter"),
@@ -180,6 +185,19 @@ def test_on_a_cpu_attention_is_by_matrix_products_in_bf16(method: str, precision
     parts = TEXT_TRIALS.assemble(tiny(method=method, precision=precision), 0, None, CPU)
     found = {m.config._attn_implementation for m in parts.network.modules() if isinstance(m, BertSelfAttention)}
     assert found == {attention}
+
+
+def test_fewer_examples_are_spread_over_the_data_set_and_the_same_for_every_seed() -> None:
+    config = tiny(train_examples=10)
+    assert config.identity() != tiny().identity()
+    tokenizer, whole = _encoder("tiny-bert", "characters", None).tokenizer, load().train
+    expected = [tokenizer.encode(whole[number * len(whole) // 10].first).ids for number in range(10)]
+    for seed in (0, 1):
+        task = TEXT_TRIALS.assemble(config, seed, None, CPU).task
+        met = {tuple(ids.tolist()) for ids in task.gather(task.selection(0))["ids"]}
+        assert len(met) == 8
+        length = max(map(len, met))
+        assert met <= {tuple(ids + [0] * (length - len(ids))) for ids in expected}
 
 
 def test_each_of_separate_encoders_is_trained_as_if_it_were_alone() -> None:

@@ -34,4 +34,5 @@ class ImagesConfig(TaskConfig):
     def resolved(self) -> "ImagesConfig":
         """With the data set's usual augmentation, unless another was said."""
         data = dataset(self.dataset)
-        return self.model_copy(update=self.unsaid(crop_padding=data.crop_padding, flip=data.flip))
+        usual = self.model_copy(update=self.unsaid(crop_padding=data.crop_padding, flip=data.flip))
+        return usual.of(data.train_images)

@@ -71,7 +71,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
 
 
 def _batches_per_epoch(config: ImageTrialConfig) -> float | None:
-    images = dataset(config.task.dataset).train_images
+    images = config.task.train_examples or dataset(config.task.dataset).train_images
     return images / config.task.batch_size if images else None
 
 
@@ -103,8 +103,9 @@ def assemble(config: ImageTrialConfig, seed: int, data: ImageArrays, device: tor
     channels_last = prefers_channels_last(config.norm.policy, config.precision.activations, device)
     kernels = accelerator(device)
     augmentation = images.crop_padding, images.flip
+    kept = data.thinned(images.train_examples)
     task = ImageClassification(
-        data, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
+        kept, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
     )
     trained = trained_weights(config)
     nested = build(config, seed, trained)
@@ -166,7 +167,8 @@ class ImageTrials:
         return assemble(config, seed, _arrays(config.task.dataset, folder), device)
 
     def rehearse(self, config: ImageTrialConfig, device: torch.device) -> Parts:
-        return assemble(config, 0, _black(config), device)
+        whole = config.model_copy(update={"task": config.task.model_copy(update={"train_examples": None})})
+        return assemble(whole, 0, _black(config), device)
 
     def export(self, config: ImageTrialConfig, weights: Path, label: str, folder: Path) -> None:
         export(config, weights, label, folder)

@@ -12,6 +12,7 @@ from trainers.config.text_trial import TextTrialConfig
 from trainers.data.text.datasets import text_dataset
 from trainers.data.text.examples import Example, TextData
 from trainers.data.text.tokens import Tokens, tokenize
+from trainers.data.thinning import evenly_spread
 from trainers.errors import ConfigError
 from trainers.extraction.encoders import export
 from trainers.measuring.cost import Cost, Macs
@@ -42,6 +43,7 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
     config = said(given, TextTrialConfig)
     config = config.model_copy(
         update={
+            "task": config.task.of(text_dataset(config.task.dataset).train_examples),
             "network": config.network.resolved(),
             "method": config.method.resolved(),
             "optimizer": config.optimizer.resolved(),
@@ -90,7 +92,8 @@ def _outputs(config: TextTrialConfig) -> int:
 
 def _batches_per_epoch(config: TextTrialConfig) -> int:
     """An epoch ends with its last full batch."""
-    return text_dataset(config.task.dataset).train_examples // config.task.batch_size
+    examples = config.task.train_examples or text_dataset(config.task.dataset).train_examples
+    return examples // config.task.batch_size
 
 
 def _macs_per_step(config: TextTrialConfig) -> int:
@@ -189,9 +192,9 @@ class TextTrials:
         return _costs(config)
 
     def assemble(self, config: TextTrialConfig, seed: int, folder: Path | None, device: torch.device) -> Parts:
-        name, length = config.task.dataset, config.task.length
+        name, length, count = config.task.dataset, config.task.length, config.task.train_examples
         encoder = _encoder(config.network.name, name, folder)
-        train, test = _tokens(config.network.name, name, length, folder)
+        train, test = _tokens(config.network.name, name, length, count, folder)
         return _parts(config, seed, encoder.with_head(_outputs(config), seed), train, test, device)
 
     def rehearse(self, config: TextTrialConfig, device: torch.device) -> Parts:
@@ -224,14 +227,15 @@ def _texts(data: TextData) -> Iterable[str]:
 
 
 @lru_cache(maxsize=1)
-def _tokens(encoder: str, name: str, length: int, folder: Path | None) -> tuple[Tokens, Tokens]:
-    """Of the training and of the test part."""
+def _tokens(encoder: str, name: str, length: int, count: int | None, folder: Path | None) -> tuple[Tokens, Tokens]:
+    """Of the training part, or so many examples of it, and of the test part."""
     data, tokenizer = _read(name, folder), _encoder(encoder, name, folder).tokenizer
+    kept = data.train if count is None else tuple(data.train[i] for i in evenly_spread(count, len(data.train)).tolist())
 
     def read(examples: tuple[Example, ...]) -> Tokens:
         return tokenize(tokenizer, examples, length, scores=not data.classes)
 
-    return read(data.train), read(data.test)
+    return read(kept), read(data.test)
 
 
 def _unread(count: int, tokens: int, scores: bool) -> Tokens:

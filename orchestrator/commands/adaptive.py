@@ -1,0 +1,80 @@
+"""Training seeds until arms are separated: look by look, each with the trials that it lacks."""
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+
+from orchestrator.errors import UserError
+from orchestrator.report.results import Results, read_results
+from orchestrator.report.sequential import Looks, Verdict, asked_for, judge, recorded_looks
+from orchestrator.study.plan import Plan, Trial
+from orchestrator.track.recorder import Recorder
+from orchestrator.track.tracker import Tracker
+
+Train = Callable[[Plan, Sequence[Trial]], list[Trial]]
+"""Trains the missing trials of a part of a plan; gives those that failed for good."""
+
+
+def next_look(
+    plan: Plan, looks: Looks, done: AbstractSet[str], read: Callable[[Plan], Results]
+) -> tuple[Plan, list[Verdict]]:
+    """The part of a plan up to the first look that lacks trials, or the one at which all is decided; and the verdicts
+    of the last look that had all of its trials.
+
+    Args:
+        done: keys of trials that are finished or given up.
+        read: the results of a part.
+    """
+    verdicts: list[Verdict] = []
+    for count in looks.counts:
+        part = plan.of_seeds(count)
+        if part.missing(done):
+            break
+        verdicts = judge(asked_for(read(part), part.seeds), looks)
+        if all(verdict.separated for verdict in verdicts):
+            break
+    return part, verdicts
+
+
+def check_looks(tracker: Tracker, experiment: str, plan: Plan, looks: Looks) -> None:
+    """Refuses other looks than the study was begun with.
+
+    Raises:
+        UserError: it was begun with others.
+    """
+    before = recorded_looks(tracker, experiment, plan.base_key)
+    if before is not None and before != looks:
+        raise UserError(
+            f"--until-separated: this study was begun with looks {before.words}, over which its level is shared out: "
+            f"go on with --seeds {','.join(map(str, before.order))}, or without --until-separated"
+        )
+
+
+def train_until_separated(
+    plan: Plan, looks: Looks, recorder: Recorder, train: Train, say: Callable[[str], None]
+) -> tuple[list[Trial], Plan]:
+    """Trains look by look; gives what failed for good, and the part of the plan that was trained."""
+    failed: list[Trial] = []
+    metric = plan.declaration.primary
+
+    def read(part: Plan) -> Results:
+        return read_results(recorder.tracker, recorder.experiment, part)
+
+    recorder.note_looks(looks.as_dict())
+    while True:
+        done = recorder.finished | {trial.key for trial in failed}
+        try:
+            part, verdicts = next_look(plan, looks, done, read)
+        except UserError:
+            if not failed:
+                raise
+            return failed, plan  # what is there cannot be compared, since some of it failed
+        if verdicts:
+            separated = sum(verdict.separated for verdict in verdicts)
+            seeds = max(verdict.seeds for verdict in verdicts)
+            say(f"After {seeds} seeds {separated} of {len(verdicts)} comparisons are separated:")
+            for verdict in verdicts:
+                say(f"  {verdict.line(metric)}")
+        missing = part.missing(done)
+        if not missing:
+            return failed, part
+        failed += train(part, missing)

@@ -1,0 +1,161 @@
+"""Adding seeds until arms are separated: the error over all looks, the seeds saved, and a study that does it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.noop import NoopTrainer, Nothing
+from orchestrator.commands.command_line import run
+from orchestrator.errors import UserError
+from orchestrator.report.power import seeds_needed
+from orchestrator.report.sequential import Looks, judge, sequential_p
+from orchestrator.report.statistics import LEVEL, paired
+from orchestrator.study.study import Factor, Preset, Study
+from orchestrator.track.tracker import Tracker
+from orchestrator.trainer import Place
+
+MOST = 20
+LOOKS = Looks.over(range(MOST))
+STUDIES, ARMS = 2_000, 3
+
+
+def differences(rng: np.random.Generator, effects: tuple[float, ...]) -> dict[tuple[str, str, str], list[float]]:
+    """Of arms to one baseline, so that they depend on each other; the SD of each is 1."""
+    noise = rng.normal(size=(len(effects) + 1, MOST)) / np.sqrt(2)
+    return {
+        ("", f"arm {place}", "baseline"): list(effect + noise[place] - noise[-1])
+        for place, effect in enumerate(effects)
+    }
+
+
+def test_looks_are_fixed_beforehand_and_share_the_level_out() -> None:
+    assert LOOKS.counts == (3, 4, 5, 6, 8, 10, 12, 15, 20)
+    assert sum(map(LOOKS.share, LOOKS.counts)) == pytest.approx(1)
+    assert Looks.over(range(3)).counts == (3,)
+    assert Looks.read(LOOKS.as_dict()) == LOOKS
+    with pytest.raises(UserError, match="needs room for 3 seeds at least, not 2"):
+        Looks.over((0, 1))
+
+
+def test_of_studies_in_which_nothing_differs_at_most_one_in_twenty_finds_anything_at_any_look() -> None:
+    rng = np.random.default_rng(0)
+    false = peeked = 0
+    for _ in range(STUDIES):
+        found = differences(rng, (0.0,) * ARMS)
+        false += any(verdict.separated for verdict in judge(found, LOOKS))
+        (first, *_) = found.values()
+        peeked += any((paired(first[:count]).p or 1) < LEVEL for count in LOOKS.counts)
+    print(f"{false} of {STUDIES} null studies separate something; {peeked} by looking at the usual p of one comparison")
+    assert false / STUDIES <= LEVEL
+    assert peeked / STUDIES > 2 * LEVEL  # so the bound is not one that anything would keep
+
+
+@pytest.mark.parametrize(("effect", "saved"), [(1.5, 0.2), (3.0, 0.5)])
+def test_plain_differences_take_fewer_seeds_than_a_number_fixed_beforehand(effect: float, saved: float) -> None:
+    rng = np.random.default_rng(1)
+    taken, found, studies = 0, 0, 200
+    for _ in range(studies):
+        drawn = differences(rng, (effect,) * ARMS)
+        for count in LOOKS.counts:
+            verdicts = judge({pair: values[:count] for pair, values in drawn.items()}, LOOKS)
+            if all(verdict.separated for verdict in verdicts):
+                break
+        taken += count
+        found += all(verdict.separated for verdict in verdicts)
+    fixed = seeds_needed(effect, LEVEL / ARMS)
+    print(
+        f"d = {effect}: {taken / studies:.1f} seeds of {MOST} on average, {found} of {studies} decided; fixed {fixed}"
+    )
+    assert found / studies >= 0.95
+    assert taken / studies <= (1 - saved) * MOST
+
+
+def test_what_is_separated_stays_separated() -> None:
+    rng = np.random.default_rng(2)
+    for _ in range(50):
+        (values,) = differences(rng, (rng.uniform(0, 3),)).values()
+        p_values = [sequential_p(values[:count], LOOKS) for count in range(1, MOST + 1)]
+        assert p_values == sorted(p_values, reverse=True)
+        assert p_values[:2] == [1.0, 1.0]
+
+
+def test_differences_without_a_spread_and_what_is_no_number_decide_nothing() -> None:
+    assert sequential_p([1.0] * MOST, LOOKS) == 1.0
+    assert sequential_p([float("nan"), *np.linspace(10, 11, MOST - 1)], LOOKS) == 1.0
+
+
+class Drawn(NoopTrainer):
+    """Says at once what it would have measured: the arm's mean, and noise by the seed."""
+
+    def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
+        *_, last = super().fit(config, seed, place, resume_from)
+        noise = np.random.default_rng([seed, config["index"]]).normal()
+        yield replace(last, metrics={**last.metrics, "test_acc/w100": 50.0 + config["ahead"] + float(noise)})
+
+
+STUDY = Study(
+    name="adaptive",
+    title="Arms that differ, and one that does not",
+    presets={"all": Preset({"seconds": 0.0, "budget": {"unit": "updates", "amount": 1}}, 1, "")},
+    factors=(
+        Factor(
+            "arm",
+            {
+                "baseline": {"index": 0, "ahead": 0.0},
+                "better": {"index": 1, "ahead": 9.0},
+                "alike": {"index": 2, "ahead": 0.0},
+            },
+        ),
+    ),
+    baseline={"arm": "baseline"},
+)
+
+
+def finished(storage: Path) -> set[tuple[str, int]]:
+    tracker = Tracker(f"sqlite:///{storage / 'mlflow.db'}", None)
+    experiment = tracker.experiment(STUDY.name, create=False)
+    assert experiment is not None
+    runs = tracker.client.search_runs([experiment], "tags.`study.role` = 'trial'")
+    assert all(run.info.status == "FINISHED" for run in runs)
+    return {(run.data.tags["arm"], int(run.data.tags["seed"])) for run in runs}
+
+
+def study(storage: Path, *arguments: str) -> int:
+    return run(STUDY, Drawn, ["run", "--debug", "--until-separated", "--storage", str(storage), *arguments])
+
+
+def test_a_study_trains_seeds_until_its_arms_are_separated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study(tmp_path, "--only", "arm=baseline,arm=better") == 0
+    said = capsys.readouterr().out
+    seeds = {seed for _, seed in finished(tmp_path)}
+    assert seeds == set(range(max(seeds) + 1))
+    assert 3 <= len(seeds) < MOST / 2
+    assert "1 of 1 comparisons are separated:" in said
+    assert "better − baseline: +" in said
+    (report,) = tmp_path.glob("reports/adaptive/all/table.md")
+    assert "Seeds were added until every comparison was decided, 20 at most" in report.read_text()
+    assert "Decided by adding seeds" in report.with_name("index.html").read_text()
+
+    assert study(tmp_path, "--only", "arm=baseline,arm=better") == 0  # again: nothing is left to do
+    assert {seed for _, seed in finished(tmp_path)} == seeds
+    assert "finished already" in capsys.readouterr().out
+
+    assert study(tmp_path, "--only", "arm=baseline,arm=better", "--seeds", "12") == 2
+    assert "was begun with looks after 3, 4, 5, 6, 8, 10, 12, 15 and 20 seeds" in capsys.readouterr().err
+
+
+def test_what_does_not_differ_takes_all_seeds_and_stays_undecided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study(tmp_path, "--seeds", "5") == 0
+    assert finished(tmp_path) == {(arm, seed) for arm in ("baseline", "better", "alike") for seed in range(5)}
+    said = capsys.readouterr().out
+    assert "After 5 seeds 1 of 2 comparisons are separated:" in said
+    assert "alike − baseline: " in said
+    assert "not separated" in said
+    assert study(tmp_path, "--seeds", "2") == 2
+    assert "needs room for 3 seeds at least" in capsys.readouterr().err
