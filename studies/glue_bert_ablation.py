@@ -127,8 +127,8 @@ STUDY = Study(
 "Extracted". At the whole budget each has three epochs, and SortedNet about three for each (~3 + 3); at half of it about
 one and a half (~1.5 + 1.5). The paper compares the latter with three epochs each; here both methods have both.
 
-`quick` trains on 3,200 of the 7,495 texts, so that it takes a quarter of an hour where the processor has no bf16, too. Its
-rate was chosen with `benchmarks/choose_quick_texts.py` on 1,086 texts held out of training (SortedNet at the whole
+`quick` trains on 3,200 of the 7,495 texts, so that it takes a quarter of an hour where the processor has no bf16, too.
+Its rate was chosen with `benchmarks/choose_quick_texts.py` on 1,086 texts held out of training (SortedNet at the whole
 budget, fp32, n = 1; accuracy of the large and the small one): 2e-4: 79.4 % and 76.2 %; 4e-4: 75.1 % and 73.8 %. (On
 all texts, in bf16, 1e-4: 83.4 % and 75.7 %; 3e-5: 83.4 % and 49.7 %.) The rest of its recipe is DynaBERT's, as in the
 other presets."""
