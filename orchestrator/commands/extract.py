@@ -51,14 +51,17 @@ def parse_extraction(parameters: Mapping[str, Any]) -> Extraction:
 
 
 def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction: Extraction) -> int:
-    """Writes one sub-model of the plan's one arm, trained with its first seed that has finished."""
+    """Writes one sub-model of the plan's one arm, trained with its first seed that has finished and not diverged."""
     if len(plan.arms) > 1:
         labels = ", ".join(arm.label for arm in plan.arms)
         raise UserError(f"extract: choose one arm with --only; these are left: {labels}")
     _refuse_the_wrong_way(plan.declaration.primary, extraction)
     tracker = find_tracker(options)
     tracked = tracked_trials(plan, tracker)
-    done = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
+    ended = [trial for trial in plan.trials if trial.key in tracked and tracked[trial.key].status == "FINISHED"]
+    done = [trial for trial in ended if not tracked[trial.key].diverged]
+    if ended and not done:
+        raise UserError(f"extract: {plan.arms[0].label} diverged with every seed, so there is nothing to extract")
     if tracker is None or not done:
         for line in earlier_trials(plan, trainer, tracker):
             raise UserError(f"extract: {line}")

@@ -70,6 +70,8 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
         console.print(line, markup=False)
     for failure in results.failures:
         console.print(f"failed: {failure.trial}: {failure.error}", markup=False)
+    for each in results.diverged:
+        console.print(f"diverged: {each.line}", markup=False)
     for trial in results.unpaired:
         console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
     for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
@@ -146,7 +148,9 @@ def _empty(title: str, columns: Sequence[str]) -> Table:
 
 
 def _means(cells: "Sequence[Cell | None]", text: Callable[[float], str]) -> list[Text | str]:
-    return [Text(text(cell.mean), style="bold" if cell.best else "") if cell else "–" for cell in cells]
+    return [
+        "–" if cell is None else cell.short_text or Text(text(cell.mean), "bold" if cell.best else "") for cell in cells
+    ]
 
 
 def _spreads(cells: "Sequence[Cell | None]", text: Callable[[float], str]) -> list[str]:

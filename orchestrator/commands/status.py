@@ -1,6 +1,7 @@
 """The command that shows where every trial of a study stands."""
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -25,7 +26,9 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     for trial in plan.trials:
         run = tracked.get(trial.key)
         state = "missing" if run is None else names.get(run.status, run.status.lower())
-        average = None if run is None else _average(run, trial, metric)
+        if run is not None and run.status == "FINISHED" and run.diverged:
+            state = "diverged"
+        average = None if run is None or run.diverged else _average(run, trial, metric)
         rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
     if options.as_json:
         print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
@@ -43,7 +46,8 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
-    """Over the trial's sub-models, as measured last; None if it was not yet."""
+    """Over the trial's sub-models, as measured last; None if it was not yet, or is no number."""
     values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    average = sum(known) / len(known) if known and len(known) == len(values) else math.nan
+    return average if math.isfinite(average) else None

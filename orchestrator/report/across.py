@@ -16,6 +16,7 @@ from orchestrator.report.comparisons import (
     differences_caption,
     seeds_caption,
 )
+from orchestrator.report.divergence import divergence_rule
 from orchestrator.report.epochs import TrialUpdates, update_notation
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import mean_and_sd
@@ -42,8 +43,8 @@ class TaskTable:
         flops: likewise; empty where they are not counted.
         updates: by arm, as `update_notation` gives them; empty where unknown. `counted` says of what.
         task_cells: by sub-model, arm and task; none where nothing is finished.
-        cells: the averages, by sub-model and arm; none where a task is missing.
-        spreads: SD over the tasks' means, by sub-model and arm of an average; None of one task.
+        cells: the averages, by sub-model and arm; none where a task is missing. One diverged if a task's trial did.
+        spreads: SD over the tasks' means, by sub-model and arm of an average; None of one task and without a mean.
         comparisons: of averages, for arms that have a baseline, by sub-model and arm.
         behind: the arm's average minus the best one of the sub-model; none for the best.
         against: the baseline of each such arm.
@@ -123,20 +124,35 @@ def make_task_table(
     values = _by_task(results, factor, shown)
     whole = _whole(values, headings)
     averages = _averages(whole)
-    family = compare(averages, metric.decimals, metric.higher_is_better)
+    lost = _diverged_seeds(results, factor)
+    over = {seed for by_arm in averages.values() for means in by_arm.values() for seed in means}
+    lost_averages = _diverged_averages(lost, over)
+    with_means = {
+        row: {arm: means for arm, means in by_arm.items() if arm not in lost_averages}
+        for row, by_arm in averages.items()
+    }
+    family = compare(with_means, metric.decimals, metric.higher_is_better)
     task_cells = {
-        (row, arm, task): Cell.of(by_seed.values(), metric, published=published.get((row, arm, task)))
+        (row, arm, task): Cell.of(
+            by_seed.values(),
+            metric,
+            published=published.get((row, arm, task)),
+            diverged=len(lost.get((arm, task), ())),
+        )
         for (row, arm), by_task in values.items()
         for task, by_seed in by_task.items()
     }
     seeds = {task: cell.n for (_, _, task), cell in task_cells.items()}  # every arm of a task has as many
-    spreads = {line: _spread(by_task) for line, by_task in whole.items()}
+    spreads = {(row, arm): None if arm in lost_averages else _spread(whole[row, arm]) for row, arm in whole}
+    against = {arm: other for arm, other in results.against.items() if not lost_averages.keys() & {arm, other}}
     macs, flops = _costs(results, values, "macs"), _costs(results, values, "flops")
-    updates = {arm: _updates(results, factor, arm) for arm in results.arms}
+    unsteady = {arm for arm, _ in lost}
+    updates = {arm: "" if arm in unsteady else _updates(results, factor, arm) for arm in results.arms}
     remarks = [
+        divergence_rule(results.diverged, results.seeds),
         _over_seeds(seeds, headings),
-        _average_rule(family, seeds, len(headings)),
-        "" if set(spreads.values()) <= {None} else _spread_rule(family),
+        _average_rule(len(over), seeds, len(headings)),
+        "" if set(spreads.values()) <= {None} else _spread_rule(len(over)),
         f"Only {AVERAGE} is tested and marked. {bold} {APART}" if (bold := bold_rule(family, metric)) else "",
         _lacking(values, headings),
         "MACs, of one example, are given where every task has the same." if None in macs.values() else "",
@@ -156,14 +172,20 @@ def make_task_table(
         updates=updates,
         task_cells=task_cells,
         cells={
-            (row, arm): Cell.of(means.values(), metric, arm in family.best[row], published.get((row, arm, AVERAGE)))
+            (row, arm): Cell.of(
+                means.values(),
+                metric,
+                arm in family.best[row],
+                published.get((row, arm, AVERAGE)),
+                lost_averages.get(arm, 0),
+            )
             for row, by_arm in averages.items()
             for arm, means in by_arm.items()
         },
         spreads=spreads,
-        comparisons=family.differences(results.against),
+        comparisons=family.differences(against),
         behind=family.behind,
-        against=results.against,
+        against=against,
         caption=" ".join(filter(None, [caption, *remarks])),
         family=family,
     )
@@ -176,6 +198,23 @@ def _by_task(results: Results, factor: str, shown: Collection[str]) -> Values:
     for row, arm, task, seed, value in zip(*columns, strict=True):
         values.setdefault((row, arm), {}).setdefault(task, {})[int(seed)] = float(value)
     return values
+
+
+def _diverged_seeds(results: Results, factor: str) -> dict[tuple[str, str], set[int]]:
+    """The seeds that diverged, by arm and task."""
+    tasks = dict(zip(results.frame["facet"], results.frame[factor], strict=True))
+    found: dict[tuple[str, str], set[int]] = {}
+    for each in results.diverged:
+        found.setdefault((each.arm, tasks[each.facet]), set()).add(each.seed)
+    return found
+
+
+def _diverged_averages(lost: Mapping[tuple[str, str], set[int]], over: Collection[int]) -> dict[str, int]:
+    """Of how many of these seeds an arm's average is none, since a task's diverged; of arms that have such a seed."""
+    seeds: dict[str, set[int]] = {}
+    for (arm, _), gone in lost.items():
+        seeds.setdefault(arm, set()).update(gone.intersection(over))
+    return {arm: len(gone) for arm, gone in seeds.items() if gone}
 
 
 def _whole(values: Values, tasks: Collection[str]) -> Values:
@@ -236,20 +275,20 @@ def _over_seeds(seeds: Mapping[str, int], headings: Mapping[str, str]) -> str:
     return f"Tasks: mean ± SD over seeds, n = {each}{'; of one no SD is known' * (1 in numbers)}."
 
 
-def _average_rule(family: Family, seeds: Mapping[str, int], tasks: int) -> str:
-    """What the average is, and over which seeds."""
-    if family.seeds == 0:
+def _average_rule(seeds_of_it: int, seeds: Mapping[str, int], tasks: int) -> str:
+    """What the average is, and over which seeds; `seeds` of every task."""
+    if seeds_of_it == 0:
         return f"{AVERAGE} needs every task in one seed, and nothing has that yet."
-    which = " that every task has" if set(seeds.values()) != {family.seeds} else ""
+    which = " that every task has" if set(seeds.values()) != {seeds_of_it} else ""
     over = f"the mean over {tasks} task{'s' * (tasks > 1)}"
-    if family.seeds == 1:
+    if seeds_of_it == 1:
         return f"{AVERAGE}: {over}, of the one seed{which}, so no SD over seeds is known."
-    return f"{AVERAGE}: {over} in every seed{which}; mean ± SD of that over n = {family.seeds} seeds."
+    return f"{AVERAGE}: {over} in every seed{which}; mean ± SD of that over n = {seeds_of_it} seeds."
 
 
-def _spread_rule(family: Family) -> str:
+def _spread_rule(seeds: int) -> str:
     """What the spread over tasks is, which the paper prints in the place of one over seeds."""
-    ours = "" if family.seeds == 1 else f"; the ± of {AVERAGE} here is over seeds"
+    ours = "" if seeds == 1 else f"; the ± of {AVERAGE} here is over seeds"
     return (
         f"{SPREAD}: of the tasks' means. The ± of an average in Table 2 of the SortedNet paper is this SD, over its "
         f"eight tasks, not one over seeds{ours}."

@@ -224,18 +224,18 @@ def compare(
 
     Args:
         values: by row, arm and seed; the same seeds everywhere. An arm may lack a row, and is compared on the others.
-            Of no rows the family is empty, and has no seeds.
+            Without any the family is empty, and has no seeds.
 
     Raises:
         ValueError: an arm lacks a seed that another has.
     """
     seeds = sorted({seed for by_arm in values.values() for by_seed in by_arm.values() for seed in by_seed})
-    listed: dict[str, dict[str, list[float]]] = {}
+    listed: dict[str, dict[str, list[float]]] = {row: {} for row in values}
     for row, by_arm in values.items():
         for arm, by_seed in by_arm.items():
             if sorted(by_seed) != seeds:
                 raise ValueError(f"{arm} on {row} has the seeds {sorted(by_seed)}, another arm {seeds}: leave out some")
-            listed.setdefault(row, {})[arm] = [by_seed[seed] for seed in seeds]
+            listed[row][arm] = [by_seed[seed] for seed in seeds]
     keys = [(row, *pair) for row, by_arm in listed.items() for pair in combinations(by_arm, 2)]
     test = chosen_test(len(seeds), len(keys))
     pairs = {

@@ -1,5 +1,6 @@
 """Plotly figures of a study: accuracy over cost, over training, over budgets, and over a lattice."""
 
+import math
 from itertools import combinations, pairwise
 
 import pandas as pd
@@ -7,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
+from orchestrator.report.divergence import diverged_seeds, in_place
 from orchestrator.report.results import Results
 from orchestrator.trainer import Metric
 
@@ -30,12 +32,26 @@ def _styles(results: Results) -> dict[str, dict[str, str]]:
     return styles
 
 
+def _names(results: Results) -> dict[str, str]:
+    """What every arm is called in a figure of one table, which says of how many seeds it has no numbers."""
+    lost, seeds = diverged_seeds(results.diverged), {arm: count for (_, arm), count in results.seeds.items()}
+    return {arm: f"{arm} ({in_place(len(lost[arm]), seeds[arm])})" if arm in lost else arm for arm in results.arms}
+
+
+def _line(values: "pd.Series[float]") -> "list[float] | list[None]":
+    """The values; one that is none where there are none, since a line without any has no place in the legend."""
+    return values.to_list() or [None]
+
+
 def accuracy_over_macs(results: Results) -> go.Figure:
-    """The final metric of every sub-model over its multiply-accumulates, a line per arm, bars of one SD over seeds."""
+    """The final metric of every sub-model over its multiply-accumulates, a line per arm, bars of one SD over seeds.
+
+    An arm of which a seed diverged is named and has no line.
+    """
     figure = go.Figure()
-    styles = _styles(results)
+    styles, names = _styles(results), _names(results)
     stats = (
-        results.frame.groupby(["arm", "sub_model", "macs"])[results.metric.name]
+        results.with_means.groupby(["arm", "sub_model", "macs"])[results.metric.name]
         .agg(["mean", "std", "count"])
         .reset_index()
     )
@@ -43,10 +59,10 @@ def accuracy_over_macs(results: Results) -> go.Figure:
         rows = stats[stats["arm"] == arm].sort_values("macs")
         several = bool((rows["count"] > 1).all())
         figure.add_scatter(
-            x=rows["macs"] / 1e6,
-            y=rows["mean"],
+            x=_line(rows["macs"] / 1e6),
+            y=_line(rows["mean"]),
             error_y={"type": "data", "array": rows["std"], "visible": several},
-            name=arm,
+            name=names[arm],
             mode="lines+markers",
             line=styles[arm],
             customdata=rows[["sub_model", "count"]],
@@ -59,21 +75,25 @@ def accuracy_over_macs(results: Results) -> go.Figure:
 
 
 def accuracy_over_updates(results: Results) -> go.Figure:
-    """The mean primary metric over steps, a panel per sub-model, a line per arm."""
+    """The mean primary metric over steps, a panel per sub-model, a line per arm.
+
+    That of an arm of which a seed diverged ends before the first of them did.
+    """
     name, panels = results.metric.name, _panels(results.sub_models)
     figure = make_subplots(
         rows=(len(panels) + 1) // 2, cols=2, subplot_titles=panels, shared_xaxes=True, vertical_spacing=0.09
     )
-    styles = _styles(results)
+    styles, names, ends = _styles(results), _names(results), _ends(results)
     means = results.curves.groupby(["arm", "sub_model", "step"], observed=True)[name].mean()
     curves = means.to_frame().reset_index()
     for index, panel in enumerate(panels):
         for arm in results.arms:
             rows = curves[(curves["arm"] == arm) & (curves["sub_model"] == panel)].sort_values("step")
+            rows = rows[rows["step"] < ends.get(arm, math.inf)]
             figure.add_scatter(
-                x=rows["step"],
-                y=rows[name],
-                name=arm,
+                x=_line(rows["step"]),
+                y=_line(rows[name]),
+                name=names[arm],
                 legendgroup=arm,
                 showlegend=index == 0,
                 mode="lines+markers",
@@ -87,6 +107,16 @@ def accuracy_over_updates(results: Results) -> go.Figure:
     return _tidied(figure)
 
 
+def _ends(results: Results) -> dict[str, int]:
+    """The step at which the first of an arm's seeds diverged, by arm; what was measured at it is of no network."""
+    last = results.curves.groupby(["arm", "seed"], observed=True)["step"].max()
+    ends: dict[str, int] = {}
+    for each in results.diverged:
+        if (where := (each.arm, each.seed)) in last.index:
+            ends[each.arm] = min(int(last[where]), ends.get(each.arm, int(last[where])))
+    return ends
+
+
 def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
     """The largest first; of many, some from the largest to the smallest."""
     count = min(len(sub_models), _MOST_PANELS)
@@ -95,14 +125,21 @@ def _panels(sub_models: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def accuracy_over_lattice(results: Results) -> go.Figure:
-    """A heat map per arm, one dimension of the sub-models down and the others across: mean final value of every one."""
+    """A heat map per arm, one dimension of the sub-models down and the others across: mean final value of every one.
+
+    That of an arm of which a seed diverged is empty.
+    """
     down, *others = _varying(results)
     across = " · ".join(others)
-    figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=results.arms, vertical_spacing=0.12)
-    name, metric = results.metric.name, results.metric
-    values = results.frame[name]
+    titles = list(_names(results).values())
+    figure = make_subplots(rows=len(results.arms), cols=1, subplot_titles=titles, vertical_spacing=0.12)
+    name, metric, frame = results.metric.name, results.metric, results.with_means
+    values = frame[name]
+    shown = [arm for arm in results.arms if arm in set(frame["arm"])]
     for index, arm in enumerate(results.arms):
-        rows = results.frame[results.frame["arm"] == arm]
+        if arm not in shown:
+            continue
+        rows = frame[frame["arm"] == arm]
         grid = rows.pivot_table(index=down, columns=others, values=name, aggfunc="mean")
         figure.add_heatmap(
             x=[" · ".join(f"{value:g}" for value in _tuple(column)) for column in grid.columns],
@@ -113,7 +150,7 @@ def accuracy_over_lattice(results: Results) -> go.Figure:
             zmax=float(values.max()),
             colorscale="Viridis" if metric.higher_is_better else "Viridis_r",
             colorbar={"title": metric.unit or metric.word},
-            showscale=index == 0,
+            showscale=arm == shown[0],
             hovertemplate=f"{across} %{{x}}, {down} %{{y}}: {_number(metric, 'z')}<extra></extra>",
             row=index + 1,
             col=1,
@@ -145,8 +182,8 @@ def _tuple(column: object) -> tuple[float, ...]:
 
 def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -> pd.DataFrame:
     """The metric averaged over the sub-models that all arms have: `panel`, `arm`, `level` of the axis, `mean`, `sd`,
-    `n`."""
-    frame = results.frame[results.frame["sub_model"].isin(results.shared)]
+    `n`; nothing of an arm where a seed of it diverged."""
+    frame = results.with_means[results.with_means["sub_model"].isin(results.shared)]
     panel = frame[list(others)].agg(" · ".join, axis=1) if others else pd.Series("", index=frame.index)
     averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)[results.metric.name].mean()
     over_seeds = averages.groupby(["panel", "arm", axis], sort=False).agg(["mean", "std", "count"]).reset_index()
@@ -155,17 +192,21 @@ def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -
 
 def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) -> go.Figure:
     """The average over the budget, a panel per kind of budget, a line per arm, bars of one SD over seeds."""
-    panels = list(dict.fromkeys(averages["panel"]))
+    panels = list(dict.fromkeys(averages["panel"])) or [""]
+    lost = {arm: [each.facet for each in results.diverged if each.arm == arm] for arm in results.arms}
+    names = {
+        arm: f"{arm} (diverged: {', '.join(dict.fromkeys(where))})" if where else arm for arm, where in lost.items()
+    }
     figure = make_subplots(rows=1, cols=len(panels), subplot_titles=panels, shared_yaxes=True)
     styles = _styles(results)
     for index, panel in enumerate(panels):
         for arm in results.arms:
             rows = averages[(averages["panel"] == panel) & (averages["arm"] == arm)]
             figure.add_scatter(
-                x=rows["level"],
-                y=rows["mean"],
+                x=_line(rows["level"]),
+                y=_line(rows["mean"]),
                 error_y={"type": "data", "array": rows["sd"], "visible": bool((rows["n"] > 1).all())},
-                name=arm,
+                name=names[arm],
                 legendgroup=arm,
                 showlegend=index == 0,
                 mode="lines+markers",

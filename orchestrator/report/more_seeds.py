@@ -78,7 +78,8 @@ def more_seeds(
         seen = sorted(int(seed) for seed in part.frame["seed"].unique())
         table = make_table(part, {}, "")
         top = table.family.highest.get(AVERAGE)
-        pairs = list(table.against.items()) or [(top, arm) for arm in table.arms if top is not None and arm != top]
+        others = (arm for arm in table.arms if arm != top and arm not in table.diverged)
+        pairs = list(table.against.items()) or [(top, arm) for arm in others if top is not None]
         for arm, other in pairs:
             comparison = table.family.between(AVERAGE, arm, other)
             if comparison.separated:
@@ -123,9 +124,13 @@ def _option(seeds: list[int]) -> str:
 
 def in_words(found: Sequence[MoreSeeds], results: Results) -> list[str]:
     """Some lines for a reader, never one per arm of a large study."""
+    diverged = ", ".join(dict.fromkeys(each.arm for each in results.diverged))
+    aside = [f"Compared with none, since a seed of theirs diverged: {diverged}."] if diverged else []
+    return aside if results.with_means["arm"].nunique() < 2 else [*_of_pairs(found, results), *aside]
+
+
+def _of_pairs(found: Sequence[MoreSeeds], results: Results) -> list[str]:
     seen = results.frame["seed"].nunique()
-    if len(results.arms) < 2:
-        return []
     if not found:
         return [
             f"On {AVERAGE} these seeds separate every arm from its baseline, or from the {results.metric.best} without "

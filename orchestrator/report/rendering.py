@@ -1,6 +1,6 @@
 """A table as a reader sees it: as a grid of texts, in Markdown and in LaTeX."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -110,6 +110,8 @@ def behind(table: Tested) -> Grid:
 def _behind(table: Tested, row: str, arm: str) -> str:
     if (row, arm) not in table.cells:
         return _NOTHING
+    if table.cells[row, arm].diverged:
+        return table.cells[row, arm].text
     return table.behind[row, arm].short_text if (row, arm) in table.behind else table.metric.best
 
 
@@ -118,12 +120,17 @@ def ledger(table: Table) -> Grid:
     grid = [_plain(table.counted, *table.arms)]
     for row in table.rows[:-1] if table.counted else ():
         counts = (table.updates.get((row, arm)) for arm in table.arms)
-        grid.append(_plain(row, *(_NOTHING if count is None else f"{count:,.0f}" for count in counts)))
-    grid += [
-        _plain(total.title, *(total.text(table.totals[arm][total.name]) for arm in table.arms))
-        for total in table.ledger
-    ]
+        texts = (_NOTHING if count is None else f"{count:,.0f}" for count in counts)
+        grid.append(_plain(row, *_unless_diverged(table, texts)))
+    for total in table.ledger:
+        texts = (total.text(table.totals[arm][total.name]) for arm in table.arms)
+        grid.append(_plain(total.title, *_unless_diverged(table, texts)))
     return _turned(table, grid)
+
+
+def _unless_diverged(table: Table, texts: Iterable[str]) -> Iterator[str]:
+    """A text per arm, if it has a mean."""
+    return (table.diverged.get(arm, text) for arm, text in zip(table.arms, texts, strict=True))
 
 
 def ledger_caption(table: Table) -> str:

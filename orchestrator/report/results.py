@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from orchestrator.errors import UserError
+from orchestrator.report.divergence import Divergence
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
 from orchestrator.track.tracker import (
@@ -69,6 +71,7 @@ class Results:
         about: where the trials come from: checksum, versions, commit, command line.
         declaration: of the trainer.
         updates_per_epoch: optimizer steps of one epoch by facet, arm and seed, as recorded; 0 where it is unknown.
+        diverged: trials among the finished ones whose numbers are no results.
     """
 
     frame: pd.DataFrame
@@ -85,6 +88,7 @@ class Results:
     about: dict[str, str]
     declaration: Declaration
     updates_per_epoch: Mapping[tuple[str, str, int], float] = field(default_factory=dict)
+    diverged: tuple[Divergence, ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -104,7 +108,21 @@ class Results:
             arms=tuple(arm for arm in self.arms if arm in present),
             sub_models=tuple(label for label in self.sub_models if label in inside),
             against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
+            diverged=tuple(each for each in self.diverged if each.facet in facets),
         )
+
+    @property
+    def with_means(self) -> pd.DataFrame:
+        """The rows of the frame less those of arms with a diverged seed, table by table."""
+        without = {(each.facet, each.arm) for each in self.diverged}
+        kept = [where not in without for where in zip(self.frame["facet"], self.frame["arm"], strict=True)]
+        return self.frame[kept]
+
+    @property
+    def seeds(self) -> dict[tuple[str, str], int]:
+        """How many seeds every arm has, by facet and arm."""
+        trials = self.frame[["facet", "arm", "seed"]].drop_duplicates()
+        return dict(Counter(zip(trials["facet"], trials["arm"], strict=True)))
 
     @property
     def shared_dimensions(self) -> tuple[str, ...]:
@@ -170,6 +188,11 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         about=_about(finished),
         declaration=plan.declaration,
         updates_per_epoch=_updates_per_epoch(finished, facet_of, names),
+        diverged=tuple(
+            Divergence(facet_of[trial.tags[ARM]], names[trial.tags[ARM]], int(trial.tags[SEED]), _spent(trial, plan))
+            for trial in finished
+            if trial.diverged
+        ),
     )
 
 
@@ -226,7 +249,7 @@ def _rows(
         raise ValueError("its multiply-accumulates are not its arm's")  # an earlier version took the first arm's
     metric = plan.declaration.primary
     measured = [float(row[metric.name]) for row in table]
-    if common["outcome"] != "diverged" and not all(map(math.isfinite, measured)):
+    if not trial.diverged and not all(map(math.isfinite, measured)):
         raise ValueError(f"a {metric.title} is no number")
     return [
         {**common, "sub_model": row["sub_model"]}
@@ -330,7 +353,7 @@ def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
 
 
 def _name(trial: TrackedTrial) -> str:
-    return f"{trial.tags[ARM]} · seed {trial.tags[SEED]}"
+    return f"{trial.tags[ARM]} · seed {trial.tags[SEED]}{' (diverged)' * trial.diverged}"
 
 
 def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
@@ -345,20 +368,28 @@ def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
     return [_name(trial) for trial in trials if trial.tags[SEED] not in shared]
 
 
+def _spent(trial: TrackedTrial, plan: Plan) -> str:
+    """`40 of 120 updates`; empty where that was not recorded."""
+    unit, amount = _budget(trial, plan)
+    spent = trial.metrics.get(f"{LEDGER}/{unit}", math.nan)
+    return f"{spent:,.0f} of {amount:,} {unit}" if math.isfinite(spent) else ""
+
+
 def _refuse_unequal_budgets(trials: Sequence[TrackedTrial], plan: Plan) -> None:
     budgets: dict[str, list[str]] = {}
     for trial in trials:
-        budgets.setdefault(_budget(trial, plan), []).append(_name(trial))
+        unit, amount = _budget(trial, plan)
+        budgets.setdefault(f"{amount} {unit}", []).append(_name(trial))
     if len(budgets) > 1:
         listed = "; ".join(f"{budget}: {', '.join(who)}" for budget, who in budgets.items())
         raise UserError(f"these trials have unequal budgets and cannot stand in one table: {listed}")
 
 
-def _budget(trial: TrackedTrial, plan: Plan) -> str:
-    """`99 updates`, as recorded; a trial of before budgets were has its arm's."""
+def _budget(trial: TrackedTrial, plan: Plan) -> tuple[str, int]:
+    """Unit and amount, as recorded; a trial of before budgets were has its arm's."""
     planned = plan.first_trials[trial.tags[ARM]].budget
     unit, amount = json.loads(trial.tags[BUDGET]) if BUDGET in trial.tags else (planned.unit, planned.amount)
-    return f"{amount} {unit}"
+    return unit, amount
 
 
 def _number(name: str | None, text: str | None) -> float:

@@ -1,5 +1,6 @@
 """Paper-style tables: mean ± SD over seeds with n, per sub-model and averaged, the published numbers beside them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from orchestrator.report.comparisons import (
     differences_caption,
     seeds_caption,
 )
+from orchestrator.report.divergence import diverged_seeds, divergence_rule, in_place
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import mean_and_sd, sortedness
 from orchestrator.trainer import Metric, Total
@@ -26,7 +28,10 @@ _MOST_ROWS = 12  # sub-models; of larger lattices some stand for all
 
 @dataclass(frozen=True)
 class Cell:
-    """The primary metric over n seeds. With one seed no spread is known: `sd` is None."""
+    """The primary metric over n seeds. With one seed no spread is known: `sd` is None.
+
+    Where some of the seeds diverged there is no mean, and no number is shown.
+    """
 
     mean: float
     sd: float | None
@@ -35,30 +40,45 @@ class Cell:
     published: float | None = None
     derived: bool = False
     decimals: int = 2
+    diverged: int = 0
 
     @classmethod
     def of(
-        cls, values: Iterable[float], metric: Metric, best: bool = False, published: tuple[float, bool] | None = None
+        cls,
+        values: Iterable[float],
+        metric: Metric,
+        best: bool = False,
+        published: tuple[float, bool] | None = None,
+        diverged: int = 0,
     ) -> "Cell":
-        """Of one value per seed, and what was published with whether it is derived."""
+        """Of one value per seed, what was published with whether it is derived, and how many of the seeds diverged."""
         per_seed = list(values)
-        mean, sd = mean_and_sd(per_seed)
+        mean, sd = (math.nan, None) if diverged else mean_and_sd(per_seed)
         printed, derived = published or (None, False)
-        return cls(mean, sd, len(per_seed), best, printed, derived, metric.decimals)
+        return cls(mean, sd, len(per_seed), best, printed, derived, metric.decimals, diverged)
 
     @property
     def text(self) -> str:
-        """`41.23 ± 0.35`, or the mean alone."""
+        """`41.23 ± 0.35`, or the mean alone; `2 of 5 diverged`."""
+        if self.diverged:
+            return in_place(self.diverged, self.n)
         mean = f"{self.mean:.{self.decimals}f}"
         return mean if self.sd is None else f"{mean} ± {self.sd:.{self.decimals}f}"
+
+    @property
+    def short_text(self) -> str:
+        """What stands in the place of a mean that is none, where there is little room: `2/5 div.`; else empty."""
+        if not self.diverged:
+            return ""
+        return "diverged" if self.diverged == self.n else f"{self.diverged}/{self.n} div."
 
     @property
     def published_text(self) -> str:
         """The published value as printed, `†` if derived, and how far ours lies from it."""
         if self.published is None:
             return "–"
-        printed, apart = (f"{self.published:.{self.decimals}f}", f"{self.mean - self.published:+.{self.decimals}f}")
-        return f"{printed}{'†' if self.derived else ''} ({apart})"
+        printed = f"{self.published:.{self.decimals}f}{'†' * self.derived}"
+        return printed if self.diverged else f"{printed} ({self.mean - self.published:+.{self.decimals}f})"
 
 
 @dataclass(frozen=True)
@@ -73,6 +93,7 @@ class Table:
         comparisons: by row and arm, for arms that have a baseline.
         behind: by row and arm, the arm minus the highest mean of the row; none for the highest.
         against: the baseline of each such arm.
+        diverged: by arm with a diverged seed, what stands in the place of its numbers.
         sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
         counted: what `updates` counts, of every sub-model; empty if nothing is.
         totals: by arm and name; `ledger` says which, and how they are printed.
@@ -90,6 +111,7 @@ class Table:
     comparisons: Mapping[tuple[str, str], Comparison]
     behind: Mapping[tuple[str, str], Comparison]
     against: Mapping[str, str]
+    diverged: Mapping[str, str]
     sorted: Mapping[str, str]
     counted: str
     updates: Mapping[tuple[str, str], float]
@@ -151,13 +173,23 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         for row in rows:
             if arm in has[row]:
                 by_seed[row][str(arm)] = dict(zip(seeds, accuracies[row], strict=True))
-    family = compare(by_seed, metric.decimals, metric.higher_is_better)
+    lost = diverged_seeds(results.diverged)
+    whole = {row: {arm: seeds for arm, seeds in by_arm.items() if arm not in lost} for row, by_arm in by_seed.items()}
+    family = compare(whole, metric.decimals, metric.higher_is_better)
     cells = {
-        (row, arm): Cell.of(by_seed[row][arm].values(), metric, arm in family.best[row], published.get((arm, row)))
+        (row, arm): Cell.of(
+            by_seed[row][arm].values(),
+            metric,
+            arm in family.best[row],
+            published.get((arm, row)),
+            len(lost.get(arm, ())),
+        )
         for row in rows
         for arm in has[row]
     }
+    against = {arm: other for arm, other in results.against.items() if not lost.keys() & {arm, other}}
     remarks = [
+        divergence_rule(results.diverged, results.seeds),
         _spread(family),
         bold_rule(family, metric),
         APART if results.facets[0] else "",
@@ -165,6 +197,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         _not_shared(results.sub_models, shared),
         flops_rule(results),
     ]
+    diverged = {arm: in_place(len(gone), results.seeds[results.facets[0], arm]) for arm, gone in lost.items()}
     measured = {} if results.latency is None else results.latency.milliseconds
     milliseconds = {arm: measured.get((results.facets[0], arm), {}) for arm in results.arms}
     return Table(
@@ -178,10 +211,14 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
             (row, arm): milliseconds[arm][row] for row in shown for arm in has[row] if row in milliseconds.get(arm, {})
         },
         cells=cells,
-        comparisons=family.differences(results.against),
+        comparisons=family.differences(against),
         behind=family.behind,
-        against=results.against,
-        sorted={arm: _sorted(frame[frame["arm"] == arm], results.dimensions, metric) for arm in results.arms},
+        against=against,
+        diverged=diverged,
+        sorted={
+            arm: diverged.get(arm) or _sorted(frame[frame["arm"] == arm], results.dimensions, metric)
+            for arm in results.arms
+        },
         counted=declaration.counted,
         updates={
             (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)][declaration.counted].mean())
@@ -260,7 +297,7 @@ def _not_shared(sub_models: tuple[str, ...], shared: tuple[str, ...]) -> str:
 
 
 def _spread(family: Family) -> str:
-    return "" if family.seeds == 1 else f"Mean ± SD over n = {family.seeds} seeds."
+    return "" if family.seeds < 2 else f"Mean ± SD over n = {family.seeds} seeds."
 
 
 def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) -> str:

@@ -79,6 +79,7 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
         crossings=crossings,
         pareto=_pareto(results).to_dict("records"),
         latency=results.latency,
+        diverged=results.diverged,
         failures=results.failures,
         about=sorted(about.items()),
         plotly_js=Markup(get_plotlyjs()),
@@ -113,7 +114,7 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     published = {(names[arm], row): value for (arm, row), value in printed.items() if arm in names}
     budget = next(t.budget for t in plan.trials if study.facet(dict(t.arm.levels)) == facet)
     what, *how = plan.described.get(facet) or ("",)
-    gets = f"preset {plan.preset}: every arm gets {budget.words}"
+    gets = f"preset {plan.preset}: every arm gets {budget.words}{' unless it diverges' if results.diverged else ''}"
     caption = f"{', '.join(filter(None, [what, gets, *how]))}. Final {results.metric.in_words}."
     if published:
         caption += f" {study.published_caption}"
@@ -214,14 +215,14 @@ def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
 
 def _pareto(results: Results) -> pd.DataFrame:
     """Of every table, the sub-models that none beats at no more multiply-accumulates, by their means over seeds."""
-    means = results.frame.groupby(["facet", "arm", "sub_model", "macs", "parameters"], as_index=False, sort=False)
+    means = results.with_means.groupby(["facet", "arm", "sub_model", "macs", "parameters"], as_index=False, sort=False)
     points = means[results.metric.name].mean()
     found = [pareto(points[points["facet"] == facet], results.metric) for facet in results.facets]
     return pd.concat(found).rename(columns={results.metric.name: "value"})
 
 
 def _notes(results: Results) -> str:
-    """What is missing from the tables, and why."""
+    """What is missing from the tables, and why; and what diverged."""
     parts = []
     if results.unfinished:
         parts.append(f"{results.unfinished} trials are not finished.")
@@ -229,7 +230,9 @@ def _notes(results: Results) -> str:
         parts.append(f"{len(results.failures)} failed: {', '.join(failure.trial for failure in results.failures)}.")
     if results.unpaired:
         parts.append(f"Left out, since another arm lacks the seed: {', '.join(results.unpaired)}.")
-    return f"Incomplete: {' '.join(parts)}" if parts else ""
+    incomplete = [f"Incomplete: {' '.join(parts)}"] if parts else []
+    diverged = [f"Diverged: {'; '.join(each.line for each in results.diverged)}."] if results.diverged else []
+    return " ".join([*incomplete, *diverged])
 
 
 def _embedded(figure: go.Figure) -> Markup:

@@ -63,6 +63,11 @@ class TrackedTrial:
     def key(self) -> str:
         return self.tags[KEY]
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it ended because its loss was no number, so that what it measured is no result."""
+        return self.tags.get(OUTCOME) == "diverged"
+
 
 class Tracker:
     """A thin reader and writer over `MlflowClient`; no global state of MLflow's is touched.

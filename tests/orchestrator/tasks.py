@@ -61,15 +61,27 @@ class Tasks:
         self.tracker = Tracker(f"sqlite:///{self.folder / 'mlflow.db'}", self.folder / "artifacts")
         self.recorder = Recorder(self.tracker, self.plan, {})
 
-    def finish(self, label: str, seed: int, scores: Score, updates: Score | None = None) -> None:
-        """Ends the trial of the arm `label`; every sub-model has 60 updates unless `updates` says otherwise."""
+    def finish(
+        self, label: str, seed: int, scores: Score, updates: Score | None = None, diverged_after: int = 0
+    ) -> None:
+        """Ends the trial of the arm `label`; every sub-model has 60 updates unless `updates` says otherwise.
+
+        Args:
+            diverged_after: of its 60 updates; 0: it has not.
+        """
         (trial,) = (trial for trial in self.plan.trials if (trial.arm.label, trial.seed) == (label, seed))
         metrics = {f"test_acc/{name}": float(score) for name, score in scores.items()}
         metrics |= {f"updates/{name}": count for name, count in (updates or dict.fromkeys(scores, 60.0)).items()}
         metrics |= {f"ledger/{total.name}": 1.0 for total in self.trainer.declaration.totals}
+        metrics |= {"ledger/updates": float(diverged_after or 60)}
+        step, outcome = diverged_after or 60, "diverged" if diverged_after else "finished"
         self.recorder.start(trial, "CPU")
-        point = {"step": 1, "time": 1_700_000_000_000, "metrics": metrics}
-        self.recorder.finish(trial, "finished", 1.0, [point], self.folder)
+        points = [{"step": at, "time": 1_700_000_000_000, "metrics": metrics} for at in sorted({1, step})]
+        self.recorder.finish(trial, outcome, 1.0, points, self.folder)
+
+    def diverge(self, label: str, seed: int, after: int = 20) -> None:
+        """Ends the trial of the arm `label` with a loss that is no number, and accuracies that look like results."""
+        self.finish(label, seed, {"d12": 99.0, "d24": 99.5}, diverged_after=after)
 
     def finish_all(self, scores: Mapping[str, Sequence[tuple[float, float]]]) -> None:
         """Ends trials by the arm's label, with `d12` and `d24` of every seed."""

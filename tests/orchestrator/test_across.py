@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from orchestrator.commands.command_line import run
 from orchestrator.commands.report import _tasks_for_terminal
+from orchestrator.errors import UserError
 from orchestrator.report.across import TaskTable
 from orchestrator.report.rendering import accuracies, scores, tasks_as_markdown
 from orchestrator.report.tables import make_table
@@ -263,19 +264,13 @@ def test_without_a_seed_that_every_task_has_there_is_no_average(tmp_path: Path) 
     assert "avg. needs every task in one seed, and nothing has that yet." in found.caption
 
 
-def test_a_diverged_trial_is_no_number_and_not_a_missing_task(tmp_path: Path) -> None:
+def test_a_value_that_is_no_number_is_refused_unless_the_trainer_said_that_the_trial_diverged(tmp_path: Path) -> None:
     tasks = Tasks(tmp_path, seeds=(0, 1))
     tasks.finish_all({**SCORES, "sorted · rte": [(float("nan"), 62), (42.5, 63)]})
-    with pytest.raises(Exception, match="is no number"):
-        table(tasks)  # unless the trainer said so
-    (trial,) = (each for each in tasks.plan.trials if (each.arm.label, each.seed) == ("sorted · rte", 0))
-    run = next(each for each in tasks.tracker.trials(tasks.recorder.experiment, tasks.plan.base_key)
-               if each.key == trial.key)  # fmt: skip
-    tasks.tracker.client.set_tag(run.run_id, "outcome", "diverged")
-    found = table(tasks)
-    assert found.cells["d12", "sorted"].text == "nan ± nan"
-    assert not found.cells["d12", "sorted"].best
-    assert "lacks" not in found.caption
+    with pytest.raises(UserError, match="is no number"):
+        table(tasks)
+    tasks.diverge("sorted · rte", 0)
+    assert table(tasks).task_cells["d12", "sorted", "rte"].text == "1 of 2 diverged"
 
 
 def test_multiply_accumulates_are_given_where_every_task_has_the_same(tmp_path: Path) -> None:
