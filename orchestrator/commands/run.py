@@ -80,10 +80,10 @@ class _Preparation:
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     prepare_environment(options.address)
-    from orchestrator.run.lease import Lease
+    from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
-    lease = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
+    lease = Lease(lease_path(options.storage, plan.study.name, plan.base_key))
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
     patience = Patience(options.patience, console.print)
