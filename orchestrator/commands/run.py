@@ -25,7 +25,7 @@ from orchestrator.run.environment import prepare_environment
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
-from orchestrator.run.signals import heed_sigterm, ignore_signals, sigterm_as_ctrl_c
+from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
@@ -88,7 +88,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     place = Place(threads=1, gpu=False, data=options.data)
     patience = Patience(options.patience, console.print)
     run = _Run(plan, trainer, options, lease, console, patience, script, place)
-    with sigterm_as_ctrl_c(), lease.acquired():
+    with ended_as_by_ctrl_c(), lease.acquired():
         with _prepare(run) as preparation:
             failed = _train_missing(run, preparation)
             recorder = preparation.recorder.result()
@@ -158,7 +158,7 @@ def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
 
     importing = preparation.threads.submit(import_tune)
     with _tree(run) as tree, cluster(run.options.address, run.console.print, tree):
-        heed_sigterm()  # Ray has put its own in the place of ours
+        heed_signals()  # Ray has put its own in the place of ours
         importing.result()
         from orchestrator.run.tune_executor import TuneExecutor
 
