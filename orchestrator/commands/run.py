@@ -26,6 +26,7 @@ from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
 from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
+from orchestrator.run.sockets import find_place_for_sockets
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
@@ -80,6 +81,8 @@ class _Preparation:
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     prepare_environment(options.address)
+    if options.address is None and not options.debug:
+        find_place_for_sockets()
     from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
