@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator.commands.options import Options, parse_options
+from orchestrator.commands.streams import outlive_streams, unshown
 from orchestrator.errors import Stopped, UserError, reason, unknown
-from orchestrator.run.environment import silence_mlflow
+from orchestrator.run.environment import keep_files_in_utf_8, silence_mlflow
 from orchestrator.run.patience import is_store_error
 from orchestrator.secrecy.redaction import remember, without_passwords
 from orchestrator.study.plan import Plan, make_plan
@@ -30,6 +31,7 @@ COMMANDS = {
     "extract": "write one sub-model of one finished trial as a network of its own",
     "submit": "run it as a job of the cluster whose job server is at --address",
 }
+_TRAINING = ("run", "submit")  # what the others are there for is what they show
 
 
 def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
@@ -39,6 +41,8 @@ def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
         trainer: what trains, or what makes it, called once a command is known to need it.
     """
     sys.excepthook = _show_fault
+    outlive_streams()
+    keep_files_in_utf_8()
     sys.exit(run(study, trainer, sys.argv[1:]))
 
 
@@ -167,7 +171,10 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
         made = trainer() if callable(trainer) else trainer
         plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
-        return act(plan, made, options)
+        status = act(plan, made, options)
+        if name not in _TRAINING and (why := unshown()):
+            raise Stopped(f"not all of it could be shown: {why}")
+        return status
 
     return command
 

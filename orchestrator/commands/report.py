@@ -1,5 +1,6 @@
 """The command that writes a study's tables and page from the tracker alone, and prints the tables."""
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -167,4 +168,5 @@ def _interface(options: Options, experiment: str) -> str:
     if options.artifacts is None:
         return f"{uri.rstrip('/')}/{page}"
     mlflow = Path(sys.executable).parent / "mlflow"
-    return f"{mlflow} ui --backend-store-uri {uri}\n  then http://127.0.0.1:5000/{page}"
+    command = shlex.join([str(mlflow), "ui", "--backend-store-uri", uri])
+    return f"{command}\n  then http://127.0.0.1:5000/{page}"

@@ -26,7 +26,8 @@ from orchestrator.run.environment import prepare_environment
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
-from orchestrator.run.signals import heed_sigterm, ignore_signals, sigterm_as_ctrl_c
+from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
+from orchestrator.run.sockets import find_place_for_sockets
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
@@ -93,15 +94,17 @@ class _Preparation:
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     prepare_environment(options.address)
-    from orchestrator.run.lease import Lease
+    if options.address is None and not options.debug:
+        find_place_for_sockets()
+    from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
-    lease = Lease(options.storage / "leases" / f"{plan.study.name}.{plan.base_key[:16]}.json")
+    lease = Lease(lease_path(options.storage, plan.study.name, plan.base_key))
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
     patience = Patience(options.patience, console.print)
     run = _Run(plan, trainer, options, lease, console, patience, script, place, _looks(plan, options))
-    with sigterm_as_ctrl_c(), lease.acquired():
+    with ended_as_by_ctrl_c(), lease.acquired():
         with _prepare(run) as preparation:
             trained = _train_missing(run, preparation)
             recorder = preparation.recorder.result()
@@ -193,7 +196,7 @@ def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
 
     importing = preparation.threads.submit(import_tune)
     with _tree(run) as tree, cluster(run.options.address, run.console.print, tree):
-        heed_sigterm()  # Ray has put its own in the place of ours
+        heed_signals()  # Ray has put its own in the place of ours
         importing.result()
         from orchestrator.run.tune_executor import TuneExecutor
 

@@ -1,7 +1,24 @@
-"""What Ray, MLflow and numpy read from the environment as they are imported: to be set before any of them is."""
+"""What Python, Ray, MLflow and numpy read from the environment: to be set before any of them is asked for."""
 
+import locale
 import os
 import secrets
+from contextlib import suppress
+
+
+def keep_files_in_utf_8() -> None:
+    """Whatever the locale (`LC_ALL=C` with `PYTHONUTF8=0`), for this process, its libraries and those it starts.
+
+    The standard streams stay what they are: a terminal shows the characters that it has.
+    """
+    if locale.getencoding().upper() in ("UTF-8", "UTF8"):
+        return
+    setting = "LC_ALL" if os.environ.get("LC_ALL") else "LC_CTYPE"
+    for name in ("C.UTF-8", "en_US.UTF-8", "UTF-8"):  # what systems call theirs
+        with suppress(locale.Error):
+            locale.setlocale(locale.LC_CTYPE, name)
+            os.environ[setting] = name
+            return
 
 
 def silence_mlflow() -> None:

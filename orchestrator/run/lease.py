@@ -1,68 +1,42 @@
 """Who runs a study on a storage: one driver at a time, by a file that its holder keeps fresh.
 
-Works on any file system that renames atomically. A holder that is gone is recognised by its process where it ran
-here, else by a file that nobody has touched for long; ages are read off the storage's own clock, not the hosts'.
+Works on any file system that renames atomically. Whether its holder lives is seen from its process where that runs
+here, else from a file that somebody has touched lately; ages are read off the storage's own clock, not the hosts'. A
+file that names nobody, since it was never whole or somebody edited it, keeps nobody out.
 """
 
 import fcntl
-import getpass
-import json
 import os
-import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
 from orchestrator.errors import Stopped, UserError
+from orchestrator.run.holder import Holder, read_holder, write_holder
 
 RENEW_SECONDS, EXPIRE_SECONDS = 10.0, 60.0
 _KEY_LENGTH = 16  # of 64 hexadecimal digits: enough to tell trials apart
 
 
-@dataclass(frozen=True)
-class Holder:
-    """The process that holds a lease.
+def lease_path(storage: Path, study: str, base_key: str) -> Path:
+    """The file that stands for the right to run a study's base config on a storage."""
+    return storage / "leases" / f"{study}.{base_key[:16]}.json"
 
-    Attributes:
-        born: when it started, by which a process id used again is told apart.
-        trials: the beginnings of the keys of those it trains.
+
+def trained_now(storage: Path) -> Callable[[str], bool]:
+    """Tells of a trial's key whether a driver that lives trains it on a storage.
+
+    Raises:
+        UserError: who runs there cannot be read.
     """
-
-    token: str
-    host: str
-    user: str
-    pid: int
-    born: float
-    since: str
-    trials: Sequence[str] = ()
-
-    @property
-    def text(self) -> str:
-        """`somebody on host, process 3, since then`."""
-        return f"{self.user} on {self.host}, process {self.pid}, since {self.since}"
-
-    @classmethod
-    def this_process(cls) -> "Holder":
-        """With a token that no other holder has."""
-        born = psutil.Process().create_time()
-        since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-        return cls(uuid.uuid4().hex, _host(), _user(), os.getpid(), born, since)
-
-    @property
-    def is_dead(self) -> bool:
-        """Known to have ended; false where that cannot be seen from here."""
-        if self.host != _host():
-            return False
-        try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.born) > 1)
-        except psutil.NoSuchProcess:
-            return True
+    folder = storage / "leases"
+    with _in_a_line(folder):
+        trained = {trial for _, holder in _living(folder) for trial in holder.trials}
+    return lambda key: key[:_KEY_LENGTH] in trained
 
 
 class Lease:
@@ -86,16 +60,20 @@ class Lease:
         Raises:
             UserError: another process holds it; says which.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked():
-            other = self._read(self._path)
-            if other is not None and self._is_alive(other, self._path):
-                raise UserError(
-                    f"this study runs already on this storage: {other.text}. Wait for it, or stop it; its trials go on "
-                    f"from their checkpoints (last heard of {self._age(self._path):.0f} s ago; one silent for "
-                    f"{EXPIRE_SECONDS:.0f} s is taken for dead)"
-                )
-            self._write()
+        with _in_a_line(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._locked():
+                other = read_holder(self._path)
+                if other is not None and _is_alive(other, self._path):
+                    silence = (
+                        f" (last heard of {_age(self._path):.0f} s ago; one silent for {EXPIRE_SECONDS:.0f} s is taken "
+                        "for dead)"
+                    )
+                    raise UserError(
+                        f"this study runs already on this storage: {other.text}. Wait for it, or stop it; its trials "
+                        f"go on from their checkpoints{silence if other.lives is None else ''}"
+                    )
+                self._write()
         renewing = threading.Thread(target=self._renew, daemon=True)
         renewing.start()
         try:
@@ -104,7 +82,7 @@ class Lease:
             self._done.set()
             renewing.join()
             with suppress(OSError), self._locked():  # left behind, it is known by its process to be nobody's
-                holder = self._read(self._path)
+                holder = read_holder(self._path)
                 if holder is not None and holder.token == self._me.token:
                     self._path.unlink(missing_ok=True)
 
@@ -116,14 +94,11 @@ class Lease:
             Stopped: as `check`.
         """
         trials = {key[:_KEY_LENGTH] for key in keys}
-        with self._locked():
+        with _in_a_line(self._path), self._locked():
             self._lost = self._lost or self._taken_over()
             self.check()
-            for path in self._path.parent.glob("*.json"):
-                other = self._read(path)
-                if path == self._path or other is None or not self._is_alive(other, path):
-                    continue
-                if shared := trials.intersection(other.trials):
+            for path, other in _living(self._path.parent):
+                if path != self._path and (shared := trials.intersection(other.trials)):
                     raise UserError(
                         f"{len(shared)} of these trials belong to {path.stem.partition('.')[0]} too, which trains on "
                         f"this storage: {other.text}. Wait for it, or take another --storage"
@@ -133,43 +108,25 @@ class Lease:
 
     def _taken_over(self) -> str | None:
         """By whom, if the lease is no longer this one's."""
-        holder = self._read(self._path)
+        holder = read_holder(self._path)
         if holder is not None and holder.token == self._me.token:
             return None
         by = "nobody is named" if holder is None else holder.text
         return f"another run of this study has taken over ({by}); this one stops"
 
-    def _is_alive(self, other: Holder, path: Path) -> bool:
-        return not other.is_dead and self._age(path) < EXPIRE_SECONDS
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Against another process in the midst of the same; without where the file system knows no locks."""
-        with (self._path.parent / "lock").open("w") as lock:
-            with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _read(self, path: Path) -> Holder | None:
-        """Whom a file names; None without one. A storage that fails to say is not one that says nobody."""
+        descriptor = _opened(self._path.parent / "lock")
         try:
-            return Holder(**json.loads(path.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None  # none, or one that was never whole
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _write(self) -> None:
-        aside = self._path.with_suffix(f".{self._me.token}")
-        aside.write_text(json.dumps(asdict(self._me)))
-        aside.replace(self._path)
-
-    def _age(self, path: Path) -> float:
-        """Seconds since the holder's last sign of life, by the clock that stamps this storage's files."""
-        probe = self._path.with_suffix(f".{self._me.token}.clock")
-        probe.touch()
-        try:
-            return max(0.0, probe.stat().st_mtime - path.stat().st_mtime)
-        finally:
-            probe.unlink()
+        write_holder(self._me, self._path)
 
     def _renew(self) -> None:
         while not self._done.wait(RENEW_SECONDS):
@@ -180,12 +137,56 @@ class Lease:
                 os.utime(self._path)
 
 
-def _host() -> str:
-    return socket.gethostname()
-
-
-def _user() -> str:
+def _living(folder: Path) -> Iterator[tuple[Path, Holder]]:
+    """The leases in a folder that somebody holds who lives."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return str(os.getuid())
+        files = sorted(folder.iterdir())  # globbing passes over a folder that it may not read
+    except FileNotFoundError:
+        return
+    for path in files:
+        holder = read_holder(path) if path.suffix == ".json" else None
+        if holder is not None and _is_alive(holder, path):
+            yield path, holder
+
+
+def _is_alive(holder: Holder, path: Path) -> bool:
+    lives = holder.lives
+    return _age(path) < EXPIRE_SECONDS if lives is None else lives
+
+
+def _age(path: Path) -> float:
+    """Seconds since the holder's last sign of life, by the clock that stamps this storage's files; without end if the
+    lease was given back. Where nothing can be written, by the clock of this machine."""
+    probe = path.with_suffix(f".{uuid.uuid4().hex}.clock")
+    try:
+        try:
+            probe.touch()
+            now = probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError:
+        now = time.time()
+    try:
+        return max(0.0, now - path.stat().st_mtime)
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _opened(lock: Path) -> int:
+    """A file to lock; one that another user has made need not be writable for it."""
+    try:
+        return os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        return os.open(lock, os.O_RDONLY)
+
+
+@contextmanager
+def _in_a_line(path: Path) -> Iterator[None]:
+    """What the file system refuses and will refuse again is bad input; what it fails at may pass."""
+    try:
+        yield
+    except (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(
+            f"who runs on this storage cannot be told: {error.filename or path}: {error.strerror}. Take it away if "
+            "nobody does, have its owner share it, or take another --storage"
+        ) from error

@@ -18,6 +18,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from platformdirs import user_cache_path
 
+from orchestrator.track.sqlite_address import address_of
+
 
 def create(path: Path) -> None:
     """Makes the database aside, then puts it in place: one killed amid the migrations could not be opened again.
@@ -60,7 +62,7 @@ def _is_ours(path: Path) -> bool:
 def _migrated(aside: Path) -> None:
     fresh = aside.with_suffix(".migrating")
     fresh.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=address_of(fresh)).search_experiments(max_results=1)
     fresh.replace(aside)
 
 

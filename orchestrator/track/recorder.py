@@ -49,7 +49,7 @@ class Recorder:
     def __init__(self, tracker: Tracker, plan: Plan, provenance: Mapping[str, str], diff: str = "") -> None:
         self._client: MlflowClient = tracker.client
         self.tracker = tracker
-        self.lanes = 1 if tracker.uri.startswith("sqlite:") else _LANES
+        self.lanes = 1 if tracker.uri.startswith("sqlite") else _LANES
         self._plan, self._provenance = plan, dict(provenance)
         experiment = tracker.experiment(plan.study.name, create=True)
         assert experiment is not None

@@ -26,6 +26,7 @@ from orchestrator.errors import UserError, reason
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.track import new_database
 from orchestrator.track.database import Database
+from orchestrator.track.sqlite_address import file_of
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
 PRESET, SETTINGS = "study.preset", "study.settings"
@@ -90,8 +91,8 @@ class Tracker:
         except Exception as error:  # SQLAlchemy and its drivers each raise their own
             raise UserError(f"the tracking store {shown_address(uri)} cannot be reached: {reason(error)}") from error
         try:
-            if uri.startswith("sqlite:///"):
-                new_database.create(Path(uri.removeprefix("sqlite:///")))
+            if (database := file_of(uri)) is not None:
+                new_database.create(database)
             self.client = MlflowClient(tracking_uri=uri)
             self.client.search_experiments(max_results=1)
             # Any JSON is an empty answer to MLflow's client; its server knows that nobody gave this name.
@@ -222,7 +223,7 @@ def _trials_of(base_key: str) -> str:
 def _reach(uri: str) -> None:
     """Asks once, whether anybody answers; MLflow itself would go on asking for minutes."""
     if not _is_served(uri):
-        if not uri.startswith("sqlite:"):
+        if not uri.startswith("sqlite"):
             engine = sqlalchemy.create_engine(uri)
             try:
                 engine.connect().close()

@@ -1,9 +1,14 @@
-"""A driver's environment is changed by its main thread alone: Ray reads it in C, and a change can end the process."""
+"""What a driver changes of its environment, and what it does without on a host that offers little."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import UserError
+from orchestrator.run.sockets import find_place_for_sockets
 from tests.faults import harness
 
 AUDIT = """
@@ -16,6 +21,64 @@ def heed(event, arguments):
 
 sys.addaudithook(heed)
 """
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a short name, as one for sockets has."""
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def unfit(folder: Path) -> dict[str, Path]:
+    """Folders that Ray's sockets cannot be in, by the reason."""
+    taken, long = folder / "taken", folder / (60 * "a")
+    taken.mkdir()
+    (taken / "ray").touch()
+    long.mkdir()
+    return {"its ray is no folder": taken, "too long": long, "missing": folder / "missing", "relative": Path("tmp")}
+
+
+@pytest.mark.parametrize("why", ["its ray is no folder", "too long", "missing", "relative"])
+def test_sockets_go_where_they_can_be(why: str, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(unfit(short)[why]))
+    (short / "good").mkdir()
+    find_place_for_sockets([str(short / "missing"), str(short / "good")])
+    assert os.environ["RAY_TMPDIR"] == str(short / "good")
+
+
+def test_beside_a_folder_of_somebody_else_there_is_one_of_ones_own(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, own = unfit(short)["its ray is no folder"], f"ray-of-{os.getuid()}"
+    monkeypatch.setenv("TMPDIR", str(taken))
+    find_place_for_sockets([str(taken)])
+    assert os.environ["RAY_TMPDIR"] == str(taken / own)
+    assert (taken / own).stat().st_mode & 0o777 == 0o700
+    monkeypatch.delenv("RAY_TMPDIR")
+    (taken / own).chmod(0o777)  # anybody may put something there
+    with pytest.raises(UserError, match=rf"neither in {taken} nor in {taken}: set RAY_TMPDIR .* at most 39 characters"):
+        find_place_for_sockets([str(taken)])
+    monkeypatch.setenv("RAY_TMPDIR", "/nowhere")
+    find_place_for_sockets([])
+    assert os.environ["RAY_TMPDIR"] == "/nowhere"
+
+
+def test_where_sockets_can_be_nothing_is_changed(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(short))
+    find_place_for_sockets([])
+    assert "RAY_TMPDIR" not in os.environ
+
+
+def test_a_study_runs_on_a_host_that_offers_little(calm: Path, tmp_path: Path) -> None:
+    (tmp_path / (90 * "a")).mkdir()
+    env = {"TMPDIR": str(tmp_path / (90 * "a")), "HOME": "/nowhere/to/be/found", "XDG_CACHE_HOME": "/dev/null/cache"}
+    env |= {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    prefix = ("bash", "-c", 'ulimit -S -n 64; exec "$@" <&-', "bash")
+    done = harness.ended(harness.start(tmp_path / "s", env=env, prefix=prefix))
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path / "s", calm)
 
 
 def test_no_thread_beside_the_main_one_changes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Two people at once; studies that are extended, changed, or tampered with in the MLflow UI; old databases."""
 
+import json
 import os
+import re
 import signal
 import sqlite3
 from pathlib import Path
@@ -10,8 +12,16 @@ from mlflow import MlflowClient
 from tests.faults import harness
 
 
+def states(storage: Path, arm: str) -> set[str]:
+    """Of an arm's first trial, in both forms of `status`."""
+    (told, *_) = json.loads(harness.run_here(storage, "status", "--json", "--only", f"arm={arm}").out)["trials"]
+    (shown,) = re.findall(rf"{arm} +│ 0 +│ (\w+)", harness.run_here(storage, "status", "--only", f"arm={arm}").out)
+    return {told["state"], shown}
+
+
 def test_of_two_at_once_one_runs_and_the_other_says_who(calm: Path, tmp_path: Path) -> None:
     first = harness.start_held(tmp_path / "s", "--debug")
+    assert states(tmp_path / "s", "a") == {"running"}
     second = harness.run_here(tmp_path / "s")
     assert second.status == 2
     assert second.err.count("\n") == 1
@@ -49,6 +59,7 @@ def test_the_lease_of_a_dead_driver_is_taken_over(calm: Path, tmp_path: Path) ->
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert list((storage / "leases").glob("*.json"))
+    assert states(storage, "a") == {"interrupted"}
     done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done
     harness.same(storage, calm)
