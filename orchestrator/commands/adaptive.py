@@ -30,7 +30,7 @@ def next_look(
         if part.missing(done):
             break
         verdicts = judge(asked_for(read(part), part.seeds), looks)
-        if all(verdict.separated for verdict in verdicts):
+        if all(verdict.decided for verdict in verdicts):
             break
     return part, verdicts
 

@@ -11,12 +11,14 @@ spread and wrong at five seeds). It never rises again, so neither do Holm's adju
 separated, and the chance of any false finding in a study is at most 5 % over all comparisons and all looks.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.report.divergence import diverged_seeds
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import LEVEL, holm, mean_and_sd, paired
 from orchestrator.report.tables import averages
@@ -133,9 +135,16 @@ class Verdict:
         """For good: later looks don't take it back."""
         return self.p < LEVEL
 
+    @property
+    def decided(self) -> bool:
+        """Whether more seeds would change nothing: it is separated, or a seed diverged, so that there is no mean."""
+        return self.separated or math.isnan(self.difference)
+
     def line(self, metric: Metric) -> str:
         """`SortedNet − NS: +3.20, p .012 over all looks: separated`."""
         where = f" ({self.table})" if self.table else ""
+        if math.isnan(self.difference):
+            return f"{self.arm} − {self.against}{where}: not compared, since a seed diverged"
         p = "< .001" if self.p < 0.001 else f"{self.p:.3f}".removeprefix("0")
         state = "separated" if self.separated else "not separated"
         sign = f"{self.difference:+.{metric.decimals}f}"
@@ -162,6 +171,8 @@ def asked_for(results: Results, order: Sequence[int]) -> dict[tuple[str, str, st
     for facet in results.facets:
         part = results.of(facet)
         by_arm = averages(part)
+        for arm, seeds in diverged_seeds(part.diverged).items():
+            by_arm[arm] |= dict.fromkeys(seeds, math.nan)
         for arm, other in part.against.items() or [(b, a) for a, b in combinations(part.arms, 2)]:
             there = [seed for seed in order if seed in by_arm[arm] and seed in by_arm[other]]
             found[facet, arm, other] = [by_arm[arm][seed] - by_arm[other][seed] for seed in there]

@@ -94,7 +94,8 @@ class Drawn(NoopTrainer):
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
         *_, last = super().fit(config, seed, place, resume_from)
         noise = np.random.default_rng([seed, config["index"]]).normal()
-        yield replace(last, metrics={**last.metrics, "test_acc/w100": 50.0 + config["ahead"] + float(noise)})
+        metrics = {**last.metrics, "test_acc/w100": 50.0 + config["ahead"] + float(noise)}
+        yield replace(last, metrics=metrics, diverged=seed == config.get("diverges"))
 
 
 STUDY = Study(
@@ -108,7 +109,9 @@ STUDY = Study(
                 "baseline": {"index": 0, "ahead": 0.0},
                 "better": {"index": 1, "ahead": 9.0},
                 "alike": {"index": 2, "ahead": 0.0},
+                "unstable": {"index": 3, "ahead": 0.0, "diverges": 1},
             },
+            usual=("baseline", "better", "alike"),
         ),
     ),
     baseline={"arm": "baseline"},
@@ -159,3 +162,11 @@ def test_what_does_not_differ_takes_all_seeds_and_stays_undecided(
     assert "not separated" in said
     assert study(tmp_path, "--seeds", "2") == 2
     assert "needs room for 3 seeds at least" in capsys.readouterr().err
+
+
+def test_an_arm_of_which_a_seed_diverged_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study(tmp_path, "--only", "arm=baseline,arm=better,arm=unstable") == 0
+    assert len({seed for _, seed in finished(tmp_path)}) < MOST / 2
+    said = capsys.readouterr().out
+    assert "unstable − baseline: not compared, since a seed diverged" in said
+    assert "better − baseline: +" in said
