@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[Callable[[Path, Files], Path], list[str]]] = {
     ),
     "a batch less": (
         lambda root, small: put(root, {name: small[name] for name in list(small)[:-1]}),
-        ["test_batch.bin not found"],
+        ["it lacks test_batch.bin; there is data_batch_1.bin, data_batch_2.bin"],
     ),
     "half a pickle": (
         lambda root, small: put(root / "cifar-10-batches-py", _some(pickled(small), "data_batch_2", b"\x80\x02}q")),
@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[Callable[[Path, Files], Path], list[str]]] = {
     ),
     "cifar-100": (
         lambda root, small: put(root / "cifar-100-python", {"train": b"1", "test": b"2", "meta": b"3"}),
-        ["data_batch_1.bin, data_batch_2.bin", "there is meta, test, train"],
+        ["CIFAR-10: there is meta, test, train. Looked for"],
     ),
     "cifar-100's archive": (
         lambda root, small: (
@@ -129,8 +129,13 @@ WRONG: dict[str, tuple[Callable[[Path, Files], Path], list[str]]] = {
     ),
     "pictures": (
         lambda root, small: put(root / "train" / "frog", {"0001.png": b"png"}).parent.parent,
-        ["not found", "there is train"],
+        ["CIFAR-10: there is train. Looked for"],
     ),
+    "half a copy, damaged": (
+        lambda root, small: put(root, {name: b"" for name in pickled(small) if name[-1] in "125h"}),
+        ["data_batch_1: it is no pickle", "; 1 more like that; it lacks data_batch_3.bin, data_batch_4.bin; there is"],
+    ),
+    "no file": (lambda root, small: Path("/dev/null"), ["it is neither a folder nor a file"]),
     "half an archive": (
         lambda root, small: put(root, {"cifar-10-binary.tar.gz": tar("x", small)[:-3000]}),
         ["cifar-10-binary.tar.gz: it is"],

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -363,6 +364,65 @@ def test_an_index_that_misbehaves_is_named_in_a_line(
     assert str(caught.value).isprintable()
     assert "secret" not in str(caught.value)
     assert not (tmp_path / "data" / "x.whl").exists()
+
+
+@pytest.fixture
+def archive(small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What is asked of the official archive, which is within reach."""
+    with serving(answers(tar("cifar-10-batches-bin", small))) as (address, asked):
+        monkeypatch.setattr(cifar10_sources, "ARCHIVE", address)
+        yield asked
+
+
+def test_what_was_fetched_damaged_since_is_fetched_again_and_what_was_killed_amidst_is_cleared_away(
+    small: dict[str, bytes], archive: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cifar10.fetch(tmp_path) == small
+    assert cifar10.fetch(tmp_path) == small
+    assert len(archive) == 1
+    (tmp_path / "test_batch.bin").write_bytes(b"half")
+    put(tmp_path / ".fetching-abc" / "0", {"archive.tar.gz": b"half"})
+    assert cifar10.fetch(tmp_path) == small
+    assert (tmp_path / "test_batch.bin").read_bytes() == small["test_batch.bin"]
+    assert not list(tmp_path.glob(".fetching-*"))
+    assert (
+        "test_batch.bin: it is incomplete or damaged, it has 4 bytes rather than 6,146; fetching it again"
+        in " ".join(capsys.readouterr().err.split())
+    )
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can have more than 16 KiB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 << 10, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_folder_that_is_full_or_cannot_be_written_is_said_and_nothing_is_kept(
+    small: dict[str, bytes], archive: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        full_disk(),
+        pytest.raises(DataError, match=r"cannot be kept in .*/full: \[Errno 27\].*Pass a writable folder"),
+    ):
+        cifar10.fetch(tmp_path / "full")
+    assert {path.name for path in (tmp_path / "full").iterdir()} <= {".fetched-here", ".fetch.lock"}
+    assert cifar10.fetch(tmp_path / "full") == small
+    for folder in (tmp_path / "full" / "test_batch.bin" / "data", Path("/proc/data"), Path("/proc/1/a/b")):
+        with pytest.raises(DataError, match=r"cannot be kept in .*\. Pass a writable folder with --data$"):
+            cifar10.fetch(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/cache")
+    with pytest.raises(DataError, match=r"cannot be kept in /proc/cache/.*\. Pass a writable folder with --data$"):
+        cifar10.fetch(None)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for strange in (Path("a\0b"), Path("~nobody-of-that-name/data"), Path("x" * 300), tmp_path / "loop"):
+        with pytest.raises(DataError, match=r"cannot be read: .*\. Pass another folder with --data$") as caught:
+            cifar10.fetch(strange)
+        assert str(caught.value).isprintable()
 
 
 FETCH = """

@@ -22,11 +22,16 @@ def given(folder: Path) -> Path:
     """
     try:
         path = folder.expanduser().absolute()
-        missing = not path.exists()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        if path.suffix in _ARCHIVES:
+            raise DataError(
+                f"{path} is not there: pass the path of an archive that is, or a folder, with --data"
+            ) from None
     except (OSError, RuntimeError, ValueError) as error:
-        raise DataError(f"{folder} cannot be read: {one_line(error)}: pass another folder with --data") from error
-    if missing and path.suffix in _ARCHIVES:
-        raise DataError(f"{path} is not there: pass the path of an archive that is, or a folder, with --data")
+        raise DataError(
+            f"{str(folder)!r} cannot be read: {one_line(error)}. Pass another folder with --data"
+        ) from error
     return path
 
 

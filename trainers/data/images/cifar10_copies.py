@@ -37,10 +37,12 @@ class Copy:
     Attributes:
         batches: verified, by their names.
         faults: what is there and cannot be used, each with its place.
+        seen: names of the batches that are there, usable or not.
     """
 
     batches: dict[str, bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
 
     @property
     def missing(self) -> list[str]:
@@ -51,10 +53,13 @@ class Copy:
         """The line that says what there is at a path, and what was looked for."""
         faults, more = self.faults[:_SHOWN], len(self.faults) - _SHOWN
         said = [*faults, f"{more} more like that"] if more > 0 else faults
+        unseen = [name for name in BATCHES if name not in self.seen]
+        if self.seen and unseen:
+            said.append(f"it lacks {', '.join(unseen)}")
         if path.is_dir():
-            if self.batches or not faults:
-                said.append(f"{', '.join(self.missing)} not found")
             said.append(f"there is {folders.contents(path)}")
+        elif not path.is_file():
+            said.append("it is neither a folder nor a file")
         return DataError(
             f"{path} holds no whole CIFAR-10: {'; '.join(said)}. Looked for data_batch_1.bin … test_batch.bin or "
             f"Python's data_batch_1 … test_batch, there or in {_BINARY} or {_PYTHON}, and for cifar-10-binary.tar.gz "
@@ -109,6 +114,7 @@ def _take_archive(copy: Copy, archive: Path) -> None:
 
 
 def _keep(copy: Copy, name: str, found: bytes | str, where: str) -> None:
+    copy.seen.add(name)
     if isinstance(found, bytes):
         copy.batches[name] = found
     else:
