@@ -141,13 +141,13 @@ class InCircles(BaseHTTPRequestHandler):
 def test_a_hub_that_misbehaves_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its client's errors are none of Python's own."""
     with ThreadingHTTPServer(("127.0.0.1", 0), InCircles) as server:
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        serving.start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-        with pytest.raises(DataError, match=r"someone/other could not be had\. Tried the hub: ") as caught:
-            HubEncoder("someone/other", "b" * 40, {}).fetch(None, lambda: [])
-        server.shutdown()
-        serving.join()
+        try:
+            with pytest.raises(DataError, match=r"someone/other could not be had\. Tried the hub: ") as caught:
+                HubEncoder("someone/other", "b" * 40, {}).fetch(None, lambda: [])
+        finally:
+            server.shutdown()
     assert "--set network=DIR" in str(caught.value)
     assert "\n" not in str(caught.value)
