@@ -18,8 +18,8 @@ from trainers.data.text.analogue import ANALOGUE
 from trainers.data.text.tokens import Tokens, tokenize
 from trainers.measuring.cost import MacCounter
 from trainers.nested.encoder import NestedEncoder
-from trainers.networks.encoder_sources import PACKAGED
 from trainers.networks.encoders import PretrainedEncoder, choose_attention, padding, positions
+from trainers.networks.packaged_encoders import PACKAGED
 from trainers.optimizers.adamw import AdamW
 from trainers.sampling.discrete import fixed
 from trainers.tasks.texts import TextTask

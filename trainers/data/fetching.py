@@ -1,58 +1,23 @@
-"""What every source of data needs: bytes that arrive whole or not at all, and say so on the way."""
+"""What every source of data needs: files that are whole or not there, their checksums, and lines to whoever waits."""
 
 import hashlib
 import os
-import tarfile
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 from rich.console import Console
-from rich.progress import Progress
 
-from trainers.errors import DataError
-
-CONNECT_SECONDS = 5  # reached within seconds or not at all; once bytes flow, only a stall ends it
-_LARGEST = 1 << 30  # bytes of a download, or of what an archive unpacks to
+_LONGEST_LINE = 300  # characters of what another program or server says
 
 
-def download(response: IO[bytes], total: int, path: Path, progress: Progress) -> None:
-    """Writes what arrives into `path`.
+def write_atomically(path: Path, content: bytes, scratch: Path) -> None:
+    """Whole, or not there; readable by everybody.
 
     Args:
-        total: bytes that should arrive; 0 if it is not known.
-
-    Raises:
-        DataError: it breaks off, or is larger than anything that is fetched here.
+        scratch: a folder on the same disk, where the file is until it is whole.
     """
-    task = progress.add_task("downloading", total=total or None)
-    with path.open("wb") as out:
-        while chunk := response.read(1 << 18):
-            out.write(chunk)
-            progress.advance(task, len(chunk))
-            if out.tell() > _LARGEST:
-                raise DataError(f"the download is larger than {_LARGEST:,} bytes")
-    if total and path.stat().st_size != total:
-        raise DataError(f"the download broke off at {path.stat().st_size:,} of {total:,} bytes")
-
-
-def refuse_a_bomb(archive: tarfile.TarFile) -> None:
-    """Adds up what the members say that they unpack to, before anything of them is unpacked.
-
-    Raises:
-        DataError: too much.
-    """
-    total = 0
-    for info in archive:
-        total += info.size
-        if total > _LARGEST:
-            raise DataError(f"the archive unpacks to more than {_LARGEST:,} bytes")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Whole, or not there; readable by everybody."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
+    with tempfile.NamedTemporaryFile(dir=scratch, delete=False) as out:
         try:
             out.write(content)
             out.flush()
@@ -77,9 +42,10 @@ def _file_checksum(path: Path, size: int, changed: int, inode: int) -> str:
 
 
 def one_line(error: object) -> str:
-    """The first line of what an error says."""
+    """The first line of what an error says, which may be a stranger's words: without what a terminal would obey."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else ""
+    said = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in lines[0]) if lines else ""
+    return said if len(said) <= _LONGEST_LINE else f"{said[:_LONGEST_LINE]} …"
 
 
 def say(text: str) -> None:

