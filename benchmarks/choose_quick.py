@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from orchestrator.commands.options import setting
+from orchestrator.commands.numbers import setting
 from studies.presets import QUICK
 from trainers.data.datasets import dataset
 from trainers.trials.images import resolve, train

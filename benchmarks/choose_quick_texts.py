@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.commands.options import setting
+from orchestrator.commands.numbers import setting
 from studies.glue_bert_ablation import STUDY
 from trainers.data.text.datasets import register, text_dataset
 from trainers.data.text.examples import TextData, split

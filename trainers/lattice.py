@@ -4,6 +4,7 @@ Samplers, objectives, evaluation and the ledger all ask the same three questions
 below); answering them in one place keeps a new dimension from touching any of them.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +17,8 @@ class Lattice:
     """The target sub-models, kept smallest first.
 
     Raises:
-        ValueError: empty, mixed dimensions, a target twice, or no single largest/smallest that bounds all others.
+        ValueError: empty, mixed dimensions, a target or its label twice, or no single largest/smallest that
+            bounds all others.
     """
 
     targets: tuple[SubModel, ...]
@@ -28,6 +30,9 @@ class Lattice:
             raise ValueError("every target of a lattice must name the same dimensions")
         if len(set(self.targets)) < len(self.targets):
             raise ValueError(f"a target is listed twice: {', '.join(t.label for t in self.targets)}")
+        labels = Counter(target.label for target in self.targets)
+        if alike := [label for label, count in labels.items() if count > 1]:
+            raise ValueError(f"two targets are so near to each other that both are called {alike[0]}: leave one out")
         ordered = tuple(sorted(self.targets, key=lambda target: target.values))
         object.__setattr__(self, "targets", ordered)
         if not all(ordered[0] <= target <= ordered[-1] for target in ordered):

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from orchestrator.commands.numbers import LONGEST_SECONDS, SHARES, Decimal, WholeNumber
 from orchestrator.commands.options import Options, parse_options
 from orchestrator.commands.streams import outlive_streams, unshown
 from orchestrator.errors import Stopped, UserError, reason, unknown
@@ -120,9 +121,9 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         is_flag=True,
         help="Run trials one after the other in this process, without Ray: a breakpoint in a trial works.",
     )
-    @click.option("--max-concurrent", type=click.IntRange(min=1), help="Trials at once, at most.")
-    @click.option("--cpus-per-trial", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
-    @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="Default: 1 where there is a GPU.")
+    @click.option("--max-concurrent", type=WholeNumber(1, 1_000_000), help="Trials at once, at most.")
+    @click.option("--cpus-per-trial", type=Decimal(*SHARES), default=1.0, show_default=True)
+    @click.option("--gpus-per-trial", type=Decimal(*SHARES, or_zero=True), help="Default: 1 where there is a GPU.")
     @click.option(
         "--until-separated",
         is_flag=True,
@@ -131,14 +132,14 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
     @click.option("--pack", is_flag=True, help="Measure first how many trials at once do most work, and run so many.")
     @click.option(
         "--patience",
-        type=click.FloatRange(min=0),
+        type=Decimal(0, LONGEST_SECONDS),
         default=600.0,
         show_default=True,
         help="Seconds that the tracking store may fail, while training goes on, before the study stops.",
     )
     @click.option(
         "--stall",
-        type=click.FloatRange(min=1),
+        type=Decimal(1, LONGEST_SECONDS),
         default=1800.0,
         show_default=True,
         help="Seconds without a step after which a trial hangs: it is ended and goes on from its checkpoint.",
@@ -153,11 +154,13 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
     )
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
     @click.option("--sub-model", help="extract: this one, by its label.")
-    @click.option("--max-macs", type=float, help="extract: the largest with at most so many multiply-accumulates.")
-    @click.option("--max-params", type=float, help="extract: the largest with at most so many parameters.")
-    @click.option("--min-accuracy", type=float, help="extract: as --at-least, of an accuracy in per cent.")
-    @click.option("--at-least", type=float, help="extract: the smallest that reached so much, where higher is better.")
-    @click.option("--at-most", type=float, help="extract: the smallest that got so low, where lower is better.")
+    @click.option("--max-macs", type=Decimal(), help="extract: the largest with at most so many multiply-accumulates.")
+    @click.option("--max-params", type=Decimal(), help="extract: the largest with at most so many parameters.")
+    @click.option("--min-accuracy", type=Decimal(), help="extract: as --at-least, of an accuracy in per cent.")
+    @click.option(
+        "--at-least", type=Decimal(), help="extract: the smallest that reached so much, where higher is better."
+    )
+    @click.option("--at-most", type=Decimal(), help="extract: the smallest that got so low, where lower is better.")
     @click.option("--to", type=click.Path(path_type=Path), help="extract: the folder to write into.")
     def command(**parameters: Any) -> int:
         name = parameters["command"]

@@ -1,6 +1,5 @@
 """The options of the command line, read and checked. Nothing heavy is imported here: a typo is answered at once."""
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,8 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
+from orchestrator.commands.level_choices import chosen_levels
+from orchestrator.commands.numbers import seeds, setting
 from orchestrator.errors import UserError, unknown
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
@@ -58,6 +59,9 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
     command, address = parameters["command"], parameters["address"]
     if parameters["include"] and not (command == "submit" or (command == "run" and address)):
         raise UserError(f"--include: {command} sends nothing{' without --address' if command == 'run' else ''}")
+    gpus = parameters["gpus_per_trial"]
+    if gpus is not None and gpus > 1 and not float(gpus).is_integer():
+        raise UserError(f"--gpus-per-trial {gpus:g}: give a part of one, or whole GPUs")
     preset = parameters["preset"]
     if preset not in study.presets:
         raise unknown("preset", preset, study.presets)
@@ -72,13 +76,11 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
     return Options(
         preset=preset,
         overrides=overrides,
-        seeds=_seeds(
-            parameters["seeds"], _MOST_SEEDS if parameters["until_separated"] else study.presets[preset].seeds
-        ),
+        seeds=seeds(parameters["seeds"], _MOST_SEEDS if parameters["until_separated"] else study.presets[preset].seeds),
         layout=Layout(
             design=parameters["design"],
-            baseline={**study.baseline, **dict(_levels("--baseline", parameters["baseline"]))},
-            only=_only(study.presets[preset], parameters["only"]),
+            baseline={**study.baseline, **dict(_levels("--baseline", parameters["baseline"], study))},
+            only=_only(study, study.presets[preset], parameters["only"]),
         ),
         storage=storage,
         tracking_uri=uri,
@@ -99,9 +101,9 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
     )
 
 
-def _only(preset: Preset, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def _only(study: Study, preset: Preset, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The levels that the user names, and the preset's of factors that the user does not."""
-    named = tuple(_levels("--only", given))
+    named = tuple(_levels("--only", given, study))
     factors = {factor for factor, _ in named}
     return *named, *(each for each in preset.only if each[0] not in factors)
 
@@ -148,48 +150,9 @@ def absolute(option: str, path: Path) -> Path:
     return whole
 
 
-def setting(assignment: str) -> tuple[str, Any]:
-    """The name and value of `KEY=VALUE`; the value is JSON where it can be, else a text.
-
-    Raises:
-        UserError: no `=`, or nothing before it.
-    """
-    key, equals, value = assignment.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {assignment}: give KEY=VALUE")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _levels(option: str, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _levels(option: str, texts: Sequence[str], study: Study) -> Iterator[tuple[str, str]]:
     for text in texts:
-        for pair in text.split(","):
-            factor, equals, level = pair.partition("=")
-            if not equals:
-                raise UserError(f"{option} {text}: give FACTOR=LEVEL, or several with commas")
-            yield factor.strip(), level.strip()
-
-
-def _seeds(text: str | None, usual: int) -> tuple[int, ...]:
-    if text is None:
-        return tuple(range(usual))
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts):
-        raise UserError(f"--seeds {text}: give a number of seeds (3) or a list of whole numbers (0,1,2)")
-    if "," not in text:
-        count = int(text)
-        if not 1 <= count <= 10_000:
-            raise UserError(f"--seeds {text}: give from 1 to 10000 seeds")
-        return tuple(range(count))
-    seeds = tuple(int(part) for part in parts)
-    for seed in seeds:
-        if seeds.count(seed) > 1:
-            raise UserError(f"--seeds {text}: seed {seed} is given twice")
-        if seed >= 1 << 63:
-            raise UserError(f"--seeds {text}: seed {seed} is too large, the limit is 2^63 − 1")
-    return seeds
+        yield from chosen_levels(option, text, study.factors)
 
 
 def writable(folder: Path, option: str) -> None:

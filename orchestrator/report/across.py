@@ -192,9 +192,10 @@ def make_task_table(
 
 
 def _by_task(results: Results, factor: str, shown: Collection[str]) -> Values:
-    frame = results.frame[results.frame["sub_model"].isin(shown)]
+    frame = results.frame.assign(task=results.levels_of(factor))
+    frame = frame[frame["sub_model"].isin(shown)]
     values: Values = {}
-    columns = (frame[name] for name in ("sub_model", "arm", factor, "seed", results.metric.name))
+    columns = (frame[name] for name in ("sub_model", "arm", "task", "seed", results.metric.name))
     for row, arm, task, seed, value in zip(*columns, strict=True):
         values.setdefault((row, arm), {}).setdefault(task, {})[int(seed)] = float(value)
     return values
@@ -202,7 +203,7 @@ def _by_task(results: Results, factor: str, shown: Collection[str]) -> Values:
 
 def _diverged_seeds(results: Results, factor: str) -> dict[tuple[str, str], set[int]]:
     """The seeds that diverged, by arm and task."""
-    tasks = dict(zip(results.frame["facet"], results.frame[factor], strict=True))
+    tasks = dict(zip(results.frame["facet"], results.levels_of(factor), strict=True))
     found: dict[tuple[str, str], set[int]] = {}
     for each in results.diverged:
         found.setdefault((each.arm, tasks[each.facet]), set()).add(each.seed)
@@ -253,11 +254,12 @@ def _costs(results: Results, lines: Collection[Line], name: str) -> dict[Line, i
 
 
 def _updates(results: Results, factor: str, arm: str) -> str:
-    counted, frame = results.declaration.counted, results.frame[results.frame["arm"] == arm]
+    counted, frame = results.declaration.counted, results.frame.assign(task=results.levels_of(factor))
+    frame = frame[frame["arm"] == arm]
     if not counted:
         return ""
     trials = []
-    for (facet, task, seed), rows in frame.groupby(["facet", factor, "seed"], sort=False):
+    for (facet, task, seed), rows in frame.groupby(["facet", "task", "seed"], sort=False):
         counts = dict(zip(rows["sub_model"], rows[counted].astype(float), strict=True))
         per_epoch = results.updates_per_epoch.get((str(facet), arm, int(str(seed))), 0.0)
         trials.append(TrialUpdates(str(task), per_epoch, counts))

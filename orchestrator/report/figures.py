@@ -9,7 +9,9 @@ from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from orchestrator.report.divergence import diverged_seeds, in_place
+from orchestrator.report.escaping import for_plotly
 from orchestrator.report.results import Results
+from orchestrator.study.levels import SEPARATOR
 from orchestrator.trainer import Metric
 
 _PALETTE = qualitative.Safe  # told apart by colour-blind readers
@@ -22,12 +24,12 @@ def _styles(results: Results) -> dict[str, dict[str, str]]:
 
     Once every colour is taken, the next levels have the same ones with the next dash.
     """
-    first = list(dict.fromkeys(arm.split(" · ")[0] for arm in results.arms))
-    rest = list(dict.fromkeys(arm.partition(" · ")[2] for arm in results.arms))
+    first = list(dict.fromkeys(arm.split(SEPARATOR)[0] for arm in results.arms))
+    rest = list(dict.fromkeys(arm.partition(SEPARATOR)[2] for arm in results.arms))
     styles = {}
     for arm in results.arms:
-        rounds, place = divmod(first.index(arm.split(" · ")[0]), len(_PALETTE))
-        dash = rounds + rest.index(arm.partition(" · ")[2])
+        rounds, place = divmod(first.index(arm.split(SEPARATOR)[0]), len(_PALETTE))
+        dash = rounds + rest.index(arm.partition(SEPARATOR)[2])
         styles[arm] = {"color": _PALETTE[place], "dash": _DASHES[dash % len(_DASHES)]}
     return styles
 
@@ -35,7 +37,10 @@ def _styles(results: Results) -> dict[str, dict[str, str]]:
 def _names(results: Results) -> dict[str, str]:
     """What every arm is called in a figure of one table, which says of how many seeds it has no numbers."""
     lost, seeds = diverged_seeds(results.diverged), {arm: count for (_, arm), count in results.seeds.items()}
-    return {arm: f"{arm} ({in_place(len(lost[arm]), seeds[arm])})" if arm in lost else arm for arm in results.arms}
+    return {
+        arm: for_plotly(f"{arm} ({in_place(len(lost[arm]), seeds[arm])})" if arm in lost else arm)
+        for arm in results.arms
+    }
 
 
 def _line(values: "pd.Series[float]") -> "list[float] | list[None]":
@@ -184,10 +189,12 @@ def averages_over_budget(results: Results, axis: str, others: tuple[str, ...]) -
     """The metric averaged over the sub-models that all arms have: `panel`, `arm`, `level` of the axis, `mean`, `sd`,
     `n`; nothing of an arm where a seed of it diverged."""
     frame = results.with_means[results.with_means["sub_model"].isin(results.shared)]
-    panel = frame[list(others)].agg(" · ".join, axis=1) if others else pd.Series("", index=frame.index)
-    averages = frame.assign(panel=panel).groupby(["panel", "arm", axis, "seed"], sort=False)[results.metric.name].mean()
-    over_seeds = averages.groupby(["panel", "arm", axis], sort=False).agg(["mean", "std", "count"]).reset_index()
-    return over_seeds.rename(columns={axis: "level", "std": "sd", "count": "n"})
+    levels = pd.DataFrame({name: results.levels_of(name) for name in others}, index=frame.index)
+    panel = levels.agg(SEPARATOR.join, axis=1) if others else pd.Series("", index=frame.index)
+    placed = frame.assign(panel=panel, level=results.levels_of(axis))
+    averages = placed.groupby(["panel", "arm", "level", "seed"], sort=False)[results.metric.name].mean()
+    over_seeds = averages.groupby(["panel", "arm", "level"], sort=False).agg(["mean", "std", "count"]).reset_index()
+    return over_seeds.rename(columns={"std": "sd", "count": "n"})
 
 
 def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) -> go.Figure:
@@ -195,15 +202,16 @@ def accuracy_over_budget(averages: pd.DataFrame, results: Results, axis: str) ->
     panels = list(dict.fromkeys(averages["panel"])) or [""]
     lost = {arm: [each.facet for each in results.diverged if each.arm == arm] for arm in results.arms}
     names = {
-        arm: f"{arm} (diverged: {', '.join(dict.fromkeys(where))})" if where else arm for arm, where in lost.items()
+        arm: for_plotly(f"{arm} (diverged: {', '.join(dict.fromkeys(where))})" if where else arm)
+        for arm, where in lost.items()
     }
-    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=panels, shared_yaxes=True)
+    figure = make_subplots(rows=1, cols=len(panels), subplot_titles=list(map(for_plotly, panels)), shared_yaxes=True)
     styles = _styles(results)
     for index, panel in enumerate(panels):
         for arm in results.arms:
             rows = averages[(averages["panel"] == panel) & (averages["arm"] == arm)]
             figure.add_scatter(
-                x=_line(rows["level"]),
+                x=_line(rows["level"].map(for_plotly)),
                 y=_line(rows["mean"]),
                 error_y={"type": "data", "array": rows["sd"], "visible": bool((rows["n"] > 1).all())},
                 name=names[arm],

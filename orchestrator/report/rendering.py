@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from orchestrator.report.across import SPREAD, TaskTable
+from orchestrator.report.escaping import declared_for_pdftex, for_latex, for_markdown
 from orchestrator.report.tables import Cell, Table
 from orchestrator.trainer import Metric
 
@@ -173,8 +174,8 @@ def _scaled(count: int | None) -> str:
 
 def as_markdown(table: Table) -> str:
     """GitHub Markdown: the table, the comparisons and the seeds they would need, the published numbers, the ledger."""
-    parts = [f"## {table.title}"] if table.title else []
-    parts += [_markdown(accuracies(table)), table.caption]
+    parts = [f"## {for_markdown(table.title)}"] if table.title else []
+    parts += [_markdown(accuracies(table)), for_markdown(table.caption)]
     if not table.one_network:
         parts += [COSTS_CAPTION, _markdown(costs(table))]
     parts += _tests(table)
@@ -188,7 +189,8 @@ def as_markdown(table: Table) -> str:
 
 def tasks_as_markdown(table: TaskTable) -> str:
     """GitHub Markdown: the table, the comparisons of the averages, the published numbers."""
-    parts = [f"## {table.title}", _markdown(scores(table)), table.caption, *_tests(table)]
+    head = f"## {for_markdown(table.title)}"
+    parts = [head, _markdown(scores(table)), for_markdown(table.caption), *_tests(table)]
     if table.compares:
         beside = [_plain("arm", "sub-model", *table.columns)]
         beside += [_plain(arm, row, *map(_published, table.row_cells(row, arm))) for row, arm in table.lines]
@@ -199,7 +201,7 @@ def tasks_as_markdown(table: TaskTable) -> str:
 def _tests(table: Tested) -> list[str]:
     parts = []
     if table.comparisons:
-        parts += [_markdown(differences(table)), table.comparison_caption]
+        parts += [_markdown(differences(table)), for_markdown(table.comparison_caption)]
     if table.crowded:
         parts += [_markdown(behind(table)), behind_caption(table.metric)]
     if table.seeds_caption:
@@ -212,40 +214,44 @@ def _published(cell: Cell | None) -> str:
 
 
 def _markdown(grid: Grid) -> str:
-    texts = [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in grid]
-    head, *body = (f"| {' | '.join(text.replace('|', '&#124;') for text in row)} |" for row in texts)
+    texts = [[f"**{cell.text}**" if cell.best else for_markdown(cell.text) for cell in row] for row in grid]
+    head, *body = (f"| {' | '.join(row)} |" for row in texts)
     rule = "|" + "|".join([":--", *["--:"] * (len(grid[0]) - 1)]) + "|"
     return "\n".join([head, rule, *body])
 
 
-_LATEX = str.maketrans(
-    {
-        "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "·": r"$\cdot$", "±": r"$\pm$", "×": r"$\times$",
-        "–": "--", "−": "$-$", "†": r"$\dagger$", "Θ": r"$\Theta$", "→": r"$\rightarrow$",
-        "½": r"$\frac12$", "¼": r"$\frac14$", "<": r"$<$", ">": r"$>$",
-    }
-)  # fmt: skip
-
-
 def as_latex(tables: Sequence[Table], task_tables: Sequence[TaskTable] = ()) -> str:
-    """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it."""
+    """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it.
+
+    pdfLaTeX shows the codes of characters that it lacks, LuaLaTeX and XeLaTeX the characters.
+    """
+    shown = [(scores(each), _whole_caption(each)) for each in task_tables]
+    shown += [(accuracies(each), _whole_caption(each)) for each in tables]
+    texts = [text for grid, caption in shown for text in (caption, *(cell.text for row in grid for cell in row))]
     lines = [
         r"\documentclass{article}",
+        r"\usepackage{iftex}",
+        r"\ifPDFTeX",
         r"\usepackage[T1]{fontenc}",
         r"\usepackage[utf8]{inputenc}",
+        *declared_for_pdftex(texts),
+        r"\else",
+        r"\usepackage{fontspec}",
+        r"\fi",
         r"\usepackage{booktabs,graphicx}",
         r"\usepackage[landscape,margin=1.5cm]{geometry}",
         r"\begin{document}",
+        *(line for grid, caption in shown for line in _latex_table(grid, caption)),
+        r"\end{document}",
     ]
-    for over_tasks in task_tables:
-        lines += _latex_table(scores(over_tasks), over_tasks.title, over_tasks.caption)
-    for table in tables:
-        lines += _latex_table(accuracies(table), table.title, table.caption)
-    return "\n".join([*lines, r"\end{document}"]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _latex_table(grid: Grid, title: str, caption: str) -> list[str]:
+def _whole_caption(table: Tested) -> str:
+    return f"{table.title}. {table.caption}" if table.title else table.caption
+
+
+def _latex_table(grid: Grid, caption: str) -> list[str]:
     head, *body = grid
     lines = [
         r"\begin{table}",
@@ -253,16 +259,15 @@ def _latex_table(grid: Grid, title: str, caption: str) -> list[str]:
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
         r"\toprule",
-        " & ".join(cell.text.translate(_LATEX) for cell in head) + r" \\",
+        " & ".join(for_latex(cell.text) for cell in head) + r" \\",
         r"\midrule",
     ]
     for row in body:
-        texts = (cell.text.translate(_LATEX) for cell in row)
+        texts = (for_latex(cell.text) for cell in row)
         bold = (rf"\textbf{{{text}}}" if cell.best else text for cell, text in zip(row, texts, strict=True))
         lines.append(" & ".join(bold) + r" \\")
         if any(cell.beneath for cell in row):
-            paper = (cell.beneath.translate(_LATEX) for cell in row[1:])
+            paper = (for_latex(cell.beneath) for cell in row[1:])
             lines.append(" & ".join([r"\emph{published}", *paper]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    text = f"{title}. {caption}" if title else caption
-    return [*lines, rf"\caption{{{text.translate(_LATEX)}}}", r"\end{table}"]
+    return [*lines, rf"\caption{{{for_latex(caption)}}}", r"\end{table}"]

@@ -55,9 +55,9 @@ class Results:
     """Everything a report shows.
 
     Attributes:
-        frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor, `seed`, `sub_model`, a column
-            per dimension, `macs`, `flops` if the trainer counts them, `parameters`, every metric of the last
-            evaluation, `total_…` per total of the ledger.
+        frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor (`factor.updates` where its
+            own name is another column's), `seed`, `sub_model`, a column per dimension, `macs`, `flops` if the trainer
+            counts them, `parameters`, every metric of the last evaluation, `total_…` per total of the ledger.
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
             the primary metric; names are categories.
         facets: the tables; one nameless without.
@@ -110,6 +110,10 @@ class Results:
             against={arm: other for arm, other in self.against.items() if {arm, other} <= present},
             diverged=tuple(each for each in self.diverged if each.facet in facets),
         )
+
+    def levels_of(self, factor: str) -> "pd.Series[str]":
+        """The column of the frame that has a factor's levels."""
+        return self.frame[f"{FACTOR}{factor}" if f"{FACTOR}{factor}" in self.frame else factor]
 
     @property
     def with_means(self) -> pd.DataFrame:
@@ -239,7 +243,11 @@ def _rows(
     """A row per sub-model of the plan."""
     label = trial.tags[ARM]
     who = {"facet": facet_of[label], "arm": names[label], "seed": int(trial.tags[SEED])}
-    levels = {factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "") for factor in plan.study.factors}
+    taken = {*who, "sub_model", "outcome", "seconds", *(table[0] if table else ())}
+    levels = {
+        f"{FACTOR}{factor.name}" if factor.name in taken else factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "")
+        for factor in plan.study.factors
+    }
     totals = {f"total_{total.name}": trial.metrics.get(f"{LEDGER}/{total.name}") for total in plan.declaration.totals}
     common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
     costs = plan.first_trials[label].sub_models

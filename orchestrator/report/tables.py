@@ -18,6 +18,7 @@ from orchestrator.report.comparisons import (
 from orchestrator.report.divergence import diverged_seeds, divergence_rule, in_place
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import mean_and_sd, sortedness
+from orchestrator.study.levels import SEPARATOR
 from orchestrator.trainer import Metric, Total
 
 AVERAGE = "avg."
@@ -147,10 +148,10 @@ class Table:
 
 def read_published(path: Path, factors: Sequence[str]) -> dict[tuple[str, str], tuple[float, bool]]:
     """Published accuracies by (arm label, sub-model), and whether derived; averages as printed."""
-    frame = pd.read_csv(path, dtype=dict.fromkeys(factors, str))
+    frame = pd.read_csv(path, dtype=dict.fromkeys(factors, str), keep_default_na=False)  # a level may be called null
     found: dict[tuple[str, str], tuple[float, bool]] = {}
     for levels, rows in frame.groupby(list(factors), sort=False):
-        arm = " · ".join(str(level) for level in levels)
+        arm = SEPARATOR.join(str(level) for level in levels)
         for row in rows.itertuples():
             found[arm, str(row.sub_model)] = (float(str(row.accuracy)), str(row.source) == "derived")
     return found

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.escaping import for_markdown
 from orchestrator.report.rendering import (
     COSTS_CAPTION,
     accuracies,
@@ -48,12 +49,15 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
     overview, crossings = _over_budgets(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
-    by_looking = "\n".join([*decided[:1], "", *(f"- {line}" for line in decided[1:])]) if decided else ""
-    head = filter(None, [f"# {study.title}", by_looking])
+    by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
+    head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
-        parts += ["Crossings of the means over budgets:", "\n".join(f"- {line}" for line in crossings) or "None."]
-    (folder / "table.md").write_text("\n\n".join([*parts, notes]).rstrip() + "\n")
+        parts += [
+            "Crossings of the means over budgets:",
+            "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
+        ]
+    (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
     (folder / "table.tex").write_text(as_latex(tables, task_tables))
     results.frame.to_csv(folder / "results.csv", index=False)
     environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)

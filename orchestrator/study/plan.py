@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.study.identity import fingerprint
+from orchestrator.study.levels import SEPARATOR
 from orchestrator.study.study import Arm, Layout, Study
 from orchestrator.trainer import Declaration, SubModelCost, Trainer, TrialBudget
 
@@ -90,7 +91,7 @@ class Plan:
 
     def compared(self, levels: Mapping[str, str]) -> str:
         """An arm's name within its table, the same in every task: its levels of the factors that vary there."""
-        return " · ".join(levels[name] for name in self._varied or [self._first])
+        return SEPARATOR.join(levels[name] for name in self._varied or [self._first])
 
     @cached_property
     def _first(self) -> str:
@@ -146,15 +147,21 @@ def make_plan(
     trials = []
     for seed in seeds:
         for arm, config, checksum, targets in zip(arms, configs, checksums, sub_models, strict=True):
-            key = fingerprint(trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed)
+            key = _fingerprint(
+                arm.label, trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed
+            )
             if key in seen:
                 raise UserError(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
                 )
             seen[key] = arm
             trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config)))
-    base_key = fingerprint(
-        trainer=trainer.name, study=study.name, base=base, **_of_the_base(study, trainer, arms[0], data)
+    base_key = _fingerprint(
+        preset,
+        trainer=trainer.name,
+        study=study.name,
+        base=base,
+        **_of_the_base(study, trainer, arms[0], data),
     )
     of_facet: dict[str, list[Mapping[str, Any]]] = {}
     for arm, config in zip(arms, configs, strict=True):
@@ -173,10 +180,19 @@ def make_plan(
     )
 
 
+def _fingerprint(of: str, **content: Any) -> str:
+    """Of what a study says; `of` names it to whoever gave it a value that has no canonical form."""
+    try:
+        return fingerprint(**content)
+    except TypeError as error:
+        raise UserError(f"{of}: {error}") from error
+
+
 def elapsed(seconds: Iterable[float], side_by_side: int) -> float:
     """How long trials of these seconds take, so many at once, each begun in its turn as soon as there is room."""
-    ends = [0.0] * side_by_side
-    for each in seconds:
+    each_takes = list(seconds)
+    ends = [0.0] * max(1, min(side_by_side, len(each_takes)))
+    for each in each_takes:
         heapq.heappush(ends, heapq.heappop(ends) + each)
     return max(ends)
 

@@ -1,6 +1,7 @@
 """A study: what is compared. Base settings × factors × seeds, laid out in a design."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -8,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from orchestrator.errors import UserError, unknown
+from orchestrator.study.levels import SEPARATOR, level_name, names_of, refuse_unreadable
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_FACTOR_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}")  # a setting's full name is one
 Design = Literal["factorial", "one-factor-at-a-time", "leave-one-out"]
 DESIGNS: tuple[Design, ...] = get_args(Design)
 Names = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -23,6 +26,7 @@ class Factor:
         usual: the levels that a study has unless others are asked for by `--only`; None: all.
         without: the level that leaves the thing out, for leave-one-out.
         headings: what a level is called at the head of a column, `QQP (F1)`; by its name where nothing is said.
+        repeated: names that several levels were given, of which `levels` holds one; refused once the study is used.
 
     Raises:
         ValueError: a heading of no level.
@@ -33,6 +37,7 @@ class Factor:
     usual: tuple[str, ...] | None = None
     without: str | None = None
     headings: Mapping[str, str] = field(default_factory=dict)
+    repeated: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses headings that would never be seen."""
@@ -40,9 +45,15 @@ class Factor:
             raise ValueError(f"{self.name} has a heading for {strange[0]!r}, which is none of its levels")
 
     @classmethod
-    def of(cls, setting: str, levels: Sequence[str], usual: tuple[str, ...] | None = None) -> "Factor":
-        """A factor whose levels are values of one setting of the same name."""
-        return cls(setting, {level: {setting: level} for level in levels}, usual)
+    def of(cls, setting: str, levels: Sequence[Any], usual: Sequence[Any] | None = None) -> "Factor":
+        """A factor whose levels are values of one setting of the same name, any that JSON has."""
+        counts = Counter(map(level_name, levels))
+        return cls(
+            setting,
+            {level_name(level): {setting: level} for level in levels},
+            None if usual is None else tuple(map(level_name, usual)),
+            repeated=tuple(name for name, count in counts.items() if count > 1),
+        )
 
     def heading(self, level: str) -> str:
         """`QQP (F1)`."""
@@ -54,13 +65,18 @@ class Preset:
     """A scale at which to run a study: base settings, and the number of seeds unless the user says otherwise.
 
     Attributes:
-        only: levels, (factor, level) each, that it has of their factors unless the user names others.
+        only: levels, (factor, level) each, that it has of their factors unless the user names others; a level that is
+            no text stands for its name.
     """
 
     settings: Mapping[str, Any]
     seeds: int
     about: str
-    only: tuple[tuple[str, str], ...] = ()
+    only: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Names the levels."""
+        object.__setattr__(self, "only", tuple((factor, level_name(level)) for factor, level in self.only))
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class Arm:
     @property
     def label(self) -> str:
         """`SortedNet · instance`."""
-        return " · ".join(level for _, level in self.levels)
+        return SEPARATOR.join(level for _, level in self.levels)
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ class Study:
         title: of the report.
         presets: by name; the first is the default.
         factors: what is varied.
-        baseline: see `Layout`.
+        baseline: see `Layout`; a level that is no text stands for its name.
         facets: factors that split the report into tables of their own, since their levels do not compare: budgets.
         curve: the facet that is an axis, over which the average accuracy is drawn.
         across: the factor whose levels are tasks: the report begins with one table that has them as columns and their
@@ -118,7 +134,7 @@ class Study:
     title: str
     presets: Mapping[str, Preset]
     factors: tuple[Factor, ...]
-    baseline: Mapping[str, str] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
     facets: tuple[str, ...] = ()
     curve: str | None = None
     across: str | None = None
@@ -129,9 +145,13 @@ class Study:
     def __post_init__(self) -> None:
         """Refuses names that are not safe as folders and as MLflow's keys, and tasks that cannot be columns."""
         factors = [factor.name for factor in self.factors]
-        for name in (self.name, *self.presets, *factors):
-            if not _NAME.fullmatch(name):
+        for name, pattern in (
+            *((name, _NAME) for name in (self.name, *self.presets)),
+            *((name, _FACTOR_NAME) for name in factors),
+        ):
+            if not pattern.fullmatch(name):
                 raise ValueError(f"a name is letters, digits, _ and -, not {name!r}")
+        object.__setattr__(self, "baseline", names_of(self.baseline))
         if self.across is not None and self.across not in factors:
             raise ValueError(f"across={self.across!r} is no factor of {self.name}: choose from {', '.join(factors)}")
         if factors == [self.across]:
@@ -141,8 +161,10 @@ class Study:
         """Refuses a layout that this study cannot have.
 
         Raises:
-            UserError: an unknown design, factor or level; a design without the baseline that it needs.
+            UserError: an unknown design, factor or level; a design without the baseline that it needs; levels that
+                could not be shown or told apart.
         """
+        self._check_levels()
         if layout.design not in DESIGNS:
             raise unknown("design", layout.design, DESIGNS)
         of_presets = (each for preset in self.presets.values() for each in preset.only)
@@ -163,6 +185,20 @@ class Study:
                         f"--design leave-one-out: the baseline lacks {factor.name}={factor.without} already; choose "
                         "the level that has it"
                     )
+
+    def _check_levels(self) -> None:
+        if not self.factors:
+            raise UserError(f"{self.name} varies nothing: give it a factor")
+        for name, count in Counter(factor.name for factor in self.factors).items():
+            if count > 1:
+                raise UserError(f"{self.name} has two factors named {name}: name them apart")
+        for factor in self.factors:
+            if not factor.levels:
+                raise UserError(f"{factor.name} has no levels: give it some")
+            refuse_unreadable(factor.name, factor.levels, factor.repeated)
+            refuse_unreadable(f"{factor.name}, by their headings", map(factor.heading, factor.levels))
+            for level in (*(factor.usual or ()), *([] if factor.without is None else [factor.without])):
+                self._factor(factor.name, level)
 
     def _factor(self, name: str, level: str) -> Factor:
         by_name = {factor.name: factor for factor in self.factors}
@@ -219,8 +255,8 @@ class Study:
 
     def facet(self, levels: Mapping[str, str]) -> str:
         """The name of the table that an arm belongs to; empty without facets and tasks."""
-        return " · ".join(f"{name} {levels[name]}" for name in self.splits)
+        return SEPARATOR.join(f"{name} {levels[name]}" for name in self.splits)
 
     def task_table(self, levels: Mapping[str, str]) -> str:
         """The name of the table across tasks that an arm belongs to; empty without further facets."""
-        return " · ".join(f"{name} {levels[name]}" for name in self.splits if name != self.across)
+        return SEPARATOR.join(f"{name} {levels[name]}" for name in self.splits if name != self.across)

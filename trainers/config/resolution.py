@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from trainers.config.names import full_names
-from trainers.config.part import Part, extra, in_a_line, leaves
+from trainers.config.part import Part, extra, in_a_line, leaves, shown
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
 from trainers.sampling.names import sampler
@@ -71,7 +71,7 @@ def check_method(config: TrialConfig) -> None:
     try:
         chosen.expectation(Moment(config.lattice, lambda _: 1))  # raises if it does not fit the targets
     except ConfigError as error:
-        raise ConfigError(f"sampler {method.sampler!r}: {error}") from error
+        raise ConfigError(f"sampler {shown(method.sampler)}: {error}") from error
     if method.objective != "sum" and chosen.draws != 1:
         raise ConfigError(
             f"objective={method.objective} is defined for one sub-model; sampler={method.sampler} draws more"

@@ -19,6 +19,7 @@ from trainers.sampling.sampler import Moment, Weighted
 from trainers.submodel import SubModel
 
 _GRID, _COARSE = 32, 8  # values, at least, that stand for a dimension of shares: of a single one, of one of several
+_MOST_SUB_MODELS = 1024  # of a sandwich
 _LEAST, _MOST = sys.float_info.min, math.nextafter(1.0, 0.0)  # probabilities of which a normal has a quantile
 
 
@@ -99,6 +100,10 @@ def sandwich(count: int) -> Sandwich:
     """The sandwich rule with `count` sub-models in all."""
     if count < 2:
         raise ConfigError("a sandwich holds at least the largest and the smallest: give 2 or more")
+    if count > _MOST_SUB_MODELS:
+        raise ConfigError(
+            f"a sandwich of {count:,} sub-models in every step is none to train: give at most {_MOST_SUB_MODELS:,}"
+        )
     return Sandwich(count)
 
 

@@ -4,11 +4,15 @@ import math
 import re
 from collections.abc import Callable
 
+from trainers.config.part import shown
 from trainers.errors import ConfigError, unknown
 from trainers.sampling import continuous, discrete
 from trainers.sampling.sampler import Sampler
 
 Arguments = list[str]
+_CALL = re.compile(r"([\w-]+)\s*(?:\(([^()]*)\))?", re.ASCII)
+_WHOLE, _DECIMAL = re.compile(r"-?[0-9]{1,9}"), re.compile(r"-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_SMALLEST = 1e-100  # below, quotients of two such numbers are none
 
 
 def _plain(make: Callable[[], Sampler]) -> Callable[[Arguments], Sampler]:
@@ -22,7 +26,7 @@ def _plain(make: Callable[[], Sampler]) -> Callable[[Arguments], Sampler]:
 def _numbers(make: Callable[..., Sampler], *usual: float) -> Callable[[Arguments], Sampler]:
     def parse(arguments: Arguments) -> Sampler:
         _count(arguments, 0, len(usual))
-        given = (int(a) if isinstance(u, int) else _number(a) for u, a in zip(usual, arguments, strict=False))
+        given = (_whole(a) if isinstance(u, int) else _number(a) for u, a in zip(usual, arguments, strict=False))
         return make(*given, *usual[len(arguments) :])
 
     return parse
@@ -62,10 +66,18 @@ def _annealed(arguments: Arguments) -> Sampler:
 
 
 def _number(text: str) -> float:
-    number = float(text)
+    number = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"give a finite number instead of {text}")
+        raise ConfigError(f"give a finite number instead of {shown(text)}")
+    if number and abs(number) < _SMALLEST:
+        raise ConfigError(f"{shown(text)} is too small a number")
     return number
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        raise ConfigError(f"give a whole number instead of {shown(text)}")
+    return int(text)
 
 
 def _count(arguments: Arguments, least: int, most: int) -> None:
@@ -104,14 +116,16 @@ def sampler(text: str) -> Sampler:
     Raises:
         ConfigError: no such sampler, or an argument that it cannot take.
     """
-    match = re.fullmatch(r"\s*([\w-]+)\s*(?:\(\s*(.*?)\s*\))?\s*", text)
+    match = _CALL.fullmatch(text.strip())
     if match is None:
-        raise ConfigError(f"sampler {text!r} is not of the form name or name(argument, …)")
-    name, inside = match[1], match[2] or ""
+        raise ConfigError(f"sampler {shown(text)} is not of the form name or name(argument, …)")
+    name, inside = match[1], match[2]
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
+    if inside is not None and not inside.strip():
+        raise ConfigError(f"sampler {shown(text)}: nothing stands in its brackets: leave them out")
     arguments = [argument.strip() for argument in inside.split(",")] if inside else []
     try:
         return SAMPLERS[name](arguments)
     except (ConfigError, ValueError) as error:
-        raise ConfigError(f"sampler {text!r}: {error}") from error
+        raise ConfigError(f"sampler {shown(text)}: {error}") from error

@@ -48,6 +48,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     """
     config = said(given, ImageTrialConfig)
     config.network.check()
+    _check_batch(config)
     check_network(config)
     network = config.network.resolved(widths_within(config) if config.network.within else ())
     config = config.model_copy(update={"network": network})
@@ -68,6 +69,15 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     check_norms(config)
     check_patterns(config)
     return config
+
+
+def _check_batch(config: ImageTrialConfig) -> None:
+    images = dataset(config.task.dataset).train_images
+    if images and config.task.batch_size > images:
+        raise ConfigError(
+            f"task.batch_size={config.task.batch_size}: {config.task.dataset} has {images:,} training images: give at "
+            "most as many"
+        )
 
 
 def _batches_per_epoch(config: ImageTrialConfig) -> float | None:
