@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from rich.console import Console
 
 from benchmarks.noop import STUDY, NoopTrainer
 from orchestrator.errors import Stopped
 from orchestrator.run.attempts import Attempts
+from orchestrator.run.cluster import cluster
 from orchestrator.run.execution import Execution, Executor
 from orchestrator.run.in_process_executor import InProcessExecutor
 from orchestrator.run.progress import Progress
@@ -48,10 +48,9 @@ class BreakingProgress(Progress):
 
 
 @pytest.fixture
-def two_cores() -> Iterator[None]:
-    ray.init("local", num_cpus=2, num_gpus=0, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def ray_here() -> Iterator[None]:
+    with cluster(None, print):
+        yield
 
 
 def stopped(executor: Executor, kind: type[Progress], folder: Path) -> list[str]:
@@ -78,6 +77,6 @@ def test_an_executor_that_fails_leaves_its_runs_resumable_and_says_so_in_one_lin
     assert stopped(Breaking(), Progress, tmp_path) == ["FINISHED", "KILLED", "KILLED"]
 
 
-def test_what_a_callback_raises_under_tune_ends_the_study_in_the_same_way(two_cores: None, tmp_path: Path) -> None:
+def test_what_a_callback_raises_under_tune_ends_the_study_in_the_same_way(ray_here: None, tmp_path: Path) -> None:
     executor = TuneExecutor(STUDY.name, tmp_path / "ray")
     assert stopped(executor, BreakingProgress, tmp_path) == ["FINISHED", "KILLED", "KILLED"]
