@@ -14,6 +14,10 @@ class Stopped(Exception):
     """A study that had to end early, with nothing asked wrongly; run again it goes on. The exit status is 1."""
 
 
+class ClusterLost(Stopped):
+    """What runs the trials is gone. What they record still reaches the tracking store."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest that does."""
     choices = list(known)

@@ -291,7 +291,7 @@ def _curves(
                         values.append(metrics[metric])
             if not all(type(step) is int for step in steps[before:]):
                 raise ValueError("a step is no whole number")
-            if not all(type(value) is float for value in values[before:]):
+            if not all(type(value) in (float, int) for value in values[before:]):
                 raise ValueError(f"a {plan.declaration.primary.title} is no number")
         counts.append(len(steps) - before)
 

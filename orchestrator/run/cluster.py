@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from orchestrator.errors import UserError, reason
+from orchestrator.run.machine import cpu_quota, cpus_here
 from orchestrator.run.resources import Node
 from orchestrator.secrecy.redaction import shown_address
 
@@ -45,7 +46,10 @@ def cluster(address: str | None, say: Callable[[str], None], tree: Path | None =
     how: dict[str, Any] = {"include_dashboard": False}
     if address:
         how = {"runtime_env": {"working_dir": str(tree)}} if tree else {}
-    else:  # workers started ahead lack the environment that Tune gives its own, and only hold up the start
+    else:
+        if (quota := cpu_quota()) is not None and quota < 1:  # of which Ray makes none at all
+            how["num_cpus"] = cpus_here()
+        # Workers started ahead lack the environment that Tune gives its own, and only hold up the start.
         os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     for left in reversed(range(1 if address else _STARTS)):
         try:

@@ -1,25 +1,25 @@
 """Runs the missing trials of a plan in passes, recording as they report: whatever failed may run again, differently."""
 
+import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.errors import Stopped
+from orchestrator.errors import ClusterLost, Stopped, UserError, reason
 from orchestrator.run.attempts import Attempts, FailedAttempt
 from orchestrator.run.lease import Lease
+from orchestrator.run.legible import legible
 from orchestrator.run.outbox import Outbox
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
 from orchestrator.run.worker import OUT_OF_MEMORY, WorkerContext
+from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Trial
 from orchestrator.track.recorder import Recorder
 from orchestrator.trainer import Place, Trainer
-
-_INTERRUPT_SECONDS = 30
 
 
 class Executor(Protocol):
@@ -41,6 +41,7 @@ class Executor(Protocol):
         Raises:
             KeyboardInterrupt: Ctrl-C.
             Stopped: as `Attempts.check`, which is to be called often.
+            ClusterLost: where they run is gone.
         """
 
 
@@ -75,8 +76,23 @@ class Execution:
 
         Raises:
             KeyboardInterrupt: Ctrl-C; every open run is marked as resumable first.
-            Stopped: the tracking store failed for too long, or another driver has taken over.
+            Stopped: the tracking store failed for too long, or another driver has taken over; or what runs the trials
+                is gone or failed, and every open run is marked as resumable.
         """
+        try:
+            return self._passes(missing, resources)
+        except (Stopped, UserError):
+            raise
+        except Exception as error:  # whatever an executor raises that is no trial's own
+            log = self.storage / "stopped.txt"
+            log.write_text(without_passwords(legible(traceback.format_exc())))
+            cause = error.__cause__ or error.__context__ or error  # Tune wraps what a callback raises
+            raise Stopped(
+                f"what runs the trials failed ({type(cause).__name__}: {reason(cause)}; its traceback is in {log}). "
+                "Every trial has its checkpoint: run the same command again"
+            ) from error
+
+    def _passes(self, missing: Sequence[Trial], resources: Resources) -> list[Trial]:
         failed: list[Trial] = []
         starts: dict[str, int] = {}
         waiting = [(resources, list(missing))]
@@ -107,10 +123,9 @@ class Execution:
         try:
             self.executor.run(trials, share, WorkerContext(self.trainer, place, folder, self.stall), attempts)
             outbox.drain()
-        except KeyboardInterrupt:
-            outbox.post("", partial(recorder.interrupt, attempts.unfinished))
-            with suppress(Stopped):
-                outbox.drain(_INTERRUPT_SECONDS)
+        except BaseException as error:
+            if not isinstance(error, Stopped) or isinstance(error, ClusterLost):
+                attempts.leave()
             raise
         return attempts.failures
 

@@ -32,7 +32,7 @@ class InProcessExecutor:
     def run(self, trials: Sequence[Trial], share: Resources, context: WorkerContext, attempts: Attempts) -> None:
         for trial in trials:
             try:
-                for report in train(context, trial.key, trial.config, trial.seed):
+                for report in train(context, trial.key, trial.config, trial.seed, trial.labels):
                     attempts.reported(trial, report)
                     if "failure" in report:
                         print(report["failure"]["traceback"], end="", flush=True)

@@ -13,6 +13,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from orchestrator.run.attempts import Attempts
 from orchestrator.run.cluster import nodes
 from orchestrator.run.gpu_spreading import gpu_request, spread_over_gpus
+from orchestrator.run.living_cluster import living_cluster
+from orchestrator.run.losses import is_out_of_memory, last_loss, losses_end_trials
 from orchestrator.run.resources import Resources, allot, doubled
 from orchestrator.run.tune_worker import run_trial
 from orchestrator.run.worker import WorkerContext
@@ -42,7 +44,10 @@ class TuneExecutor:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         bridge = Bridge(trials, attempts)
         gpus = gpu_request(share.gpus or 0.0)
-        parameters = [{"key": trial.key, "config": dict(trial.config), "seed": trial.seed} for trial in trials]
+        parameters = [
+            {"key": trial.key, "config": dict(trial.config), "seed": trial.seed, "labels": trial.labels}
+            for trial in trials
+        ]
         trainable = partial(run_trial, context=context)
         trainable.__name__ = "trial"  # type: ignore[attr-defined]  # Tune names its files by it
         tuner = tune.Tuner(
@@ -61,7 +66,7 @@ class TuneExecutor:
                 failure_config=tune.FailureConfig(max_failures=_LOST_RETRIES),
             ),
         )
-        with spread_over_gpus(gpus) as bridge.started:
+        with living_cluster(attempts.leave), losses_end_trials(), spread_over_gpus(gpus) as bridge.started:
             tuner.fit()
 
 
@@ -94,10 +99,19 @@ class Bridge(Callback):
         self._attempts.ended(self._trial(trial))
 
     def on_trial_recover(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._attempts.goes_on(self._trial(trial))
+        why = last_loss(trial)
+        if is_out_of_memory(why):
+            self._attempts.out_of_memory(self._trial(trial), why)
+            trial.config["given_up"] = True  # Tune starts it again with the same share: it ends at once
+        else:
+            self._attempts.goes_on(self._trial(trial))
 
     def on_trial_error(self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any) -> None:
-        self._attempts.lost(self._trial(trial), str(trial.get_error()))
+        why = last_loss(trial)
+        if is_out_of_memory(why):
+            self._attempts.out_of_memory(self._trial(trial), why)
+        else:
+            self._attempts.lost(self._trial(trial), why)
 
     def on_step_end(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         self._attempts.check()

@@ -6,21 +6,25 @@ node is more than a report. A trial that hangs loses its process: it says where 
 """
 
 import faulthandler
+import math
 import time
 import traceback
 from bdb import BdbQuit
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.run.checkpoints import CheckpointFolder
+from orchestrator.run.checkpoints import DIVERGED, FINISHED, CheckpointFolder
+from orchestrator.run.legible import legible, what_it_says
+from orchestrator.run.points import measured, share_done, whole_step
 from orchestrator.trainer import Place, Snapshot, Trainer
 
 OUT_OF_MEMORY, RAISED = "out of memory", "raised"
 STALLED = "stalled.txt"
 _REPORT_SECONDS, _CHECKPOINT_SECONDS = 2.0, 60.0
+_DEVICE_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,19 @@ class WorkerContext:
     stall: float | None
 
 
-def train(context: WorkerContext, key: str, config: Mapping[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+def train(
+    context: WorkerContext, key: str, config: Mapping[str, Any], seed: int, labels: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
     """Trains a trial, keeping its state in the folder of its key, and yields what there is to report.
 
+    Args:
+        labels: of the sub-models that its last evaluation is to be of.
+
     Yields:
-        `step`, `progress` (0 to 1), `seconds`, `device`, `passed_over` (unusable checkpoints), the new `points` (step,
-        time, metrics) and, of the last, `final` with `diverged`, or `failure` (kind, error, traceback). The first one
-        `starts`: its points are all that the checkpoint holds.
+        `step`, `progress` (0 to 1), `seconds` of this attempt, `device`, `passed_over` (unusable checkpoints), the new
+        `points` (step, time, metrics) and, of the last, `final` with `diverged`, or `failure` (kind, error, traceback).
+        The first one `starts`: its points are all that the checkpoint holds. What a trainer does after its final
+        snapshot is not waited for, and a trial whose checkpoint is final is not handed to it again.
 
     Raises:
         BdbQuit: somebody has left the debugger.
@@ -56,37 +66,50 @@ def train(context: WorkerContext, key: str, config: Mapping[str, Any], seed: int
         checkpoints.claim()
         checkpoint = checkpoints.latest()
         history = checkpoint.history if checkpoint else []
+        before = checkpoint.seconds if checkpoint else 0.0
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
-        report |= {"device": context.trainer.device_name(context.place)}
+        report |= {"device": legible(context.trainer.device_name(context.place), _DEVICE_CHARACTERS)}
         yield {**report, "points": history, "starts": True}
+        if checkpoint and checkpoint.outcome:
+            ended = {"progress": 1.0, "final": True, "diverged": checkpoint.outcome == DIVERGED}
+            yield {**report, **ended, "points": []}
+            return
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
         with _watched(checkpoints.folder / STALLED, context.stall) as alive:
             for snapshot in context.trainer.fit(config, seed, context.place, resume_from):
                 alive()
                 now = time.monotonic()
-                points = _points(snapshot)
+                final = bool(snapshot.final)
+                due = final or bool(snapshot.metrics)
+                if not due and now - min(saved, reported) < _REPORT_SECONDS:
+                    continue
+                step, points = whole_step(snapshot.step), _points(snapshot)
                 history.extend(points)
-                if points or snapshot.final or now - saved > _CHECKPOINT_SECONDS:
-                    checkpoints.save(snapshot.step, history, snapshot.save)
+                diverged = final and (bool(snapshot.diverged) or not _is_measured(context.trainer, labels, history))
+                if due or now - saved > _CHECKPOINT_SECONDS:
+                    outcome = (DIVERGED if diverged else FINISHED) if final else ""
+                    checkpoints.save(step, history, snapshot.save, before + now - started, outcome)
                     saved = time.monotonic()
-                if points or snapshot.final or now - reported > _REPORT_SECONDS:
+                if due or now - reported > _REPORT_SECONDS:
                     report |= {
-                        "step": snapshot.step,
-                        "steps_done": snapshot.step - first_step,
-                        "progress": snapshot.progress,
+                        "step": step,
+                        "steps_done": step - first_step,
+                        "progress": share_done(snapshot.progress, step),
                         "seconds": now - started,
-                        "final": snapshot.final,
-                        "diverged": snapshot.diverged,
+                        "final": final,
+                        "diverged": diverged,
                     }
                     yield {**report, "points": points}
                     reported = time.monotonic()
+                if final:
+                    break
     except BdbQuit:
         raise
-    except Exception as error:  # reported by name, with its traceback; the other trials go on
+    except (Exception, SystemExit) as error:  # reported by name, with its traceback; the other trials go on
         kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else RAISED
-        failure = {"kind": kind, "error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
-        yield {**report, "points": [], "failure": failure}
+        trace = legible("".join(traceback.format_exception(error)))
+        yield {**report, "points": [], "failure": {"kind": kind, "error": what_it_says(error), "traceback": trace}}
 
 
 @contextmanager
@@ -119,4 +142,18 @@ def _watched(log: Path, seconds: float | None) -> Iterator[Callable[[], None]]:
 def _points(snapshot: Snapshot) -> list[dict[str, Any]]:
     if not snapshot.metrics:
         return []
-    return [{"step": snapshot.step, "time": int(time.time() * 1000), "metrics": snapshot.metrics}]
+    step = whole_step(snapshot.step)
+    return [{"step": step, "time": int(time.time() * 1000), "metrics": measured(snapshot.metrics, step)}]
+
+
+def _is_measured(trainer: Trainer, labels: Sequence[str], history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a trial at its end has a finite primary metric of every sub-model.
+
+    Raises:
+        ValueError: it has none at all of one of them.
+    """
+    last = history[-1]["metrics"] if history else {}
+    names = [f"{trainer.declaration.primary.name}/{label}" for label in labels]
+    if lacking := [name for name in names if name not in last]:
+        raise ValueError(f"its last evaluation lacks {lacking[0]}, which the trainer declares")
+    return all(math.isfinite(last[name]) for name in names)

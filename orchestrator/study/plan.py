@@ -43,6 +43,11 @@ class Trial:
         """`SortedNet · instance · seed 0`."""
         return f"{self.arm.label} · seed {self.seed}"
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of its sub-models."""
+        return tuple(cost.label for cost in self.sub_models)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -199,7 +199,8 @@ class Recorder:
 
     def interrupt(self, trials: Sequence[Trial]) -> None:
         """Marks runs that were cut off; they go on from their checkpoints when the study is run again."""
-        for run_id in (*(self._runs[trial.key] for trial in trials), self.parent_id):
+        opened = [self._runs[trial.key] for trial in trials if trial.key in self._runs]
+        for run_id in (*opened, self.parent_id):
             self._client.set_terminated(run_id, "KILLED")
 
     def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]]) -> None:

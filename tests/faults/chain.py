@@ -3,18 +3,24 @@
 Run as a script by the fault harness. `FAULTS` in the environment names a folder; a file in it named
 `<arm>-<seed>-<step>` makes that trial do at that step what the file says, once (the file is taken away first) or, if
 the text ends in `always`, each time: `raise`, `hang`, `memory`, `nan`, `die`, `break` (into the debugger). `hold`
-writes its process id into a file `<arm>-<seed>-<step>.held` and goes on once that is taken away.
+writes its process id into a file `<arm>-<seed>-<step>.held` and goes on once that is taken away. `much` takes memory
+until something ends it. `linger` and `cling` hang once the snapshot is out, the latter even when nobody asks for more.
+`measure-…` measures what `ODD` names beside the rest. `shout` raises with a text of megabytes that no encoding has, and
+`leave` ends the interpreter.
 """
 
 import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import orchestrator
 from orchestrator.commands.command_line import main
@@ -23,6 +29,21 @@ from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
 LABELS = ("w050", "w100")
+ODD: dict[str, dict[Any, Any]] = {
+    "none": {"test_acc/w100": None},
+    "text": {"test_acc/w100": "99"},
+    "list": {"test_acc/w100": [99.0]},
+    "truth": {"test_acc/w100": True},
+    "endless": {"test_acc/w100": 10**400},
+    "sign": {"test_acc%": 1.0},
+    "path": {"../test_acc": 1.0},
+    "long": {"a" * 251: 1.0},
+    "number": {7: 1.0},
+    "nan": {"test_acc/w100": float("nan")},
+    "infinite": {"test_acc/w100": float("inf")},
+    "whole": {"test_acc/w100": 50},
+    "numpy": {"test_acc/w100": np.float32(50)},
+}
 STUDY = Study(
     name="chain",
     title="Chains of hashes",
@@ -129,11 +150,18 @@ class ChainTrainer:
         for step in range(start + 1, steps + 1):
             time.sleep(config["pause"])
             digest = hashlib.sha256(f"{digest} {step}".encode()).hexdigest()
-            diverged = _fault(config["arm"], seed, step)
+            what = _fault(config["arm"], seed, step)
+            diverged = what == "nan"
             final = step == steps or diverged
             due = final or step * config["evaluations"] // steps > (step - 1) * config["evaluations"] // steps
             metrics = _metrics(digest, step, diverged) if due else {}
-            yield Link(step, step / steps, metrics, final, diverged, digest)
+            if what.startswith("measure-"):
+                metrics |= ODD[what.removeprefix("measure-")]
+            try:
+                yield Link(step, step / steps, metrics, final, diverged, digest)
+                _hang(what == "linger")
+            finally:
+                _hang(what == "cling")
             if final:
                 return
 
@@ -147,13 +175,18 @@ def _metrics(digest: str, step: int, diverged: bool) -> dict[str, float]:
     return found | {"test_acc_average": sum(values) / len(values)}
 
 
-def _fault(arm: str, seed: int, step: int) -> bool:
-    """Does what is asked for here; says whether to diverge."""
+def _hang(really: bool) -> None:
+    while really:
+        time.sleep(3600)
+
+
+def _fault(arm: str, seed: int, step: int) -> str:
+    """Does what is asked for here; says what that is."""
     where = Path(os.environ.get("FAULTS", "/nowhere")) / f"{arm}-{seed}-{step}"
     try:
         what, _, how_often = where.read_text().partition(" ")
     except OSError:
-        return False
+        return ""
     if how_often != "always":
         where.unlink()
     if what == "raise":
@@ -166,19 +199,27 @@ def _fault(arm: str, seed: int, step: int) -> bool:
             bytearray(1 << 36)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    if what == "much":
+        taken = []
+        while True:
+            taken.append(bytearray(os.urandom(1)) * (1 << 26))
+            time.sleep(0.01)
     if what == "hold":
         held, aside = where.with_name(f"{where.name}.held"), where.with_name(f"{where.name}.aside")
         aside.write_text(str(os.getpid()))
         aside.replace(held)
         while held.exists():
             time.sleep(0.02)
-    if what == "hang":
-        time.sleep(3600)
+    _hang(what == "hang")
     if what == "break":
         breakpoint()
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    return what == "nan"
+    if what == "shout":
+        raise ZeroDivisionError("on purpose \ud800\0\x1b[31m " + "much " * 1_000_000)
+    if what == "leave":
+        sys.exit("on purpose")
+    return what
 
 
 if __name__ == "__main__":

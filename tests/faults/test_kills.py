@@ -55,6 +55,40 @@ def test_killed_between_checkpoints_it_goes_on_from_the_last_and_ends_as_one_lef
         print(f"{victim}: {arm} killed at update {step}, {time.monotonic() - killed:.1f} s from the kill to the table")
 
 
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_ray_itself_killed_ends_it_resumably_with_one_line_within_a_minute(
+    name: str, calm: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "s"
+    process = harness.start_held(storage)
+    (victim,) = (child for child in harness.psutil.Process(process.pid).children() if child.name() == name)
+    victim.kill()
+    killed = time.monotonic()
+    done = harness.ended(process)
+    assert time.monotonic() - killed < 60
+    assert done.status == 1, done
+    assert re.fullmatch(r"stopped: Ray has died: its [\w ]+ does not answer\. [^\n]+\n", done.err), done.err
+    states = [trial["state"] for trial in json.loads(harness.run_here(storage, "status", "--json").out)["trials"]]
+    assert {"interrupted"} < {*states, "missing"} <= {"done", "interrupted", "missing"}
+    done = harness.run_here(storage, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "a · seed 0: resumed at update 10\n" in done.out
+    harness.same(storage, calm)
+
+
+def test_what_ray_ends_for_memory_runs_again_with_twice_the_share(calm: Path, tmp_path: Path) -> None:
+    """The memory monitor is Ray's own; the trial takes memory until that ends it, as it does every 50 ms."""
+    memory = harness.psutil.virtual_memory()  # a third of what is free, so that others on this machine may take some
+    threshold = {"RAY_memory_usage_threshold": str(1 - memory.available * 2 / 3 / memory.total)}
+    wanted = harness.faults(tmp_path / "faults", {"b-0-25": "much memory"})
+    often = {"RAY_memory_monitor_refresh_ms": "50"}
+    done = harness.run(tmp_path / "s", "--max-concurrent", "1", env={**wanted, **threshold, **often})
+    assert (done.status, done.err) == (0, ""), done
+    assert "b · seed 0: out of memory, again later with 2 CPUs" in done.out
+    assert done.out.count("resumed at update 20") == 1  # by Execution, not by Tune with the same share
+    harness.same(tmp_path / "s", calm)
+
+
 STAGES: dict[str, Callable[["harness.subprocess.Popen[str]", Path], object]] = {
     "its database is made": lambda process, storage: harness.wait_until(
         process, (storage / ".mlflow.db.migrating").exists
@@ -138,6 +172,33 @@ def test_a_trial_that_always_fails_is_given_up_by_name_and_healed_later(calm: Pa
     done = harness.run_here(tmp_path / "s", "--debug")
     assert (done.status, done.err) == (0, ""), done
     assert "3 of 6 trials to run" in done.out
+    harness.same(tmp_path / "s", calm)
+
+
+def test_what_a_trial_tells_and_nobody_can_write_fails_that_trial_alone(calm: Path, tmp_path: Path) -> None:
+    """Or nothing, if all that it does wrong comes after its last snapshot."""
+    wanted = {
+        "a-0-20": "measure-none always",
+        "a-1-20": "measure-sign always",
+        "b-0-25": "shout always",
+        "b-1-40": "linger always",
+        "c-0-40": "cling",
+        "c-1-15": "leave",
+    }
+    done = harness.run(tmp_path / "s", "--stall", "5", env=harness.faults(tmp_path / "faults", wanted))
+    assert (done.status, done.err) == (1, ""), done
+    assert re.search(r"a · seed 0: failed in [^:]+: ValueError: test_acc/w100 at step 20 is None", done.out)
+    assert re.search(r"a · seed 1: failed in [^:]+: ValueError: a metric at step 20 has the name 'test_acc%'", done.out)
+    assert re.search(r"b · seed 0: failed in [^:]+: ZeroDivisionError: on pur.+ \\ud800\\x00\\x1b\[31m much", done.out)
+    assert max(map(len, done.out.splitlines())) < 2000
+    assert {line for line in done.out.splitlines() if line.endswith("(its traceback is in MLflow)")} == {
+        f"failed: {trial} (its traceback is in MLflow)" for trial in ("a · seed 0", "a · seed 1", "b · seed 0")
+    }
+    assert "c · seed 0: it hung" not in done.out
+    assert "c · seed 1: SystemExit: on purpose; again later" in done.out
+    done = harness.run_here(tmp_path / "s", "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert done.out.count("resumed at update 10\n") == 2
     harness.same(tmp_path / "s", calm)
 
 

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 
 from orchestrator.commands.command_line import run
 from orchestrator.errors import UserError
-from orchestrator.run.machine import gpus_here, node_here
+from orchestrator.run import machine
+from orchestrator.run.cluster import cluster
+from orchestrator.run.cluster import nodes as nodes_of_the_cluster
+from orchestrator.run.machine import cpu_quota, cpus_here, gpus_here, node_here
 from orchestrator.run.resources import Node, Resources, allot, doubled
 from orchestrator.trainer import Place
 from tests.faults.chain import STUDY, ChainTrainer
@@ -63,6 +66,50 @@ def test_a_share_is_doubled_up_to_a_whole_gpu_or_the_largest_node() -> None:
 
 def test_this_machine_has_its_cores_and_the_gpus_that_the_driver_counts() -> None:
     assert node_here() == {"CPU": os.cpu_count(), "GPU": gpus_here()}
+
+
+def control_groups(folder: Path, files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.setattr(machine, "_CONTROL_GROUPS", folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "quota", "cpus"),
+    [
+        ({"cpu.max": "50000 100000\n"}, 0.5, 1),
+        ({"cpu.max": "350000 100000\n"}, 3.5, 3),
+        ({"cpu.max": "max 100000\n"}, None, 8),
+        ({"cpu.max": ""}, None, 8),
+        ({"cpu.max": "1000000 100000\n"}, 10.0, 8),
+        ({"cpu/cpu.cfs_quota_us": "25000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.25, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None, 8),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.0, 2),
+        ({}, None, 8),
+    ],
+)
+def test_a_container_has_as_many_cpus_as_its_quota_and_at_least_one(
+    files: Mapping[str, str], quota: float | None, cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control_groups(tmp_path, files, monkeypatch)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert (cpu_quota(), cpus_here(), node_here()["CPU"]) == (quota, cpus, cpus)
+
+
+def process() -> int:
+    return os.getpid()
+
+
+def test_with_half_a_cpu_ray_has_one_and_a_trial_of_one_or_of_half_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control_groups(tmp_path, {"cpu.max": "50000 100000"}, monkeypatch)
+    monkeypatch.setattr("ray._private.utils._get_docker_cpus", lambda: 0.5)  # which is what it reads there
+    with cluster(None, print):
+        there = nodes_of_the_cluster()
+        assert [allot(Resources(cpus), there)[1] for cpus in (1, 0.5)] == [1, 2]
+        assert ray.get(ray.remote(num_cpus=0.5)(process).remote()) != process()
 
 
 @pytest.fixture
