@@ -69,7 +69,7 @@ def show_plan(plan: Plan, trainer: Trainer, options: Options) -> int:
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
     foreseen = [total for total in trainer.declaration.totals if total.title and all(total.name in row for row in rows)]
     for column in ("arm", *(total.title for total in foreseen), "a trial", "missing"):
-        table.add_column(column, justify="left" if column == "arm" else "right")
+        table.add_column(column, justify="left" if column == "arm" else "right", overflow="fold")
     for row in rows:
         table.add_row(
             row["arm"],

@@ -35,7 +35,7 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
         return 0
     table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
     for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         shown = "–" if row["average"] is None else metric.text(row["average"])
         table.add_row(row["arm"], str(row["seed"]), row["state"], shown, row["key"][:12])
