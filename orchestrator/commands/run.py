@@ -23,6 +23,7 @@ from orchestrator.commands.report import print_report, report_folder
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
+from orchestrator.run.limits import require_address_space
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
@@ -94,7 +95,9 @@ class _Preparation:
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Trains what is missing, then reports; gives the exit status."""
     prepare_environment(options.address)
-    if options.address is None and not options.debug:
+    starts_ray = options.address is None and not options.debug
+    require_address_space(starts_ray)
+    if starts_ray:
         find_place_for_sockets()
     from orchestrator.run.lease import Lease, lease_path
 

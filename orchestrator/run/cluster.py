@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from orchestrator.errors import UserError, reason
+from orchestrator.run.limits import few_processes
 from orchestrator.run.machine import cpu_quota, cpus_here
 from orchestrator.run.resources import Node
 from orchestrator.secrecy.redaction import shown_address
@@ -59,7 +60,7 @@ def cluster(address: str | None, say: Callable[[str], None], tree: Path | None =
             ray.shutdown()
             if not left:
                 raise UserError(
-                    f"no Ray cluster at {shown_address(address or 'this machine')}: {reason(error)}"
+                    f"no Ray cluster at {shown_address(address or 'this machine')}: {reason(error)}{few_processes()}"
                 ) from error
             say(f"Ray did not start ({reason(error)}); trying again")
     try:

@@ -81,6 +81,16 @@ def test_a_study_runs_on_a_host_that_offers_little(calm: Path, tmp_path: Path) -
     harness.same(tmp_path / "s", calm)
 
 
+@pytest.mark.parametrize("mode", [[], ["--debug"]], ids=["under Ray", "under --debug"])
+def test_too_little_address_space_is_said_before_anything_starts(mode: list[str], tmp_path: Path) -> None:
+    prefix = ("bash", "-c", 'ulimit -v 4800000; exec "$@"', "bash")
+    done = harness.ended(harness.start(tmp_path / "s", *mode, prefix=prefix))
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "this shell allows 4.9 GB of address space (ulimit -v), and a study maps" in done.err
+    assert done.err.endswith("GB: ulimit -v unlimited\n")
+    assert not (tmp_path / "s").exists()
+
+
 def test_no_thread_beside_the_main_one_changes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text(AUDIT)
     audited = tmp_path / "audited"
