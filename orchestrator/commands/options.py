@@ -16,6 +16,7 @@ from orchestrator.errors import UserError, unknown
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
 from orchestrator.study.study import Layout, Preset, Study
+from orchestrator.track.address import sqlite_address
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
         if parameters[option] is not None:
             overrides[option] = parameters[option]
     storage = absolute("--storage", parameters["storage"])
-    uri = parameters["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    uri = parameters["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(storage / "mlflow.db")
     _refuse_credentials(uri)
     remote = uri.startswith(("http://", "https://"))
     return Options(

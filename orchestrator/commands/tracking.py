@@ -1,10 +1,10 @@
 """What the commands ask of the tracking store. MLflow is imported by those that find one."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.commands.options import Options
 from orchestrator.study.plan import Plan
+from orchestrator.track.address import database_file
 from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def open_tracker(options: Options) -> "Tracker":
 
 def find_tracker(options: Options) -> "Tracker | None":
     """The tracking store; None if there is none yet: looking creates nothing."""
-    database = options.tracking_uri.removeprefix("sqlite:///")
-    if database != options.tracking_uri and not Path(database).exists():
+    database = database_file(options.tracking_uri)
+    if database is not None and not database.exists():
         return None
     return open_tracker(options)
 

@@ -18,6 +18,8 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from platformdirs import user_cache_path
 
+from orchestrator.track.address import opened_by_mlflow, sqlite_address
+
 
 def create(path: Path) -> None:
     """Makes the database aside, then puts it in place: one killed amid the migrations could not be opened again.
@@ -27,7 +29,7 @@ def create(path: Path) -> None:
     if path.exists():
         return
     aside = path.with_name(f".{path.name}.new")
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with lock(path):
         if path.exists():  # somebody else was faster
             return
         aside.unlink(missing_ok=True)
@@ -37,6 +39,11 @@ def create(path: Path) -> None:
             with suppress(OSError):  # a cache that cannot be written costs the next database its time, no more
                 _keep(aside, kept)
         aside.replace(path)
+
+
+def lock(path: Path) -> FileLock:
+    """Held by whoever makes a database, or changes it beside MLflow."""
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def _copied(kept: Path, aside: Path) -> bool:
@@ -60,7 +67,9 @@ def _is_ours(path: Path) -> bool:
 def _migrated(aside: Path) -> None:
     fresh = aside.with_suffix(".migrating")
     fresh.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)
+    address = sqlite_address(fresh)
+    with opened_by_mlflow(address):
+        MlflowClient(tracking_uri=address).search_experiments(max_results=1)
     fresh.replace(aside)
 
 
