@@ -426,11 +426,11 @@ class LongNames(NoopTrainer):
         return "0123456789abcdef" * 600
 
 
-def recorded_at_any_length(tracker: Tracker, folder: Path) -> None:
+def recorded_at_any_length(tracker: Tracker, folder: Path, name: str) -> None:
     """Has a store take a study whose every text is too long for it, then reads it back."""
     levels = [f"{LONG * 20} {method}\0" for method in ("NS", "SortedNet")]
     study = Study(
-        name="long",
+        name=name,
         title="Long names",
         presets={"tiny": Preset({"seconds": 0, "long": LONG * 30, "budget": {"unit": "updates", "amount": 1}}, 2, "")},
         factors=(Factor("method", {level: {"method": level[-10:]} for level in levels}),),
@@ -442,7 +442,7 @@ def recorded_at_any_length(tracker: Tracker, folder: Path) -> None:
     assert recorder.parent_id == Recorder(tracker, plan, origin).parent_id
     for trial, base in zip(plan.trials, (40.0, 50.0), strict=True):
         labels = [cost.label for cost in trial.sub_models]
-        measured = {f"{name}/{label}": base for name in ("test_acc", "updates") for label in labels}
+        measured = {f"{metric}/{label}": base for metric in ("test_acc", "updates") for label in labels}
         measured |= {f"ledger/{unit}": 1.0 for unit in ("updates", "passes", "samples", "macs", "forwards")}
         recorder.start(trial, LONG * 30)
         recorder.finish(trial, "finished", 1.0, [{"step": 4, "time": 1, "metrics": measured}], folder)
@@ -452,14 +452,14 @@ def recorded_at_any_length(tracker: Tracker, folder: Path) -> None:
     recorder.fail(replace(plan.trials[0], key="k" * 64, seed=7), f"ValueError: {LONG * 30}\0\udcff", "at \udcff\0")
     for run in tracker.client.search_runs([recorder.experiment]):
         assert len(run.info.run_name) <= 250
-        assert all(len(name) <= 250 and len(text) <= 5000 for name, text in run.data.tags.items())
-        assert all(len(name) <= 250 and len(text) <= 6000 for name, text in run.data.params.items())
+        assert all(len(key) <= 250 and len(text) <= 5000 for key, text in run.data.tags.items())
+        assert all(len(key) <= 250 and len(text) <= 6000 for key, text in run.data.params.items())
 
 
 def test_names_and_texts_of_any_length_and_character_are_recorded_and_told_apart(
     tracker: Tracker, tmp_path: Path
 ) -> None:
-    recorded_at_any_length(tracker, tmp_path)
+    recorded_at_any_length(tracker, tmp_path, "long")
 
 
 def test_what_is_no_number_in_one_trial_keeps_nobody_from_reading_the_others(
