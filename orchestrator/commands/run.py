@@ -19,7 +19,7 @@ from rich.console import Console
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
 from orchestrator.commands.report import print_report, report_folder
-from orchestrator.commands.tracking import find_tracker, finished_keys, open_tracker
+from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
 from orchestrator.run.patience import Patience
@@ -105,7 +105,12 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     from orchestrator.track.provenance import diff, provenance
 
     tracker = run.patience.keep_trying(lambda: find_tracker(run.options))
-    missing = run.plan.missing(run.patience.keep_trying(lambda: finished_keys(run.plan, tracker)))
+    finished = run.patience.keep_trying(lambda: finished_keys(run.plan, tracker))
+    missing = run.plan.missing(finished)
+    if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
+        from orchestrator.run.tidying import tidy
+
+        tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
     if missing:
         run.lease.cover([trial.key for trial in missing])
     origin = provenance(run.script.parent, run.trainer.versions(), run.options.command)

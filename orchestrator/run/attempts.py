@@ -1,12 +1,13 @@
 """One pass over some trials: what they report goes to the recorder and the progress view, what failed is kept."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.run.checkpoints import CheckpointFolder
+from orchestrator.run.checkpoints import CheckpointFolder, End
 from orchestrator.run.lease import Lease
 from orchestrator.run.outbox import Outbox
 from orchestrator.run.progress import Progress
@@ -95,12 +96,16 @@ class Attempts:
 
     def _finish(self, trial: Trial, last: Mapping[str, Any]) -> None:
         """Runs in the outbox: reading and verifying the checkpoint is not the scheduler's work."""
-        checkpoint = CheckpointFolder(self._folder / trial.key).latest()
+        folder = CheckpointFolder(self._folder / trial.key)
+        checkpoint = folder.latest()
         if checkpoint is None or checkpoint.step != last["step"]:
             self._failed(trial, LOST, "its last checkpoint cannot be read on the driver: is --storage shared?", "")
             return
         outcome = "diverged" if last["diverged"] else "finished"
         self._recorder.finish(trial, outcome, last["seconds"], checkpoint.history, checkpoint.directory)
+        with suppress(OSError):  # what is left, the next run of the study takes away
+            end, names = End(outcome, last["seconds"]), self._recorder.artifact_names
+            folder.settle(checkpoint, end, names, self._recorder.artifacts(trial))
 
     def goes_on(self, trial: Trial) -> None:
         """Its process or node is lost; it is started again."""

@@ -59,6 +59,10 @@ def train(context: WorkerContext, key: str, config: Mapping[str, Any], seed: int
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
         report |= {"device": context.trainer.device_name(context.place)}
         yield {**report, "points": history, "starts": True}
+        if checkpoint is not None and (end := checkpoint.end) is not None:  # for another study, or another store
+            ended = {"final": True, "diverged": end.outcome == "diverged", "seconds": end.seconds, "steps_done": 0}
+            yield {**report, **ended, "progress": 1.0, "points": []}
+            return
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()
         with _watched(checkpoints.folder / STALLED, context.stall) as alive:
