@@ -9,22 +9,25 @@ from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
 from orchestrator.study.plan import Plan, Trial
+from orchestrator.track.limits import as_name
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial
 
 
+STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
+
+
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker alone."""
     tracker = find_tracker(options)
     tracked = tracked_trials(plan, tracker)
-    names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
     rows: list[dict[str, Any]] = []
     metric = plan.declaration.primary
     for trial in plan.trials:
         run = tracked.get(trial.key)
-        state = "missing" if run is None else names.get(run.status, run.status.lower())
+        state = "missing" if run is None else STATES.get(run.status, run.status.lower())
         average = None if run is None else _average(run, trial, metric)
         rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
     if options.as_json:
@@ -44,6 +47,6 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
     """Over the trial's sub-models, as measured last; None if it was not yet."""
-    values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
+    values = [tracked.metrics.get(as_name(f"{metric.name}/{cost.label}")) for cost in trial.sub_models]
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
