@@ -1,4 +1,4 @@
-"""The command line that every study file shares: run, plan, report, status, extract, submit.
+"""The command line that every study file shares: run, plan, report, status, extract, list, clean, submit.
 
 What a command needs is imported once it is known and its options are good: `--help` and a typo are answered at once.
 """
@@ -30,9 +30,14 @@ COMMANDS = {
     "report": "write the tables and the page from the tracker alone",
     "status": "show where every trial stands, from the tracker alone",
     "extract": "write one sub-model of one finished trial as a network of its own",
+    "list": "show what is in the storage: studies, trials by where they stand, sizes",
+    "clean": "show what could go from the storage, with sizes; with --yes, remove it",
     "submit": "run it as a job of the cluster whose job server is at --address",
 }
 _TRAINING = ("run", "submit")  # what the others are there for is what they show
+
+
+WHAT = ("unreferenced", "unfinished", "study")
 
 
 def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
@@ -161,6 +166,14 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         "--at-least", type=Decimal(), help="extract: the smallest that reached so much, where higher is better."
     )
     @click.option("--at-most", type=Decimal(), help="extract: the smallest that got so low, where lower is better.")
+    @click.option(
+        "--what",
+        multiple=True,
+        type=click.Choice(WHAT),
+        help="clean: unreferenced (the default): of what the store has no run of, or a deleted one; unfinished: "
+        "checkpoints of trials that did not finish; study: all of this study. Repeatable.",
+    )
+    @click.option("--yes", is_flag=True, help="clean: remove what is shown.")
     @click.option("--to", type=click.Path(path_type=Path), help="extract: the folder to write into.")
     def command(**parameters: Any) -> int:
         name = parameters["command"]
@@ -169,6 +182,14 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         _require_home()
         silence_mlflow()
         options = parse_options(study, parameters)
+        if name == "list":
+            from orchestrator.commands.listing import show_storage
+
+            return show_storage(options)
+        if name == "clean":
+            from orchestrator.commands.clean import clean_storage
+
+            return clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"])
         act = _action(name, parameters)
         base = {**study.presets[options.preset].settings, **options.overrides}
         study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported

@@ -1,5 +1,6 @@
 """The command that takes one sub-model out of a finished trial."""
 
+import csv
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, absolute, writable
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
-from orchestrator.errors import UserError, unknown
+from orchestrator.errors import UserError, reason, unknown
 from orchestrator.study.plan import Plan
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
-    from orchestrator.track.tracker import Tracker
+    from orchestrator.track.tracker import TrackedTrial, Tracker
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,15 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
     run = tracked[trial.key]
     if not (weights_name := plan.declaration.weights):
         raise UserError(f"extract: {trainer.name} keeps no weights to extract from")
-    label = extraction.sub_model or _chosen(tracker, run.artifacts, extraction, plan.declaration.primary)
+    label = extraction.sub_model or _chosen(tracker, run, trial.label, extraction, plan.declaration.primary)
     if label not in (known := [cost.label for cost in trial.sub_models]):
         raise unknown("sub-model", label, known)
+    from orchestrator.track.relocation import absent
+
     with tempfile.TemporaryDirectory() as scratch:
-        weights = Path(tracker.client.download_artifacts(run.run_id, weights_name, scratch))
+        weights = tracker.fetch(run.artifacts, weights_name, scratch)
+        if weights is None:
+            raise absent(weights_name, trial.label, run.artifacts)
         writable(extraction.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, extraction.folder)
     plain_console().print(f"{label} of {trial.label}: {extraction.folder}", markup=False, soft_wrap=True)
@@ -90,13 +95,23 @@ def _refuse_the_wrong_way(metric: Metric, extraction: Extraction) -> None:
             )
 
 
-def _chosen(tracker: "Tracker", artifacts: str, extraction: Extraction, metric: Metric) -> str:
+def _chosen(tracker: "Tracker", run: "TrackedTrial", whose: str, extraction: Extraction, metric: Metric) -> str:
     import pandas as pd
 
     from orchestrator.report.selection import select
+    from orchestrator.track.relocation import absent
+    from orchestrator.track.tracker import parse_csv
 
-    table = pd.DataFrame(tracker.read_csv(artifacts, "sub_models.csv"))
-    for column in ("macs", "parameters", metric.name):
-        table[column] = table[column].astype(float)
-    reached = next(iter(extraction.reached.values()), None)
-    return str(select(table, metric, extraction.max_macs, extraction.max_parameters, reached)["sub_model"])
+    name = "sub_models.csv"
+    if (text := tracker.read_text(run.artifacts, name)) is None:
+        raise absent(name, whose, run.artifacts)
+    try:
+        table = pd.DataFrame(parse_csv(text))
+        for column in ("macs", "parameters", metric.name):
+            table[column] = table[column].astype(float)
+        reached = next(iter(extraction.reached.values()), None)
+        return str(select(table, metric, extraction.max_macs, extraction.max_parameters, reached)["sub_model"])
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise UserError(
+            f"extract: {name} of {whose} is not as it was recorded ({reason(error)}): name one with --sub-model"
+        ) from error

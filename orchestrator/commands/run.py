@@ -134,6 +134,10 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     tracker = run.patience.keep_trying(lambda: find_tracker(run.options))
     finished = run.patience.keep_trying(lambda: finished_keys(run.plan, tracker))
     missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
+    if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
+        from orchestrator.run.tidying import tidy
+
+        tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
     if missing:
         run.lease.cover([trial.key for trial in missing])
     origin = provenance(run.script.parent, run.trainer.versions(), run.options.command)

@@ -11,10 +11,14 @@ from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
 from orchestrator.run.lease import trained_now
 from orchestrator.study.plan import Plan, Trial
+from orchestrator.track.limits import as_name
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial
+
+
+STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -50,13 +54,12 @@ def _state(tracked: "TrackedTrial", is_trained: bool) -> str:
     if tracked.status == "FINISHED" and tracked.diverged:
         return "diverged"
     status = "KILLED" if tracked.status == "RUNNING" and not is_trained else tracked.status
-    names = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
-    return names.get(status, status.lower())
+    return STATES.get(status, status.lower())
 
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
     """Over the trial's sub-models, as measured last; None if it was not yet, or is no number."""
-    values = [tracked.metrics.get(f"{metric.name}/{cost.label}") for cost in trial.sub_models]
+    values = [tracked.metrics.get(as_name(f"{metric.name}/{cost.label}")) for cost in trial.sub_models]
     known = [value for value in values if value is not None]
     average = sum(known) / len(known) if known and len(known) == len(values) else math.nan
     return average if math.isfinite(average) else None

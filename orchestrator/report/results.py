@@ -14,8 +14,11 @@ import pandas as pd
 
 from orchestrator.errors import UserError
 from orchestrator.report.divergence import Divergence
+from orchestrator.report.trials import legible_tag, trials_of
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
+from orchestrator.track.limits import as_name
+from orchestrator.track.relocation import absent
 from orchestrator.track.tracker import (
     ARM,
     BUDGET,
@@ -23,6 +26,7 @@ from orchestrator.track.tracker import (
     FACTOR,
     LATENCY,
     OUTCOME,
+    SECONDS,
     SEED,
     TrackedTrial,
     Tracker,
@@ -30,6 +34,7 @@ from orchestrator.track.tracker import (
 )
 from orchestrator.trainer import LEDGER, Declaration, Metric
 
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
 _ORIGINS = ("version.", "git.", "data.", "device", "command")
 
 
@@ -145,10 +150,10 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
 
     Raises:
         UserError: nothing finished yet, the trials of one table do not spend the same budget, no seed is common to
-            all its arms, or what a trial recorded is not what a recorder writes; names the trial.
+            all its arms, or what a trial recorded is missing or not what a recorder writes; names the trial.
     """
     order = [arm.label for arm in plan.arms]
-    trials = [trial for trial in tracker.trials(experiment, plan.base_key) if trial.tags[ARM] in order]
+    trials = trials_of(plan, tracker.trials(experiment, plan.base_key))
     trials.sort(key=lambda trial: (order.index(trial.tags[ARM]), int(trial.tags[SEED])))
     finished = [trial for trial in trials if trial.status == "FINISHED"]
     if not finished:
@@ -164,6 +169,8 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
     rows: list[dict[str, Any]] = []
     for trial, table in zip(finished, tracker.read_texts(finished, "sub_models.csv"), strict=True):
+        if table is None:
+            raise absent("sub_models.csv", _name(trial), trial.artifacts)
         with _legible(trial, "sub_models.csv"):
             rows += _rows(trial, parse_csv(table), plan, facet_of, names)
     frame = pd.DataFrame(rows)
@@ -226,14 +233,13 @@ def _about(trials: Sequence[TrackedTrial]) -> dict[str, str]:
 
 @contextmanager
 def _legible(trial: TrackedTrial, name: str) -> Iterator[None]:
-    """Names the trial whose artifact is not what it should be."""
+    """Names the trial whose artifact, which was read, is not what it should be."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
-        what = f"{type(error).__name__}: {error}"[:200]
+    except (*_UNREADABLE, csv.Error) as error:
         raise UserError(
-            f"{name} of {_name(trial)} is not as it was recorded ({what}): delete its run {trial.run_id} in MLflow and "
-            "run the study again, its checkpoint is still there"
+            f"{name} of {_name(trial)} is not as it was recorded ({_what(error)}): put back a copy of it, or delete "
+            f"its run {trial.run_id} in MLflow and run the study again, which records or trains it anew"
         ) from error
 
 
@@ -248,24 +254,30 @@ def _rows(
         f"{FACTOR}{factor.name}" if factor.name in taken else factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "")
         for factor in plan.study.factors
     }
-    totals = {f"total_{total.name}": trial.metrics.get(f"{LEDGER}/{total.name}") for total in plan.declaration.totals}
-    common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags["seconds"])}
+    totals = {
+        f"total_{total.name}": trial.metrics.get(as_name(f"{LEDGER}/{total.name}")) for total in plan.declaration.totals
+    }
+    with legible_tag(trial, SECONDS):
+        common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags[SECONDS])}
     costs = plan.first_trials[label].sub_models
     if [row.get("sub_model") for row in table] != [cost.label for cost in costs]:
         raise ValueError("its sub-models are not its arm's")
     if [float(row["macs"]) for row in table] != [cost.macs for cost in costs]:
         raise ValueError("its multiply-accumulates are not its arm's")  # an earlier version took the first arm's
-    metric = plan.declaration.primary
-    measured = [float(row[metric.name]) for row in table]
-    if not trial.diverged and not all(map(math.isfinite, measured)):
-        raise ValueError(f"a {metric.title} is no number")
+    metric = plan.declaration.primary.name
     return [
         {**common, "sub_model": row["sub_model"]}
         | {name: _number(name, value) for name, value in row.items() if name != "sub_model"}
+        | {metric: _measured(float(row[metric]))}
         | ({} if cost.flops is None else {"flops": cost.flops})
         | totals
         for row, cost in zip(table, costs, strict=True)
     ]
+
+
+def _measured(value: float) -> float:
+    """NaN for whatever is no number to count with: one trial's result, which keeps nobody from reading the others'."""
+    return value if math.isfinite(value) else math.nan
 
 
 def _curves(
@@ -293,6 +305,7 @@ def _curves(
                 raise ValueError("a step is no whole number")
             if not all(type(value) in (float, int) for value in values[before:]):
                 raise ValueError(f"a {plan.declaration.primary.title} is no number")
+            values[before:] = [_measured(float(value)) for value in values[before:]]
         counts.append(len(steps) - before)
 
     def repeated(values: Sequence[str]) -> "pd.Categorical[str]":
@@ -319,7 +332,7 @@ def _updates_per_epoch(
     found = {}
     for trial in trials:
         label = trial.tags[ARM]
-        with _legible(trial, EPOCH):
+        with legible_tag(trial, EPOCH):
             found[facet_of[label], names[label], int(trial.tags[SEED])] = float(trial.tags.get(EPOCH, "0"))
     return found
 
@@ -353,11 +366,14 @@ def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
                 where = plan.study.facet(dict(arm.levels)), plan.compared(dict(arm.levels))
                 by_arm[where] = {name: float(value) for name, value in measured.items()}
         return Latency(str(kept["device"]), by_arm) if by_arm else None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        what = f"{type(error).__name__}: {error}"[:200]
+    except _UNREADABLE as error:
         raise UserError(
-            f"{LATENCY} of the run {parent.info.run_id} is not as it was recorded ({what}): delete that file"
+            f"{LATENCY} of the run {parent.info.run_id} is not as it was recorded ({_what(error)}): delete that file"
         ) from error
+
+
+def _what(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
 
 def _name(trial: TrackedTrial) -> str:
@@ -396,8 +412,11 @@ def _refuse_unequal_budgets(trials: Sequence[TrackedTrial], plan: Plan) -> None:
 def _budget(trial: TrackedTrial, plan: Plan) -> tuple[str, int]:
     """Unit and amount, as recorded; a trial of before budgets were has its arm's."""
     planned = plan.first_trials[trial.tags[ARM]].budget
-    unit, amount = json.loads(trial.tags[BUDGET]) if BUDGET in trial.tags else (planned.unit, planned.amount)
-    return unit, amount
+    if BUDGET not in trial.tags:
+        return planned.unit, planned.amount
+    with legible_tag(trial, BUDGET):
+        unit, amount = json.loads(trial.tags[BUDGET])
+        return unit, amount
 
 
 def _number(name: str | None, text: str | None) -> float:

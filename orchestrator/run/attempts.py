@@ -101,12 +101,16 @@ class Attempts:
 
     def _finish(self, trial: Trial, last: Mapping[str, Any]) -> None:
         """Runs in the outbox: reading and verifying the checkpoint is not the scheduler's work."""
-        checkpoint = CheckpointFolder(self._folder / trial.key).latest()
+        folder = CheckpointFolder(self._folder / trial.key)
+        checkpoint = folder.latest()
         if checkpoint is None or checkpoint.step != last["step"]:
             self._failed(trial, LOST, "its last checkpoint cannot be read on the driver: is --storage shared?", "")
             return
         outcome = DIVERGED if last["diverged"] else FINISHED
         self._recorder.finish(trial, outcome, checkpoint.seconds, checkpoint.history, checkpoint.directory)
+        with suppress(OSError):  # what is left, the next run of the study takes away
+            ended = replace(checkpoint, outcome=outcome)  # an earlier version's says none
+            folder.settle(ended, self._recorder.artifact_names, self._recorder.artifacts(trial))
 
     def goes_on(self, trial: Trial) -> None:
         """Its process or node is lost; it is started again."""

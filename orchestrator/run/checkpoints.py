@@ -5,6 +5,9 @@ kept. A manifest of SHA-256 digests tells a torn one, which is passed over for i
 another's is passed over, too. What file systems and desktops leave beside them is nobody's business. The process that
 claimed the folder last is the only one that publishes: an earlier one, whose driver is gone, stops at its next
 checkpoint.
+
+Once a trial is finished and recorded, checkpoints are most of a storage and of no use. What stays says how it ended and
+where its files are: another study, or another tracking store, may ask for the same trial, and is not to train it again.
 """
 
 import hashlib
@@ -14,7 +17,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ FINISHED, DIVERGED = OUTCOMES = "finished", "diverged"
 _PUBLISHED = re.compile(r"step-(\d{12,19})")
 _WRITING, _DISCARDED = ".writing-", ".discarded-"
 _STRAY = (".nfs", ".fuse_hidden", "._", ".DS_Store", "Thumbs.db", "desktop.ini")  # come and go by themselves
+_END, _FILES = "finished.json", "files"  # of a trial that is finished, and its files if they are nowhere else
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class Superseded(Exception):
@@ -71,12 +76,19 @@ class CheckpointFolder:
             self._discard(owner)
         aside.replace(owner)
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there are any to go on from, usable or not."""
+        return bool(self._published())
+
     def latest(self) -> Checkpoint | None:
-        """The newest usable checkpoint."""
+        """How the trial ended, if it has; else the newest usable checkpoint."""
+        if (ended := self._ended()) is not None:
+            return ended
         for directory in reversed(self._published()):
             try:
                 return self._read(directory)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            except _UNUSABLE as error:
                 self._damaged[directory.name] = str(error)
         return None
 
@@ -95,10 +107,87 @@ class CheckpointFolder:
         history = json.loads((directory / _HISTORY).read_text())
         for point in history:  # an earlier version kept what cannot be recorded
             measured(point.get("metrics", {}), point["step"])
-        seconds, outcome = float(manifest.get("seconds", 0.0)), manifest.get("outcome", "")
-        if not math.isfinite(seconds) or outcome not in ("", *OUTCOMES):
-            raise ValueError(f"its trial ended {outcome!r} after {seconds} seconds")
-        return Checkpoint(directory, int(manifest["step"]), history, seconds, outcome)
+        return Checkpoint(directory, int(manifest["step"]), history, *_ending(manifest))
+
+    def _ended(self) -> Checkpoint | None:
+        """What `settle` left, if the files are still there and as they were."""
+        try:
+            found = json.loads((self.folder / _END).read_text())
+            files = (self.folder / found["place"]).resolve()
+            if not files.is_relative_to(self._storage):
+                raise ValueError("its files are outside of the storage")
+            for name, digest in found["files"].items():
+                if Path(name).name != name or _sha256(files / name) != digest:
+                    raise ValueError(f"{name} is not as it was written")
+            history = json.loads((files / _HISTORY).read_text())
+            points = history["points"] if isinstance(history, dict) else history
+            seconds, outcome = _ending(found)
+            return Checkpoint(files, int(found["step"]), points, seconds, outcome)
+        except FileNotFoundError:
+            return None  # not finished; or its run and artifacts were deleted, and it is to be trained again
+        except _UNUSABLE as error:
+            self._damaged[_END] = str(error)
+            return None
+
+    @property
+    def _storage(self) -> Path:
+        return self.folder.parent.parent.resolve()
+
+    def settle(self, checkpoint: Checkpoint, names: Sequence[str], recorded: Path | None) -> bool:
+        """Takes the checkpoints of a finished trial away, once how it ended and where its files are is on disk.
+
+        Args:
+            checkpoint: its last, with its outcome.
+            names: of the files that are its artifacts.
+            recorded: the folder with those that were recorded; None if they are not on this machine. In this storage
+                they stay the only ones, else a copy stays here.
+
+        Returns:
+            False if what was recorded is not what the checkpoint holds: then everything stays.
+
+        Raises:
+            OSError: the storage cannot be written; what is not gone yet goes another time.
+        """
+        files = {
+            name: _sha256(checkpoint.directory / name) for name in names if (checkpoint.directory / name).is_file()
+        }
+        if recorded is not None and recorded.resolve().is_relative_to(self._storage):
+            place = recorded.resolve()
+            if not all((place / name).is_file() and _sha256(place / name) == digest for name, digest in files.items()):
+                return False
+            files[_HISTORY] = _sha256(place / _HISTORY)
+        else:
+            place = self._keep(checkpoint, list(files))
+            files[_HISTORY] = _sha256(place / _HISTORY)
+        told = {"step": checkpoint.step, "outcome": checkpoint.outcome, "seconds": checkpoint.seconds}
+        told |= {"place": os.path.relpath(place, self.folder.resolve()), "files": files}
+        aside = self.folder / f".{_END}-{os.getpid()}"
+        aside.write_text(json.dumps(told))
+        _flush(aside)
+        aside.replace(self.folder / _END)
+        _flush(self.folder)
+        for old in (*self._published(), *self.folder.glob(f"{_WRITING}*")):
+            self._discard(old)
+        if place != (self.folder / _FILES).resolve():
+            shutil.rmtree(self.folder / _FILES, ignore_errors=True)
+        return True
+
+    def _keep(self, checkpoint: Checkpoint, names: Sequence[str]) -> Path:
+        """The folder here with these files of a checkpoint and its history."""
+        kept = (self.folder / _FILES).resolve()
+        if checkpoint.directory.resolve() == kept:
+            return kept
+        aside = self.folder / f"{_WRITING}{_FILES}-{os.getpid()}"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for name in names:
+            shutil.copyfile(checkpoint.directory / name, aside / name)
+        (aside / _HISTORY).write_text(json.dumps(checkpoint.history))
+        for path in aside.iterdir():
+            _flush(path)
+        shutil.rmtree(kept, ignore_errors=True)
+        aside.rename(kept)
+        return kept
 
     def save(
         self,
@@ -164,6 +253,18 @@ class CheckpointFolder:
         found = {path: _PUBLISHED.fullmatch(path.name) for path in self.folder.iterdir()}
         steps = {path: int(match[1]) for path, match in found.items() if match and path.is_dir()}
         return sorted(steps, key=lambda path: steps[path])
+
+
+def _ending(written: Mapping[str, Any]) -> tuple[float, str]:
+    """Seconds and outcome of a manifest, or of what says how a trial ended; an earlier version wrote neither.
+
+    Raises:
+        ValueError: they cannot be.
+    """
+    seconds, outcome = float(written.get("seconds", 0.0)), written.get("outcome", "")
+    if not math.isfinite(seconds) or outcome not in ("", *OUTCOMES):
+        raise ValueError(f"its trial ended {outcome!r} after {seconds} seconds")
+    return seconds, outcome
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -18,13 +18,14 @@ from pathlib import Path
 from orchestrator.errors import Stopped, UserError
 from orchestrator.run.holder import Holder, read_holder, write_holder
 
+LEASES = "leases"
 RENEW_SECONDS, EXPIRE_SECONDS = 10.0, 60.0
 _KEY_LENGTH = 16  # of 64 hexadecimal digits: enough to tell trials apart
 
 
 def lease_path(storage: Path, study: str, base_key: str) -> Path:
     """The file that stands for the right to run a study's base config on a storage."""
-    return storage / "leases" / f"{study}.{base_key[:16]}.json"
+    return storage / LEASES / f"{study}.{base_key[:16]}.json"
 
 
 def trained_now(storage: Path) -> Callable[[str], bool]:
@@ -33,9 +34,7 @@ def trained_now(storage: Path) -> Callable[[str], bool]:
     Raises:
         UserError: who runs there cannot be read.
     """
-    folder = storage / "leases"
-    with _in_a_line(folder):
-        trained = {trial for _, holder in _living(folder) for trial in holder.trials}
+    trained = {trial for _, holder in living(storage / LEASES) for trial in holder.trials}
     return lambda key: key[:_KEY_LENGTH] in trained
 
 
@@ -97,7 +96,7 @@ class Lease:
         with _in_a_line(self._path), self._locked():
             self._lost = self._lost or self._taken_over()
             self.check()
-            for path, other in _living(self._path.parent):
+            for path, other in living(self._path.parent):
                 if path != self._path and (shared := trials.intersection(other.trials)):
                     raise UserError(
                         f"{len(shared)} of these trials belong to {path.stem.partition('.')[0]} too, which trains on "
@@ -137,16 +136,20 @@ class Lease:
                 os.utime(self._path)
 
 
-def _living(folder: Path) -> Iterator[tuple[Path, Holder]]:
-    """The leases in a folder that somebody holds who lives."""
-    try:
-        files = sorted(folder.iterdir())  # globbing passes over a folder that it may not read
-    except FileNotFoundError:
-        return
-    for path in files:
-        holder = read_holder(path) if path.suffix == ".json" else None
-        if holder is not None and _is_alive(holder, path):
-            yield path, holder
+def living(folder: Path) -> list[tuple[Path, Holder]]:
+    """The leases in a folder that somebody holds who lives.
+
+    Raises:
+        UserError: who runs there cannot be read.
+    """
+    found = []
+    with _in_a_line(folder):
+        # Globbing passes over a folder that it may not read.
+        for path in sorted(folder.iterdir()) if folder.exists() else ():
+            holder = read_holder(path) if path.suffix == ".json" else None
+            if holder is not None and _is_alive(holder, path):
+                found.append((path, holder))
+    return found
 
 
 def _is_alive(holder: Holder, path: Path) -> bool:

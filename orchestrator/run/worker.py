@@ -70,9 +70,9 @@ def train(
         report |= {"step": checkpoint.step if checkpoint else 0, "passed_over": checkpoints.passed_over}
         report |= {"device": legible(context.trainer.device_name(context.place), _DEVICE_CHARACTERS)}
         yield {**report, "points": history, "starts": True}
-        if checkpoint and checkpoint.outcome:
-            ended = {"progress": 1.0, "final": True, "diverged": checkpoint.outcome == DIVERGED}
-            yield {**report, **ended, "points": []}
+        if checkpoint and checkpoint.outcome:  # it is finished, for another study or another store
+            ended = {"progress": 1.0, "final": True, "diverged": checkpoint.outcome == DIVERGED, "seconds": before}
+            yield {**report, **ended, "steps_done": 0, "points": []}
             return
         first_step, resume_from = report["step"], checkpoint.directory if checkpoint else None
         saved = reported = time.monotonic()

@@ -29,7 +29,7 @@ def create(path: Path) -> None:
     if path.exists():
         return
     aside = path.with_name(f".{path.name}.new")
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with lock(path):
         if path.exists():  # somebody else was faster
             return
         aside.unlink(missing_ok=True)
@@ -39,6 +39,11 @@ def create(path: Path) -> None:
             with suppress(OSError):  # a cache that cannot be written costs the next database its time, no more
                 _keep(aside, kept)
         aside.replace(path)
+
+
+def lock(path: Path) -> FileLock:
+    """Held by whoever makes a database, or changes it beside MLflow."""
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def _copied(kept: Path, aside: Path) -> bool:

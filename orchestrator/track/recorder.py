@@ -5,6 +5,7 @@ the checkpoint's history fills whatever gap a crash left. Every method may be ca
 """
 
 import csv
+import hashlib
 import io
 import json
 import shutil
@@ -20,8 +21,10 @@ from mlflow.tracking.client import MlflowClient
 
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
+from orchestrator.track.limits import NAME_LIMIT, PARAM_LIMIT, VALUE_LIMIT, as_name, as_value
 from orchestrator.track.tracker import (
     ARM,
+    ARM_SETTINGS,
     BASE,
     BUDGET,
     DEVICE,
@@ -32,6 +35,8 @@ from orchestrator.track.tracker import (
     LOOKS,
     OUTCOME,
     PRESET,
+    RUN_NAME,
+    SECONDS,
     SEED,
     SETTINGS,
     Standing,
@@ -40,7 +45,8 @@ from orchestrator.track.tracker import (
 from orchestrator.trainer import LEDGER
 
 _LANES = 8  # writers at once, for a store that takes several
-_METRICS_AT_ONCE, _PARAM_LIMIT = 800, 6000  # a batch holds 1,000 metrics, parameters and tags
+_METRICS_AT_ONCE, _PARAMS_AT_ONCE = 800, 100  # a batch holds 1,000 metrics, parameters and tags
+_TRACEBACK_LIMIT = 1_000_000
 
 
 class Recorder:
@@ -64,9 +70,10 @@ class Recorder:
             standings = tracker.standings(experiment, plan.base_key)
         params = _params(plan.base)
         if not written.issuperset(param.key for param in params):  # it is new, or what made it came no further
-            self._client.log_batch(self.parent_id, params=params)
+            for some in _batches(params):
+                self._client.log_batch(self.parent_id, params=some)
         if diff:
-            self._client.log_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
+            tracker.attach_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
         self._runs = {key: standing.run_id for key, standing in standings.items()}
         self.finished = {key for key, standing in standings.items() if standing.status == "FINISHED"}
         self._steps: dict[str, set[int]] = {}
@@ -80,12 +87,18 @@ class Recorder:
             "study.role": "base",
             BASE: plan.base_key,
             PRESET: plan.preset,
-            SETTINGS: json.dumps(dict(plan.base), sort_keys=True),
+            SETTINGS: settings_text(plan.base),
             "data.checksum": ", ".join(plan.data_checksums),
-            "mlflow.runName": f"{plan.preset} · {plan.base_key[:8]}",
+            RUN_NAME: f"{plan.preset} · {plan.base_key[:8]}",
         }
-        run = self._client.create_run(self.experiment, tags=tags | self._provenance)
-        return str(run.info.run_id)
+        return self._create(tags)
+
+    def _create(self, tags: Mapping[str, str]) -> str:
+        """A run with these tags and where it comes from; gives its id. What is too long is refused when it is late."""
+        whole = {**tags, **self._provenance}
+        limits = {RUN_NAME: NAME_LIMIT}
+        kept = {as_name(name): as_value(text, limits.get(name, VALUE_LIMIT)) for name, text in whole.items()}
+        return str(self._client.create_run(self.experiment, tags=kept).info.run_id)
 
     def start(self, trial: Trial, device: str) -> None:
         """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
@@ -102,16 +115,17 @@ class Recorder:
             self._steps[trial.key] = {metric.step for metric in recorded}
             self._client.update_run(run_id, status="RUNNING")
             if device:
-                self._client.set_tag(run_id, DEVICE, device)
+                self._client.set_tag(run_id, DEVICE, as_value(device))
             return
         factors = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
         tags = {
             "study.role": "trial",
             "mlflow.parentRunId": self.parent_id,
-            "mlflow.runName": trial.label,
+            RUN_NAME: trial.label,
             KEY: trial.key,
             BASE: self._plan.base_key,
             ARM: trial.arm.label,
+            ARM_SETTINGS: settings_of(trial),
             SEED: str(trial.seed),
             "data.checksum": trial.data_checksum,
             BUDGET: json.dumps([trial.budget.unit, trial.budget.amount]),
@@ -119,13 +133,13 @@ class Recorder:
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
-        run = self._client.create_run(self.experiment, tags=tags | factors | self._provenance)
+        run_id = self._create(tags | factors)
         self._doubtful.discard(trial.key)
-        self._runs[trial.key], self._steps[trial.key] = str(run.info.run_id), set()
+        self._runs[trial.key], self._steps[trial.key] = run_id, set()
 
     def _sentinel(self, trial: Trial) -> str:
         """The metric that is in every point, and the last of it to be written."""
-        return f"{self._plan.declaration.primary.name}/{trial.sub_models[-1].label}"
+        return as_name(f"{self._plan.declaration.primary.name}/{trial.sub_models[-1].label}")
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
         """Writes the points that are not there yet, parameters with the first thing written, tags with the last.
@@ -154,17 +168,20 @@ class Recorder:
             if point["step"] in steps or any(step == point["step"] for _, step in batches):
                 continue
             metrics = [
-                MlflowMetric(name, float(value), int(point["time"]), int(point["step"]))
-                for name, value in sorted(point["metrics"].items(), key=lambda item: item[0] == sentinel)
+                MlflowMetric(as_name(name), float(value), int(point["time"]), int(point["step"]))
+                for name, value in point["metrics"].items()
             ]
+            metrics.sort(key=lambda metric: metric.key == sentinel)
             starts = range(0, len(metrics), _METRICS_AT_ONCE)
             batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
             batches.append((metrics[starts[-1] :], point["step"]))
+        for params in _batches(self._unwritten.get(trial.key, []))[:-1]:
+            self._client.log_batch(run_id, params=params)
         if (trial.key in self._unwritten or tags) and not batches:
             batches = [([], None)]
         for index, (batch, step) in enumerate(batches):
             last = index == len(batches) - 1
-            params = self._unwritten.get(trial.key, [])
+            params = _batches(self._unwritten.get(trial.key, []))[-1]
             self._client.log_batch(run_id, batch, params=params, tags=tags if last else ())
             self._unwritten.pop(trial.key, None)
             if step is not None:
@@ -174,7 +191,7 @@ class Recorder:
         self, trial: Trial, outcome: str, seconds: float, history: Sequence[Mapping[str, Any]], checkpoint: Path
     ) -> None:
         """Fills gaps from the history, attaches the artifacts and closes the run."""
-        self.record(trial, history, [RunTag(OUTCOME, outcome), RunTag("seconds", f"{seconds:.1f}")])
+        self.record(trial, history, [RunTag(OUTCOME, as_value(outcome)), RunTag(SECONDS, f"{seconds:.1f}")])
         run_id = self._runs[trial.key]  # a new one, if the run was found deleted just now
         with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
             folder = Path(scratch)
@@ -184,17 +201,26 @@ class Recorder:
             for name in self._plan.declaration.artifacts:
                 if (checkpoint / name).is_file():
                     shutil.copyfile(checkpoint / name, folder / name)
-            self._client.log_artifacts(run_id, scratch)
+            self.tracker.attach(run_id, folder)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
+
+    @property
+    def artifact_names(self) -> tuple[str, ...]:
+        """The files of a trial's last snapshot that are recorded."""
+        return self._plan.declaration.artifacts
+
+    def artifacts(self, trial: Trial) -> Path | None:
+        """The folder in which a trial's artifacts are recorded; None where a server keeps them."""
+        return self.tracker.folder(self._client.get_run(self._runs[trial.key]).info.artifact_uri)
 
     def fail(self, trial: Trial, error: str, traceback: str) -> None:
         """Closes the run as failed, with its own traceback."""
         if trial.key not in self._runs:  # lost before its first report
             self.start(trial, "")
-        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", without_passwords(error)[:5000])])
+        self.record(trial, [], [RunTag(OUTCOME, "failed"), RunTag("error", as_value(without_passwords(error)))])
         run_id = self._runs[trial.key]
-        self._client.log_text(run_id, without_passwords(traceback), "traceback.txt")
+        self.tracker.attach_text(run_id, as_value(without_passwords(traceback), _TRACEBACK_LIMIT), "traceback.txt")
         self._client.set_terminated(run_id, "FAILED")
 
     def interrupt(self, trials: Sequence[Trial]) -> None:
@@ -205,15 +231,16 @@ class Recorder:
 
     def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]]) -> None:
         """Keeps the latency of every target, by arm and label, with the base config."""
-        self._client.log_dict(self.parent_id, {"device": device, "milliseconds": dict(milliseconds)}, LATENCY)
+        measured = {"device": device, "milliseconds": dict(milliseconds)}
+        self.tracker.attach_text(self.parent_id, json.dumps(measured, indent=2), LATENCY)
 
     def note_looks(self, looks: Mapping[str, Any]) -> None:
         """Keeps with the base config at which numbers of seeds is looked."""
-        self._client.log_dict(self.parent_id, dict(looks), LOOKS)
+        self.tracker.attach_text(self.parent_id, json.dumps(dict(looks)), LOOKS)
 
     def attach_report(self, folder: Path, trials: Sequence[Trial]) -> None:
         """Copies the report into the parent run and closes it: as finished if all of these trials are."""
-        self._client.log_artifacts(self.parent_id, str(folder), "report")
+        self.tracker.attach(self.parent_id, folder, "report")
         complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 
@@ -233,6 +260,17 @@ def _sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
+def settings_text(base: Mapping[str, Any]) -> str:
+    """A base config's settings, as its parent run holds them."""
+    return as_value(json.dumps(dict(base), sort_keys=True))
+
+
+def settings_of(trial: Trial) -> str:
+    """A digest of what a trial's arm sets and is trained on: an arm of the same name may be another thing elsewhere."""
+    content = json.dumps([dict(trial.arm.settings), trial.data_checksum], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
 def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:
     params: list[Param] = []
     for name, value in sorted(config.items()):
@@ -240,5 +278,10 @@ def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:
             params += _params(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value)
-            params.append(Param(f"{prefix}{name}", text[:_PARAM_LIMIT]))
+            params.append(Param(as_name(f"{prefix}{name}"), as_value(text, PARAM_LIMIT)))
     return params
+
+
+def _batches(params: Sequence[Param]) -> list[Sequence[Param]]:
+    """As many at once as a store takes; one batch of none where there are none."""
+    return [params[first : first + _PARAMS_AT_ONCE] for first in range(0, len(params), _PARAMS_AT_ONCE)] or [[]]

@@ -35,4 +35,4 @@ def file_of(address: str) -> Path | None:
         name = url.database or ""
         if "uri" in url.query and name.startswith("file:"):
             name = ":memory:" if url.query.get("mode") == "memory" else unquote(urlsplit(name).path)
-    return None if name in ("", ":memory:") else Path(name)
+    return None if name in ("", ":memory:") else Path(name).absolute()

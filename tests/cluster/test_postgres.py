@@ -22,6 +22,7 @@ from orchestrator.track.recorder import Recorder
 from orchestrator.track.tracker import Tracker
 from tests.faults import harness
 from tests.faults.proxy import mlflow_server
+from tests.orchestrator.test_recording_and_report import recorded_at_any_length
 
 _FOUND = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").is_file()]
 _ELSEWHERE = shutil.which("initdb")
@@ -112,3 +113,22 @@ def test_a_server_on_postgresql_takes_hundreds_of_trials_at_once(database: str, 
         assert straight.trials(recorder.experiment, plan.base_key) == trials
         through_http = recorder.tracker.standings(recorder.experiment, plan.base_key)
         assert straight.standings(recorder.experiment, plan.base_key) == through_http
+
+
+@pytest.mark.parametrize("way", ["straight", "through its server"])
+def test_what_is_too_long_for_postgresql_is_shortened_before_it_is_refused(
+    way: str, database: str, tmp_path: Path
+) -> None:
+    name = f"long-{way.split()[0]}"
+    if way == "straight":
+        recorded_at_any_length(Tracker(database, tmp_path / "kept"), tmp_path, name)
+        return
+    with mlflow_server(database, tmp_path / "kept") as port:
+        recorded_at_any_length(Tracker(f"http://127.0.0.1:{port}", None), tmp_path, name)
+
+
+def test_a_storage_too_deep_for_postgresql_is_one_line_before_anything_starts(database: str, tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    done = harness.run_here(deep, "--debug", "--tracking-uri", database)
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "of which this tracking store takes 156: give a --storage with a shorter path" in done.err

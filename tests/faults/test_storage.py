@@ -6,10 +6,15 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
+from orchestrator.run.checkpoints import CheckpointFolder
+from orchestrator.run.lease import Holder
 from tests.faults import harness
 
 
@@ -117,3 +122,215 @@ def test_a_report_that_cannot_be_written_is_one_line(calm: Path, tmp_path: Path)
     assert (done.status, done.err.count("\n")) == (1, 1), done
     assert done.err.startswith("stopped: ")
     assert str(storage / "reports") in done.err
+
+
+def _places(storage: Path) -> list[str]:
+    """Where the database says that artifacts are: of its experiments but MLflow's own, and of every run."""
+    with closing(sqlite3.connect(storage / "mlflow.db")) as database:
+        rows = database.execute("SELECT artifact_location FROM experiments WHERE experiment_id > 0").fetchall()
+        rows += database.execute("SELECT artifact_uri FROM runs").fetchall()
+    return [place for (place,) in rows]
+
+
+def _forget_the_mark(storage: Path) -> None:
+    """As it was written before experiments said that their artifacts are beside the database."""
+    with closing(sqlite3.connect(storage / "mlflow.db")) as database, database:
+        assert database.execute("DELETE FROM experiment_tags WHERE key = 'study.artifacts'").rowcount == 1
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["new", "of an earlier version"])
+@pytest.mark.parametrize("name", ["elsewhere", "two words", "100%41 or ?", "ö # ' \""])
+def test_a_storage_that_was_moved_is_reported_and_goes_on_where_it_is(
+    name: str, marked: bool, calm: Path, tmp_path: Path
+) -> None:
+    first, moved = tmp_path / "first", tmp_path / "deep" / name
+    assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
+    if not marked:
+        _forget_the_mark(first)
+    moved.parent.mkdir()
+    first.rename(moved)
+    (tmp_path / "link").symlink_to(moved)
+    done = harness.run_here(tmp_path / "link", "report")
+    assert (done.status, done.err) == (0, ""), done
+    done = harness.run_here(moved, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "3 of 6 trials to run" in done.out
+    assert not first.exists()
+    assert all(place.startswith(f"{(moved / 'artifacts').as_uri()}/") for place in _places(moved))
+    assert [path.name for path in moved.parent.iterdir()] == [name]
+    pd.testing.assert_frame_equal(harness.table(moved), harness.table(calm), check_exact=True)
+
+
+def test_a_copy_and_its_original_write_into_themselves_alone(calm: Path, tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    assert harness.run_here(original, "--debug", "--seeds", "1").status == 0
+    shutil.copytree(original, copy)
+    before = _content(original)
+    assert harness.run_here(copy, "--debug").status == 0
+    assert _content(original) == before
+    assert all(str(original) not in place for place in _places(copy))
+    between = _content(copy)
+    assert harness.run_here(original, "--debug").status == 0
+    assert {name: content for name, content in _content(copy).items() if name in between} == between
+    for storage in (original, copy):
+        harness.same(storage, calm)
+
+
+def test_artifacts_that_never_were_in_the_storage_are_left_where_they_are(tmp_path: Path) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    home.mkdir()
+    store = f"sqlite:///{home / 'mlflow.db'}"
+    assert harness.run_here(other, "--debug", "--seeds", "1", "--tracking-uri", store).status == 0
+    before = _places(home)
+    assert harness.run_here(home, "report", "--seeds", "1").status == 0
+    assert _places(home) == before
+    other.rename(tmp_path / "away")
+    done = harness.run_here(home, "report", "--seeds", "1")
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "sub_models.csv of a · seed 0 is not there, in " in done.err
+    assert "delete" not in done.err
+    assert _places(home) == before
+    done = harness.run_here(tmp_path / "away", "report", "--seeds", "1", "--tracking-uri", store)
+    assert (done.status, done.err) == (0, ""), done
+
+
+def test_a_moved_storage_on_which_somebody_runs_is_read_and_not_changed(calm: Path, tmp_path: Path) -> None:
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
+    first.rename(moved)
+    before = _places(moved)
+    living = {**vars(Holder.this_process()), "host": "another"}
+    (moved / "leases" / "other.0123456789abcdef.json").write_text(json.dumps(living))
+    done = harness.run_here(moved, "report", "--seeds", "1")
+    assert (done.status, done.err) == (0, ""), done
+    done = harness.run_here(moved, "--debug")
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "was moved or copied" in done.err
+    assert "other runs on it" in done.err
+    assert _places(moved) == before
+    (moved / "leases" / "other.0123456789abcdef.json").unlink()
+    assert harness.run_here(moved, "--debug").status == 0
+    harness.same(moved, calm)
+
+
+def _checkpoints(storage: Path) -> list[str]:
+    return sorted(path.name for path in (storage / "trials").rglob("step-*"))
+
+
+def test_of_a_finished_trial_no_checkpoint_is_left_and_another_store_knows_it_as_finished(
+    calm: Path, tmp_path: Path
+) -> None:
+    storage, store = tmp_path / "s", f"sqlite:///{tmp_path / 'other.db'}"
+    assert harness.run_here(storage, "--debug").status == 0
+    kept = [path for path in (storage / "trials").rglob("*") if path.is_file()]
+    assert {path.name for path in kept} == {"owner", "finished.json"}
+    done = harness.run_here(storage, "--debug", "--tracking-uri", store)
+    assert (done.status, done.err) == (0, ""), done
+    assert done.out.count("resumed at update 40") == 6  # nothing is trained again
+    harness.same(storage, calm, store)
+    assert _checkpoints(storage) == []
+
+
+def test_checkpoints_that_a_driver_had_no_time_to_take_away_go_with_the_next_run(
+    calm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = tmp_path / "s"
+
+    def full(*_: object) -> bool:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CheckpointFolder, "settle", full)
+        assert harness.run_here(storage, "--debug").status == 0
+    assert len(_checkpoints(storage)) == 12
+    weights = next((storage / "artifacts").rglob("weights.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(b"not these")
+    assert "All 6 trials are finished already" in harness.run_here(storage, "--debug").out
+    assert len(_checkpoints(storage)) == 2  # those of the trial whose weights are nowhere else
+    weights.write_bytes(whole)
+    assert harness.run_here(storage, "--debug").status == 0
+    assert _checkpoints(storage) == []
+    harness.same(storage, calm)
+
+
+def _listed(storage: Path) -> list[dict[str, Any]]:
+    done = harness.run_here(storage, "list", "--json")
+    assert (done.status, done.err) == (0, ""), done
+    studies: list[dict[str, Any]] = json.loads(done.out)["studies"]
+    return studies
+
+
+def test_list_shows_every_base_config_with_its_trials_and_sizes(tmp_path: Path) -> None:
+    done = harness.run_here(tmp_path / "none", "list")
+    assert (done.status, done.out.splitlines()) == (0, [f"No study is in {tmp_path / 'none'} yet."]), done
+    assert not (tmp_path / "none").exists()
+    storage = tmp_path / "s"
+    process = harness.start_held(storage, "--debug", "--seeds", "1")
+    harness.kill_all(process)
+    process.communicate()
+    assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
+    first, second = _listed(storage)
+    assert (first["study"], first["preset"], first["trials"]) == ("chain", "short", {"running": 1})
+    assert json.loads(second["settings"])["steps"] == 20
+    assert second["trials"] == {"done": 3}
+    written = [path for path in (storage / "artifacts").rglob("*") if path.is_file()]
+    assert first["artifact_bytes"] + second["artifact_bytes"] == sum(path.stat().st_size for path in written)
+    assert first["checkpoint_bytes"] > second["checkpoint_bytes"] / 3
+    shown = harness.run_here(storage, "list").out
+    assert "1 running" in shown
+    assert "3 done" in shown
+
+
+def test_clean_removes_what_it_showed_once_it_is_asked_to_and_the_study_goes_on(calm: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "s"
+    process = harness.start_held(storage, "--debug")
+    harness.kill_all(process)
+    process.communicate()
+    stray = storage / "trials" / ("0" * 64)
+    stray.mkdir()
+    (stray / "left").write_bytes(bytes(3_000_000))
+    before = _content(storage)
+    shown = harness.run_here(storage, "clean")
+    assert (shown.status, shown.err) == (0, ""), shown
+    assert "3.0 MB would be removed; add --yes to do it." in shown.out
+    assert _content(storage) == before
+    assert harness.run_here(storage, "clean", "--yes").status == 0
+    assert not stray.exists()
+    assert _checkpoints(storage)
+    assert harness.run_here(storage, "clean", "--what", "unfinished", "--yes").status == 0
+    assert not _checkpoints(storage)
+    done = harness.run_here(storage, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(storage, calm)
+    whole = _content(storage / "artifacts")
+    assert harness.run_here(storage, "clean", "--what", "unfinished", "--what", "unreferenced", "--yes").status == 0
+    assert _content(storage / "artifacts") == whole
+    assert harness.run_here(storage, "clean", "--what", "study", "--yes").status == 0
+    assert not _content(storage / "artifacts") | _content(storage / "reports")
+    assert list((storage / "trials").iterdir()) == []
+    assert _listed(storage)[0]["trials"] == {}
+    assert "nothing has finished yet" in harness.run_here(storage, "report").err
+    assert harness.run_here(storage, "--debug").status == 0
+    harness.same(storage, calm)
+
+
+def test_clean_leaves_alone_what_a_driver_is_at(calm: Path, tmp_path: Path) -> None:
+    storage = tmp_path / "s"
+    assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
+    process = harness.start_held(storage, "--debug")
+    before = _content(storage / "trials")
+    every = [word for what in ("unreferenced", "unfinished", "study") for word in ("--what", what)]
+    done = harness.run_here(storage, "clean", *every, "--yes")
+    assert (done.status, done.err) == (0, ""), done
+    assert f"Left alone: what chain is at, {Holder.this_process().user} on " in done.out
+    after = _content(storage / "trials")
+    assert [name for name in after if "step-" in name] == [name for name in before if "step-" in name] != []
+    harness.let_go(storage)
+    done = harness.ended(process)
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(storage, calm)

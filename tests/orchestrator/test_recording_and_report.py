@@ -1,11 +1,14 @@
 """The recorder on a real MLflow database, and the report that reads it back."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.noop import NoopTrainer
 from orchestrator.errors import UserError
 from orchestrator.report.rendering import as_latex, as_markdown
 from orchestrator.report.results import read_results
@@ -13,8 +16,10 @@ from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study.plan import Plan, Trial, make_plan
 from orchestrator.study.study import Factor, Preset, Study
+from orchestrator.track.earlier import of_an_earlier_version
 from orchestrator.track.recorder import Recorder
-from orchestrator.track.tracker import BASE, Standing, Tracker
+from orchestrator.track.tracker import ARM, BASE, SEED, Standing, Tracker
+from orchestrator.trainer import SubModelCost
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
@@ -342,3 +347,216 @@ def test_table_1_stands_as_printed_with_its_one_derived_cell_marked() -> None:
     for arm in {arm for arm, _ in published}:
         cells = [published[arm, label][0] for label in ("w025", "w050", "w075", "w100")]
         assert sum(cells) / 4 == pytest.approx(published[arm, AVERAGE][0], abs=0.011)
+
+
+def twice(tracker: Tracker, plan: Plan) -> tuple[Recorder, Recorder]:
+    """Two drivers that began at once, on two storages: neither saw a run of the other's."""
+    first = Recorder(tracker, plan, {})
+    return first, Recorder(tracker, plan, {})
+
+
+def test_a_trial_that_two_storages_trained_counts_once_and_as_finished(
+    plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    first, second = twice(tracker, plan)
+    ns_0, sorted_0, *_ = plan.trials
+    for trial in (ns_0, sorted_0):
+        first.start(trial, "CPU")
+    for trial, base in ((ns_0, 40.0), (sorted_0, 50.0)):
+        finish(second, trial, base, tmp_path / "end")
+    first.finish(ns_0, "finished", 1.0, points(41.0), tmp_path / "end")
+    first.interrupt([sorted_0])
+    assert len(tracker.client.search_runs([first.experiment], "tags.`study.role` = 'trial'")) == 4
+    standings = tracker.standings(first.experiment, plan.base_key)
+    assert {key: standing.status for key, standing in standings.items()} == {
+        ns_0.key: "FINISHED",
+        sorted_0.key: "FINISHED",
+    }
+    trials = {trial.key: trial for trial in tracker.trials(first.experiment, plan.base_key)}
+    assert {key: trial.run_id for key, trial in trials.items()} == {
+        key: standing.run_id for key, standing in standings.items()
+    }
+    results = read_results(tracker, first.experiment, plan)
+    assert len(results.frame) == 2 * 2
+    measured = results.frame[results.frame["sub_model"] == "w050"].set_index("arm")["test_acc"]
+    assert dict(measured) == {"NS": 45.0, "SortedNet": 54.0}  # the older of two, and the one that is finished
+    (table,) = write_report(plan, results, tmp_path / "report")
+    assert table.cells["w100", "NS"].n == 1
+
+
+def test_an_arm_of_the_same_name_in_another_study_of_the_same_name_is_no_part_of_it(
+    plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    other = replace(
+        plan.study, factors=(Factor("method", {"NS": {"method": "US"}, "SortedNet": {"method": "SortedNet"}}),)
+    )
+    theirs = make_plan(other, ImageTrainer(), "tiny", {}, (0, 1, 2))
+    assert theirs.base_key == plan.base_key
+    recorder = Recorder(tracker, theirs, {})
+    for trial in theirs.trials:
+        finish(recorder, trial, 90.0, tmp_path / "end")
+    recorder = Recorder(tracker, plan, {})
+    for trial in plan.trials:
+        if trial.arm.label == "NS":
+            finish(recorder, trial, 40.0, tmp_path / "end")
+    ours = read_results(tracker, recorder.experiment, plan).frame
+    assert set(ours[ours["arm"] == "NS"]["test_acc"]) == {44.0, 54.0}
+    assert set(ours[ours["arm"] == "SortedNet"]["seed"]) == {0, 1}  # the same trials; that of seed 2 has no partner
+    with_a_third = make_plan(plan.study, ImageTrainer(), "tiny", {}, (0, 1, 2)).trials[4]
+    assert with_a_third.arm.label == "NS"
+    finish(recorder, with_a_third, 40.0, tmp_path / "end")
+    results = read_results(tracker, recorder.experiment, plan)
+    assert sorted(results.frame["seed"].unique()) == [0, 1, 2]
+    assert 90.0 + 4 not in set(results.frame[results.frame["arm"] == "NS"]["test_acc"])
+
+
+LONG = "ü" * 300
+
+
+class LongNames(NoopTrainer):
+    """Sub-models, settings and data with names that some store has no room for."""
+
+    def costs(self, config: Any) -> list[SubModelCost]:
+        return [SubModelCost(f"w{width}@{LONG}", {"width": width}, width, width) for width in (50, 100)]
+
+    def resolve(self, settings: Any) -> dict[str, Any]:
+        return {**settings, "notes": {f"{n:03d}={LONG}": LONG * 30 for n in range(150)}}
+
+    def data_checksum(self, config: Any, data: Path | None) -> str:
+        return "0123456789abcdef" * 600
+
+
+def recorded_at_any_length(tracker: Tracker, folder: Path, name: str) -> None:
+    """Has a store take a study whose every text is too long for it, then reads it back."""
+    levels = [f"{LONG * 20} {method}\0" for method in ("NS", "SortedNet")]
+    study = Study(
+        name=name,
+        title="Long names",
+        presets={"tiny": Preset({"seconds": 0, "long": LONG * 30, "budget": {"unit": "updates", "amount": 1}}, 2, "")},
+        factors=(Factor("method", {level: {"method": level[-10:]} for level in levels}),),
+        baseline={"method": levels[0]},
+    )
+    plan = make_plan(study, LongNames(), "tiny", {}, (0,))
+    origin = {f"version.{LONG}": LONG * 30, "command": LONG * 30}
+    recorder = Recorder(tracker, plan, origin)
+    assert recorder.parent_id == Recorder(tracker, plan, origin).parent_id
+    for trial, base in zip(plan.trials, (40.0, 50.0), strict=True):
+        labels = [cost.label for cost in trial.sub_models]
+        measured = {f"{metric}/{label}": base for metric in ("test_acc", "updates") for label in labels}
+        measured |= {f"ledger/{unit}": 1.0 for unit in ("updates", "passes", "samples", "macs", "forwards")}
+        recorder.start(trial, LONG * 30)
+        recorder.finish(trial, "finished", 1.0, [{"step": 4, "time": 1, "metrics": measured}], folder)
+    results = read_results(tracker, recorder.experiment, plan)
+    assert [results.frame[results.frame["arm"] == level]["test_acc"].mean() for level in levels] == [40.0, 50.0]
+    assert results.frame["total_updates"].tolist() == [1.0] * 4
+    recorder.fail(replace(plan.trials[0], key="k" * 64, seed=7), f"ValueError: {LONG * 30}\0\udcff", "at \udcff\0")
+    for run in tracker.client.search_runs([recorder.experiment]):
+        assert len(run.info.run_name) <= 250
+        assert all(len(key) <= 250 and len(text) <= 5000 for key, text in run.data.tags.items())
+        assert all(len(key) <= 250 and len(text) <= 6000 for key, text in run.data.params.items())
+
+
+def test_names_and_texts_of_any_length_and_character_are_recorded_and_told_apart(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    recorded_at_any_length(tracker, tmp_path, "long")
+
+
+def test_what_is_no_number_in_one_trial_keeps_nobody_from_reading_the_others(
+    plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder = Recorder(tracker, plan, {})
+    for trial, base in zip(plan.trials, (40.0, float("inf"), 42.0, float("nan")), strict=True):
+        finish(recorder, trial, base, tmp_path / "end")
+    whole = tracker.trials(recorder.experiment, plan.base_key)[0]
+    history = tracker.folder(whole.artifacts) or tmp_path
+    kept = json.loads((history / "history.json").read_text())
+    kept["points"][0]["metrics"]["test_acc/w050"] = 42
+    (history / "history.json").write_text(json.dumps(kept))
+    results = read_results(tracker, recorder.experiment, plan)
+    (table,) = write_report(plan, results, tmp_path / "report")
+    assert table.cells["w100", "NS"].text == "55.00 ± 1.41"
+    assert math.isnan(table.cells["w100", "SortedNet"].mean)
+    assert not table.cells["w100", "SortedNet"].best
+
+
+EDITED: dict[str, tuple[str, str | None, str | None]] = {
+    "an arm renamed": (ARM, "NS, the good one", None),
+    "a seed that is none": (SEED, "zero", None),
+    "no arm": (ARM, None, None),
+    "no seed": (SEED, None, None),
+    "no role": ("study.role", None, None),
+    "no parent": ("mlflow.parentRunId", None, None),
+    "a budget that is none": ("budget", "many", "the tag 'budget' of the run .* is 'many', which is not"),
+    "a duration that is none": ("seconds", "long", "the tag 'seconds' of the run .* is 'long', which is not"),
+    "no duration": ("seconds", None, r"the tag 'seconds' of the run .* \(NS · seed 0\) is missing: set it back"),
+    "epochs that are none": ("updates_per_epoch", "x", "the tag 'updates_per_epoch' of the run .* is 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_an_edited_tag_changes_nothing_or_its_run_is_named(
+    case: str, plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder = Recorder(tracker, plan, {})
+    for trial in plan.trials[:2]:
+        finish(recorder, trial, 40.0, tmp_path / "end")
+    run = tracker.standings(recorder.experiment, plan.base_key)[plan.trials[0].key].run_id
+    name, value, refusal = EDITED[case]
+    if value is None:
+        tracker.client.delete_tag(run, name)
+    else:
+        tracker.client.set_tag(run, name, value)
+    if refusal is None:
+        results = read_results(tracker, recorder.experiment, plan)
+        assert set(results.frame["arm"]) == {"NS", "SortedNet"}
+        return
+    with pytest.raises(UserError, match=refusal) as refused:
+        read_results(tracker, recorder.experiment, plan)
+    assert "\n" not in str(refused.value)
+    assert "delete" not in str(refused.value)
+
+
+def test_runs_of_somebody_else_in_the_experiment_are_left_out_of_account(
+    plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder = Recorder(tracker, plan, {})
+    for trial in plan.trials[:2]:
+        finish(recorder, trial, 40.0, tmp_path / "end")
+    trial = tracker.standings(recorder.experiment, plan.base_key)[plan.trials[0].key].run_id
+    base = {BASE: plan.base_key, "study.preset": "tiny"}
+    for tags in (
+        {},
+        {"mlflow.parentRunId": trial},
+        base,
+        {**base, "study.role": "trial"},
+        {**base, "study.role": "base"},
+        {"study.preset": "tiny", "study.role": "base"},
+        {**base, "trial.key": "0", "study.role": "trial"},
+        {**base, "trial.key": "1", "arm": "NS", "seed": "0", "study.role": "trial"},
+    ):
+        run = tracker.client.create_run(recorder.experiment, tags=tags)
+        tracker.client.set_terminated(run.info.run_id, "FINISHED")
+    results = read_results(tracker, recorder.experiment, plan)
+    assert len(results.frame) == 2 * 2
+    assert Recorder(tracker, plan, {}).parent_id == recorder.parent_id
+    assert of_an_earlier_version(tracker, plan, ImageTrainer().full_names) == ""
+
+
+@pytest.mark.parametrize("name", ["sub_models.csv", "weights.safetensors"])
+def test_an_artifact_that_is_missing_is_named_with_its_place_and_nothing_is_to_be_deleted(
+    name: str, plan: Plan, tracker: Tracker, tmp_path: Path
+) -> None:
+    recorder = Recorder(tracker, plan, {})
+    for trial in plan.trials[:2]:
+        finish(recorder, trial, 40.0, tmp_path / "end")
+    trials = tracker.trials(recorder.experiment, plan.base_key)
+    folder = tracker.folder(trials[0].artifacts)
+    assert folder is not None
+    (folder / name).unlink()
+    if name == "weights.safetensors":
+        assert tracker.fetch(trials[0].artifacts, name, str(tmp_path)) is None
+        assert read_results(tracker, recorder.experiment, plan).arms == ("NS", "SortedNet")
+        return
+    with pytest.raises(UserError, match=f"{name} of NS · seed 0 is not there, in {folder}: put that folder"):
+        read_results(tracker, recorder.experiment, plan)
