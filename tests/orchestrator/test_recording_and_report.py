@@ -478,6 +478,7 @@ def test_what_is_no_number_in_one_trial_keeps_nobody_from_reading_the_others(
     assert table.cells["w100", "NS"].text == "55.00 ± 1.41"
     assert math.isnan(table.cells["w100", "SortedNet"].mean)
     assert not table.cells["w100", "SortedNet"].best
+    assert not any(each["test_acc"].isin([math.inf]).any() for each in (results.frame, results.curves))
 
 
 EDITED: dict[str, tuple[str, str | None, str | None]] = {
