@@ -12,7 +12,8 @@ from orchestrator.commands.console import plain_console
 from orchestrator.commands.listing import is_in, megabytes, size
 from orchestrator.commands.options import Options, writable
 from orchestrator.commands.tracking import find_tracker
-from orchestrator.run.drivers import LEASES, Driver, drivers
+from orchestrator.run.drivers import Driver, drivers
+from orchestrator.run.lease import LEASES
 from orchestrator.study.study import Study
 
 if TYPE_CHECKING:
