@@ -43,7 +43,9 @@ def unfit(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize("why", ["its ray is no folder", "too long", "missing", "relative"])
 def test_sockets_go_where_they_can_be(why: str, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(unfit(short)[why]))
-    (short / "good").mkdir()
+    monkeypatch.chdir(short)
+    for name in ("good", "tmp"):
+        (short / name).mkdir()
     find_place_for_sockets([str(short / "missing"), str(short / "good")])
     assert os.environ["RAY_TMPDIR"] == str(short / "good")
 

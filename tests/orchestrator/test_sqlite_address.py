@@ -46,10 +46,11 @@ def test_the_file_of_an_address_is_the_one_that_is_opened(address: str, file: st
     assert file_of(address) == (None if file is None else Path(file))
 
 
+@pytest.mark.parametrize("name", ["it's ?mode=memory&%41 #1", 'it\'s $(here) "&" #1'])
 def test_a_study_keeps_to_a_storage_of_any_name_and_says_commands_that_a_shell_takes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    storage = tmp_path / "it's ?mode=memory&%41 #1"
+    storage = tmp_path / name
     monkeypatch.chdir(tmp_path)
     done = harness.run_here(storage, "--debug", "--seeds", "1", "--only", "arm=a")
     assert (done.status, done.err) == (0, ""), done
