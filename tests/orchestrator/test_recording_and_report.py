@@ -428,12 +428,13 @@ class LongNames(NoopTrainer):
 
 def recorded_at_any_length(tracker: Tracker, folder: Path, name: str) -> None:
     """Has a store take a study whose every text is too long for it, then reads it back."""
-    levels = [f"{LONG * 20} {method}\0" for method in ("NS", "SortedNet")]
+    levels = [f"{'ü' * 80} {method}" for method in ("NS", "SortedNet")]
+    long = tuple(Factor(f"long_{each}", {"ü" * 100: {f"long_{each}": LONG}}) for each in range(3))
     study = Study(
         name=name,
         title="Long names",
         presets={"tiny": Preset({"seconds": 0, "long": LONG * 30, "budget": {"unit": "updates", "amount": 1}}, 2, "")},
-        factors=(Factor("method", {level: {"method": level[-10:]} for level in levels}),),
+        factors=(Factor("method", {level: {"method": level[-10:]} for level in levels}), *long),
         baseline={"method": levels[0]},
     )
     plan = make_plan(study, LongNames(), "tiny", {}, (0,))
