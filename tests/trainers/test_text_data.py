@@ -215,7 +215,7 @@ def test_a_file_is_fetched_once_verified_kept_and_read_without_being_unpacked(
     assert {FILE} <= kept <= {FILE, f".{FILE}.lock", ".fetched-here"}
 
 
-@pytest.mark.parametrize("damaged", [WHEEL[:-9], WHEEL[:-9] + bytes(9)])
+@pytest.mark.parametrize("damaged", [WHEEL[:-9], WHEEL[:-9] + bytes(9)], ids=["cut off", "overwritten"])
 def test_what_was_put_there_damaged_is_fetched_again_and_what_was_not_is_left_alone(
     damaged: bytes, index: tuple[list[str], dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
