@@ -43,7 +43,7 @@ def test_the_address_of_a_file_opens_that_file(name: str, tmp_path: Path) -> Non
     ],
 )
 def test_the_file_of_an_address_is_the_one_that_is_opened(address: str, file: str | None) -> None:
-    assert file_of(address) == (None if file is None else Path(file))
+    assert file_of(address) == (None if file is None else Path(file).absolute())
 
 
 @pytest.mark.parametrize("name", ["it's ?mode=memory&%41 #1", 'it\'s $(here) "&" #1'])
