@@ -24,7 +24,7 @@ def address_of(file: Path) -> str:
 
 
 def file_of(address: str) -> Path | None:
-    """The file of the database at an address, by its whole path; None where it is no file of SQLite's: a server, or in memory."""
+    """The whole path of the database at an address; None where it is no file of SQLite's: a server, or in memory."""
     dialect, there, name = address.partition(":///")
     if not there or dialect.partition("+")[0] != "sqlite":
         return None
