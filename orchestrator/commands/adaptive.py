@@ -24,15 +24,14 @@ def next_look(
         done: keys of trials that are finished or given up.
         read: the results of a part.
     """
-    verdicts: list[Verdict] = []
-    for count in looks.counts:
-        part = plan.of_seeds(count)
-        if part.missing(done):
-            break
-        verdicts = judge(asked_for(read(part), part.seeds), looks)
-        if all(verdict.decided for verdict in verdicts):
-            break
-    return part, verdicts
+    parts = [plan.of_seeds(count) for count in looks.counts]
+    whole = [part for part in parts if not part.missing(done)]
+    if not whole:
+        return parts[0], []
+    verdicts = judge(asked_for(read(whole[-1]), whole[-1].seeds), looks)  # those of earlier looks are not taken back
+    if all(verdict.decided for verdict in verdicts) or len(whole) == len(parts):
+        return whole[-1], verdicts
+    return parts[len(whole)], verdicts
 
 
 def check_looks(tracker: Tracker, experiment: str, plan: Plan, looks: Looks) -> None:
