@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from trainers.build import accelerator
 from trainers.config.resolution import check_method, said
 from trainers.config.text_trial import TextTrialConfig
 from trainers.data.text.datasets import text_dataset
@@ -155,7 +156,9 @@ def _parts(
         pairs,
     )
     choose_attention(model, config.precision.activations, device)
-    return Parts(Recipe.from_config(config), task, _network(config, model).to(device), _macs(config))
+    return Parts(
+        Recipe.from_config(config, kernels=accelerator(device)), task, _network(config, model).to(device), _macs(config)
+    )
 
 
 class TextTrials:
