@@ -46,7 +46,8 @@ for channels in (2, 3, 5, 7):
         layer.weight.grad = None
         layer(x).sum().backward()
     expected = x[:, :, ::2, ::2].double().sum((0, 2, 3)).float()
-    torch.testing.assert_close(layer.weight.grad[:6, :channels, 0, 0], expected.expand(6, channels), atol=1e-3, rtol=1e-4)  # of 4,096 summands
+    got = layer.weight.grad[:6, :channels, 0, 0]  # of 4,096 summands
+    torch.testing.assert_close(got, expected.expand(6, channels), atol=1e-3, rtol=1e-4)
 """
 
 
