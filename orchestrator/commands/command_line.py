@@ -158,6 +158,7 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         help="A file or pattern, from the top of the tree, to send though it looks secret; repeatable.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
+    @click.option("--figures", metavar="FORMAT,…", help="report: the figures for a paper as well: svg, pdf.")
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=Decimal(), help="extract: the largest with at most so many multiply-accumulates.")
     @click.option("--max-params", type=Decimal(), help="extract: the largest with at most so many parameters.")
@@ -221,9 +222,9 @@ def _action(name: str, parameters: Mapping[str, Any]) -> Callable[[Plan, Trainer
 
             return show_plan
         case "report":
-            from orchestrator.commands.report import report_study
+            from orchestrator.commands.report import parse_pictures, report_study
 
-            return report_study
+            return partial(report_study, pictures=parse_pictures(parameters))
         case "status":
             from orchestrator.commands.status import show_status
 

@@ -2,9 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -13,13 +13,14 @@ from rich.text import Text
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
 from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, unknown
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.plan import Plan
 from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.across import TaskTable
+    from orchestrator.report.figure_files import Format
     from orchestrator.report.tables import Cell
     from orchestrator.report.tables import Table as Accuracies
     from orchestrator.track.tracker import Tracker
@@ -28,7 +29,24 @@ _MOST_COLUMNS = 6  # sub-models and their average, on a terminal
 _MOST_TASKS = 8  # beside their average, on a terminal
 
 
-def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
+def parse_pictures(parameters: Mapping[str, Any]) -> tuple["Format", ...]:
+    """The formats that --figures asks for.
+
+    Raises:
+        UserError: one that there is not, or nothing to draw them with.
+    """
+    from orchestrator.report.figure_files import FORMATS, require_browser
+
+    asked = list(filter(None, (parameters["figures"] or "").split(",")))
+    for name in asked:
+        if name not in FORMATS:
+            raise unknown("format of figures", name, FORMATS)
+    if asked:
+        require_browser()
+    return tuple(kind for kind in FORMATS if kind in asked)
+
+
+def report_study(plan: Plan, trainer: Trainer, options: Options, pictures: Sequence["Format"] = ()) -> int:
     """Writes and prints the report from the tracker alone."""
     tracker = find_tracker(options)
     experiment = experiment_id(plan, tracker)
@@ -39,7 +57,7 @@ def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     for line in earlier_trials(plan, trainer, tracker):
         raise UserError(line)
     writable(options.storage, "--storage")
-    print_report(plan, options, tracker, experiment)
+    print_report(plan, options, tracker, experiment, pictures)
     return 0
 
 
@@ -48,7 +66,9 @@ def report_folder(plan: Plan, options: Options) -> Path:
     return options.storage / "reports" / plan.study.name / plan.preset
 
 
-def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: str) -> None:
+def print_report(
+    plan: Plan, options: Options, tracker: "Tracker", experiment: str, pictures: Sequence["Format"] = ()
+) -> None:
     """Writes the report and prints its tables."""
     from orchestrator.report.rendering import as_markdown, tasks_as_markdown
     from orchestrator.report.results import read_results
@@ -60,7 +80,7 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
     if looks is not None:
         decided = in_words(judge(asked_for(results, looks.order), looks), looks, results.metric)
     folder = report_folder(plan, options)
-    tables = write_report(plan, results, folder, decided)
+    tables = write_report(plan, results, folder, decided, pictures)
     console = plain_console()
     for over_tasks in make_task_tables(plan, results):
         text = _tasks_for_terminal(over_tasks) if console.is_terminal else tasks_as_markdown(over_tasks)

@@ -1,58 +1,50 @@
-"""Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
+"""Writes a study's report: Markdown, LaTeX, CSV, the figures' numbers and pictures, and one self-contained page."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_markdown
-from orchestrator.report.rendering import (
-    COSTS_CAPTION,
-    accuracies,
-    as_latex,
-    as_markdown,
-    behind,
-    behind_caption,
-    costs,
-    differences,
-    ledger,
-    scores,
-    tasks_as_markdown,
-)
+from orchestrator.report.figure_files import FOLDER, Format, write_data, write_pictures
+from orchestrator.report.page.page import Findings, render_page
+from orchestrator.report.page.plot import plots
+from orchestrator.report.rendering import as_latex, as_markdown, tasks_as_markdown
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
+from orchestrator.report.settings import shared_settings
 from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
 
-def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[str] = ()) -> list[Table]:
-    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet.
+def write_report(
+    plan: Plan, results: Results, folder: Path, decided: Sequence[str] = (), pictures: Sequence[Format] = ()
+) -> list[Table]:
+    """Fills `folder` with table.md, table.tex, results.csv, figures/ and index.html; gives the tables, one per facet.
 
     Those across tasks, which come first in it, are what `make_task_tables` gives.
 
     Args:
         decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+        pictures: formats in which the figures are written, beside their numbers.
+
+    Raises:
+        UserError: there is nothing to draw pictures with.
     """
     study = plan.study
     task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
-    shown = _figures(plan, results)
-    overview, crossings = _over_budgets(plan, results)
+    crossings = _crossings(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
     head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
-    if study.curve:
+    if crossings is not None:
         parts += [
             "Crossings of the means over budgets:",
             "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
@@ -60,55 +52,22 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
     (folder / "table.tex").write_text(as_latex(tables, task_tables))
     results.frame.to_csv(folder / "results.csv", index=False)
-    environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
-    about = {**results.about, "settings": json.dumps(dict(plan.base)), "resolved": json.dumps(_common(plan))}
-    page = environment.get_template("page.html").render(
-        title=study.title,
-        lead=f"Preset {plan.preset}, {plan.layout.design} design.",
-        notes=notes,
-        decided=decided,
+    drawings = _drawings(plan, results)
+    write_data(drawings, folder / FOLDER)
+    if pictures:
+        write_pictures(drawings, folder / FOLDER, pictures)
+    shown = Findings(
+        plan=plan,
+        results=results,
         task_tables=task_tables,
-        scores=scores,
         tables=tables,
-        accuracies=accuracies,
-        differences=differences,
-        behind=behind,
-        behind_caption=behind_caption(results.metric),
-        metric=results.metric,
-        costs=costs,
-        costs_caption=COSTS_CAPTION,
-        ledger=ledger,
-        figures=[(title, _embedded(figure)) for title, figure in shown.items()],
-        overview=overview,
+        plots=plots(drawings, folder / FOLDER, pictures),
         crossings=crossings,
-        pareto=_pareto(results).to_dict("records"),
-        latency=results.latency,
-        diverged=results.diverged,
-        failures=results.failures,
-        about=sorted(about.items()),
-        plotly_js=Markup(get_plotlyjs()),
+        pareto=_pareto(results),
+        decided=decided,
     )
-    (folder / "index.html").write_text(page)
+    (folder / "index.html").write_text(render_page(shown), encoding="utf-8")
     return tables
-
-
-def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
-    """What the resolved configs of all arms, or of one facet's, agree on."""
-    first, *others = [
-        dict(_flat(trial.config))
-        for trial in plan.trials
-        if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
-    ]
-    return {key: str(first[key]) for key in first if all(key in other and other[key] == first[key] for other in others)}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a config in parts by their full names, `budget.amount`."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:
@@ -127,8 +86,9 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
 
 def _comparable(plan: Plan, facet: str) -> bool:
     """Whether published numbers may stand beside those of a facet."""
-    common = _common(plan, facet)
-    return all(common.get(name) == value for name, value in plan.study.published_for.items())
+    shared = shared_settings(plan, facet)
+    wanted = plan.study.published_for
+    return all(name in shared and str(shared[name]) == value for name, value in wanted.items())
 
 
 def _printed(plan: Plan) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -193,28 +153,46 @@ def _published_tasks(
     return found
 
 
-def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str]]:
-    """What stands above the tables where budgets are compared: the averages over them, and where arms cross."""
-    axis = plan.study.curve
-    if axis is None:
-        return None, []
+def _crossings(plan: Plan, results: Results) -> list[str] | None:
+    """Where the arms cross over budgets; None where budgets are not compared."""
+    if plan.study.curve is None:
+        return None
+    return figures.crossings(_averages(plan, results, plan.study.curve), results.metric)
+
+
+def _averages(plan: Plan, results: Results, axis: str) -> pd.DataFrame:
     others = tuple(name for name in plan.study.splits if name != axis)
-    averages = figures.averages_over_budget(results, axis, others)
-    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
+    return figures.averages_over_budget(results, axis, others)
 
 
-def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
-    shown: dict[str, go.Figure] = {}
-    word = results.metric.word[:1].upper() + results.metric.word[1:]
-    for facet in results.facets:
-        if figures.has_grid(part := results.of(facet)):
-            shown[f"{word} over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
-    for facet in results.facets:
-        shown[f"{word} over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
+def _drawings(plan: Plan, results: Results) -> tuple[Drawing, ...]:
+    """The figures, the most telling first."""
+    found, metric = [], results.metric
+    word = metric.word[:1].upper() + metric.word[1:]
+    if axis := plan.study.curve:
+        averages = _averages(plan, results, axis)
+        figure = figures.accuracy_over_budget(averages, results, axis)
+        caption = f"Average {metric.in_words} over sub-models by {axis}; bars: one SD over seeds."
+        found.append(Drawing("budget", f"Average {metric.word} over budget", caption, figure, averages))
+    for place, facet in enumerate(results.facets):
+        part = results.of(facet)
+        ending = f"-{place + 1}" if len(results.facets) > 1 else ""
+        means = part.with_means.groupby(["arm", "sub_model", "macs"], as_index=False)[metric.name].agg(
+            ["mean", "std", "count"]
+        )
+        if figures.has_grid(part):
+            caption = f"Mean {metric.in_words} of every sub-model."
+            title = f"{word} over the lattice {facet}".strip()
+            found.append(Drawing(f"lattice{ending}", title, caption, figures.accuracy_over_lattice(part), means))
+        caption = f"Final {metric.in_words} of every sub-model over its multiply-accumulates; bars: one SD over seeds."
+        title = f"{word} over cost {facet}".strip()
+        found.append(Drawing(f"cost{ending}", title, caption, figures.accuracy_over_macs(part), means))
     evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
     if len(results.facets) == 1 and evaluations.max() > 1:
-        shown[f"{word} over training"] = figures.accuracy_over_updates(results)
-    return shown
+        caption = f"Mean {metric.in_words} over seeds while training."
+        figure = figures.accuracy_over_updates(results)
+        found.append(Drawing("training", f"{word} over training", caption, figure, results.curves))
+    return tuple(found)
 
 
 def _pareto(results: Results) -> pd.DataFrame:
@@ -237,8 +215,3 @@ def _notes(results: Results) -> str:
     incomplete = [f"Incomplete: {' '.join(parts)}"] if parts else []
     diverged = [f"Diverged: {'; '.join(each.line for each in results.diverged)}."] if results.diverged else []
     return " ".join([*incomplete, *diverged])
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    """The figure's division. Plotly writes its data as JSON with `<`, `>` and `&` escaped."""
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))

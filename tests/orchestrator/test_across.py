@@ -22,6 +22,7 @@ from orchestrator.report.tables import make_table
 from orchestrator.report.writer import make_task_tables, write_report
 from orchestrator.study.study import Factor, Layout, Preset, Study
 from orchestrator.trainer import SubModelCost
+from tests.orchestrator.pages import page_of
 from tests.orchestrator.tasks import PER_EPOCH, Tasks, TaskTrainer
 
 # (d12, d24) of seeds 0, 1, 2
@@ -79,7 +80,7 @@ def test_below_it_stands_what_a_facet_would_give_and_no_trial_is_another(finishe
     for name, start in (("table.md", "## task qqp"), ("table.tex", r"\caption{task qqp."), ("index.html", "task qqp")):
         ours, theirs = (report(each, name) for each in (finished, facet))
         assert ours.index("by task") < ours.index(start)
-        if name != "index.html":  # whose figures have names of their own every time
+        if name != "index.html":  # which begins with what these two differ in
             assert ours[ours.index(start) :] == theirs[theirs.index(start) :]
     both = replace(finished.plan.study, facets=("task",))
     assert both.facet({"method": "apart", "task": "rte"}) == "task rte"
@@ -318,8 +319,14 @@ def test_what_was_published_of_a_task_and_of_the_average_stands_beside(tmp_path:
     assert "| apart | d24 | 91.50 (+0.50) | 60.00 (+1.00) | 30.00 (+0.00) | 60.50 (+0.50) |" in tasks_as_markdown(found)
     latex = report(tasks, "table.tex")
     assert r"\emph{published} &  &  &  & 91.50 (+0.50) & 60.00 (+1.00) & 30.00 (+0.00) & 60.50 (+0.50) &  \\" in latex
-    page = report(tasks, "index.html")
-    assert '61.00 ± 1.00<span class="published">60.50 (+0.50)</span>' in page
+    report(tasks, "index.html")
+    (shown,) = page_of(tasks.folder / "report").all("section", id="tasks-1")
+    rows = [[cell.text for cell in row.all("th", "td")] for row in shown.all("tr")]
+    place = rows.index(["published", "", "91.50", "60.00", "30.00", "60.50", ""])
+    assert rows[place - 1][0] == "d24"
+    assert rows[place - 1][-2] == "61.00 ± 1.00"
+    assert rows[place + 1] == ["ours − published", "", "+0.50", "+1.00", "+0.00", "+0.50", ""]
+    assert ["published", "", "–", "61.25†", "–", "–", ""] in rows
 
 
 def test_a_published_average_stands_beside_none_over_other_tasks_or_settings(
@@ -402,14 +409,16 @@ def test_the_table_comes_first_in_markdown_latex_and_the_page_with_its_bold_and_
         r"30.00 $\pm$ 3.00 & \textbf{61.00 $\pm$ 1.00} & 31.00 \\"
     )
     assert r"\begin{tabular}{lrrrrrrrr}" in latex
-    page = report(finished, "index.html")
-    first, second = (
-        page.index("<h2>Test accuracy (%): by task</h2>"),
-        page.index("<h2>Test accuracy (%): task qqp</h2>"),
-    )
-    assert page.index("<h2>") == first < second
-    assert '<td class="best">61.00 ± 1.00</td>' in page[first:second]
-    assert "Of avg. over tasks. Differences to the baseline (apart)" in page[first:second]
+    report(finished, "index.html")
+    page = page_of(finished.folder / "report")
+    result, first, figures, second = [heading.text for heading in page.all("h2")][:4]
+    assert (result, first, figures) == ("Result", "Test accuracy (%): by task", "Figures")
+    assert second == "Test accuracy (%): task qqp"
+    (shown,) = page.all("section", id="tasks-1")
+    assert "61.00 ± 1.00" in [cell.text for cell in shown.all("td", **{"class": "best"})]
+    assert "Of avg. over tasks. Differences to the baseline (apart)" in shown.text
+    (summary,) = page.all("section", id="result")[0].all("table")
+    assert [cell.text for cell in summary.all("td")][:2] == ["61.00 ± 1.00", "51.00 ± 1.00"]
 
 
 def test_the_command_that_reports_prints_it_first(finished: Tasks, capsys: pytest.CaptureFixture[str]) -> None:

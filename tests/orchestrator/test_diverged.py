@@ -27,6 +27,7 @@ from orchestrator.report.rendering import (
 )
 from orchestrator.report.tables import AVERAGE, Table
 from orchestrator.report.writer import make_task_tables, write_report
+from tests.orchestrator.pages import page_of
 from tests.orchestrator.tasks import Tasks
 
 METHODS = ("apart", "sorted", "third")
@@ -178,7 +179,8 @@ def test_figures_name_it_and_draw_no_mean_of_it(some: Tasks) -> None:
     panel = [line for line in figures.accuracy_over_updates(results).data if line.showlegend]
     over_steps = {line.name: list(line.x) for line in panel}
     assert over_steps == {"apart": [1, 60], "sorted (2 of 5 diverged)": [1], "third": [1, 60]}  # up to step 21
-    pareto = (some.folder / "report" / "index.html").read_text().partition("Pareto set")[2].partition("</table>")[0]
+    only_table(some)
+    pareto = page_of(some.folder / "report").all("details", id="pareto")[0].all("table")[0].text
     assert "third" in pareto
     assert "sorted" not in pareto
 
