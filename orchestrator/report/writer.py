@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_markdown
+from orchestrator.report.figures import averages_over_budget, crossings, drawings
+from orchestrator.report.figures.themes import DARK, LIGHT, template
 from orchestrator.report.rendering import (
     COSTS_CAPTION,
     accuracies,
@@ -45,8 +46,7 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
     study = plan.study
     task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
-    shown = _figures(plan, results)
-    overview, crossings = _over_budgets(plan, results)
+    shown = drawings(plan, results, tables, task_tables)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
@@ -55,7 +55,7 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
     if study.curve:
         parts += [
             "Crossings of the means over budgets:",
-            "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
+            "\n".join(f"- {for_markdown(line)}" for line in _crossings(plan, results)) or "None.",
         ]
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
     (folder / "table.tex").write_text(as_latex(tables, task_tables))
@@ -78,9 +78,10 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
         costs=costs,
         costs_caption=COSTS_CAPTION,
         ledger=ledger,
-        figures=[(title, _embedded(figure)) for title, figure in shown.items()],
-        overview=overview,
-        crossings=crossings,
+        overviews=[drawing for drawing in shown if drawing.name == "budgets"],
+        drawings=[drawing for drawing in shown if drawing.name != "budgets"],
+        embedded=_embedded,
+        themes={"light": template(LIGHT).to_plotly_json(), "dark": template(DARK).to_plotly_json()},
         pareto=_pareto(results).to_dict("records"),
         latency=results.latency,
         diverged=results.diverged,
@@ -193,28 +194,13 @@ def _published_tasks(
     return found
 
 
-def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str]]:
-    """What stands above the tables where budgets are compared: the averages over them, and where arms cross."""
+def _crossings(plan: Plan, results: Results) -> list[str]:
+    """Where arms cross, if budgets are compared."""
     axis = plan.study.curve
     if axis is None:
-        return None, []
+        return []
     others = tuple(name for name in plan.study.splits if name != axis)
-    averages = figures.averages_over_budget(results, axis, others)
-    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
-
-
-def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
-    shown: dict[str, go.Figure] = {}
-    word = results.metric.word[:1].upper() + results.metric.word[1:]
-    for facet in results.facets:
-        if figures.has_grid(part := results.of(facet)):
-            shown[f"{word} over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
-    for facet in results.facets:
-        shown[f"{word} over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
-    evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
-    if len(results.facets) == 1 and evaluations.max() > 1:
-        shown[f"{word} over training"] = figures.accuracy_over_updates(results)
-    return shown
+    return crossings(averages_over_budget(results, axis, others), results.metric)
 
 
 def _pareto(results: Results) -> pd.DataFrame:
@@ -239,6 +225,8 @@ def _notes(results: Results) -> str:
     return " ".join([*incomplete, *diverged])
 
 
-def _embedded(figure: go.Figure) -> Markup:
+def _embedded(drawing: Drawing) -> Markup:
     """The figure's division. Plotly writes its data as JSON with `<`, `>` and `&` escaped."""
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))
+    config = {"displaylogo": False, "responsive": True}
+    name = f"figure-{drawing.name}"
+    return Markup(drawing.figure.to_html(full_html=False, include_plotlyjs=False, config=config, div_id=name))
