@@ -22,7 +22,7 @@ def main() -> None:
     """Trains on one thread with the settings given over those of `quick`."""
     torch.set_num_threads(1)
     given = dict(setting(argument) for argument in sys.argv[1:])
-    config = resolve({**QUICK.settings, "equalize": "updates", **given})
+    config = resolve({**QUICK.settings, "equalize": "updates", "interim_examples": None, **given})
     data = dataset(config.task.dataset).load(None).hold_out(_HELD_OUT)
     started = time.perf_counter()
     for snapshot in train(config, 0, data, torch.device("cpu")):

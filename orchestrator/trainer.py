@@ -130,6 +130,8 @@ class Declaration:
         totals: of the ledger.
         artifacts: files of the last snapshot that are kept with a finished trial.
         weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
+        interim: of the primary metric at every evaluation, and at the last one too, on those examples that evaluations
+            before the last are on, where a config has these be fewer: as `NAME/LABEL`; empty: that never happens.
         flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
 
     Raises:
@@ -141,6 +143,7 @@ class Declaration:
     artifacts: tuple[str, ...] = ()
     weights: str = ""
     flops: str = ""
+    interim: str = ""
 
     def __post_init__(self) -> None:
         if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
-from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_markdown
 from orchestrator.report.figure_files import FOLDER, Format, write_data, write_pictures
+from orchestrator.report.figures import averages_over_budget, crossings, drawings
 from orchestrator.report.page.page import Findings, render_page
 from orchestrator.report.page.plot import plots
 from orchestrator.report.rendering import as_latex, as_markdown, tasks_as_markdown
@@ -38,31 +37,29 @@ def write_report(
     study = plan.study
     task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
-    crossings = _crossings(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
     head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
-    if crossings is not None:
+    if study.curve:
         parts += [
             "Crossings of the means over budgets:",
-            "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
+            "\n".join(f"- {for_markdown(line)}" for line in _crossings(plan, results)) or "None.",
         ]
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
     (folder / "table.tex").write_text(as_latex(tables, task_tables))
     results.frame.to_csv(folder / "results.csv", index=False)
-    drawings = _drawings(plan, results)
-    write_data(drawings, folder / FOLDER)
+    drawn = drawings(plan, results, tables, task_tables)
+    write_data(drawn, folder / FOLDER)
     if pictures:
-        write_pictures(drawings, folder / FOLDER, pictures)
+        write_pictures(drawn, folder / FOLDER, pictures)
     shown = Findings(
         plan=plan,
         results=results,
         task_tables=task_tables,
         tables=tables,
-        plots=plots(drawings, folder / FOLDER, pictures),
-        crossings=crossings,
+        plots=plots(drawn, folder / FOLDER, pictures),
         pareto=_pareto(results),
         decided=decided,
     )
@@ -153,46 +150,13 @@ def _published_tasks(
     return found
 
 
-def _crossings(plan: Plan, results: Results) -> list[str] | None:
-    """Where the arms cross over budgets; None where budgets are not compared."""
-    if plan.study.curve is None:
-        return None
-    return figures.crossings(_averages(plan, results, plan.study.curve), results.metric)
-
-
-def _averages(plan: Plan, results: Results, axis: str) -> pd.DataFrame:
+def _crossings(plan: Plan, results: Results) -> list[str]:
+    """Where arms cross, if budgets are compared."""
+    axis = plan.study.curve
+    if axis is None:
+        return []
     others = tuple(name for name in plan.study.splits if name != axis)
-    return figures.averages_over_budget(results, axis, others)
-
-
-def _drawings(plan: Plan, results: Results) -> tuple[Drawing, ...]:
-    """The figures, the most telling first."""
-    found, metric = [], results.metric
-    word = metric.word[:1].upper() + metric.word[1:]
-    if axis := plan.study.curve:
-        averages = _averages(plan, results, axis)
-        figure = figures.accuracy_over_budget(averages, results, axis)
-        caption = f"Average {metric.in_words} over sub-models by {axis}; bars: one SD over seeds."
-        found.append(Drawing("budget", f"Average {metric.word} over budget", caption, figure, averages))
-    for place, facet in enumerate(results.facets):
-        part = results.of(facet)
-        ending = f"-{place + 1}" if len(results.facets) > 1 else ""
-        means = part.with_means.groupby(["arm", "sub_model", "macs"], as_index=False)[metric.name].agg(
-            ["mean", "std", "count"]
-        )
-        if figures.has_grid(part):
-            caption = f"Mean {metric.in_words} of every sub-model."
-            title = f"{word} over the lattice {facet}".strip()
-            found.append(Drawing(f"lattice{ending}", title, caption, figures.accuracy_over_lattice(part), means))
-        caption = f"Final {metric.in_words} of every sub-model over its multiply-accumulates; bars: one SD over seeds."
-        title = f"{word} over cost {facet}".strip()
-        found.append(Drawing(f"cost{ending}", title, caption, figures.accuracy_over_macs(part), means))
-    evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
-    if len(results.facets) == 1 and evaluations.max() > 1:
-        caption = f"Mean {metric.in_words} over seeds while training."
-        figure = figures.accuracy_over_updates(results)
-        found.append(Drawing("training", f"{word} over training", caption, figure, results.curves))
-    return tuple(found)
+    return crossings(averages_over_budget(results, axis, others), results.metric)
 
 
 def _pareto(results: Results) -> pd.DataFrame:

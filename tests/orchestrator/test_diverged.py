@@ -11,8 +11,12 @@ from scipy import stats
 
 from orchestrator.commands.command_line import run
 from orchestrator.commands.report import _for_terminal, _tasks_for_terminal
-from orchestrator.report import figures
 from orchestrator.report.across import TaskTable
+from orchestrator.report.figures import averages_over_budget
+from orchestrator.report.figures.budget import over_budget
+from orchestrator.report.figures.cost import FRONT, cost
+from orchestrator.report.figures.styles import styles_of
+from orchestrator.report.figures.training import training
 from orchestrator.report.more_seeds import in_words, more_seeds
 from orchestrator.report.rendering import (
     Grid,
@@ -172,11 +176,13 @@ def test_over_tasks_a_seed_that_diverged_in_one_has_no_average(tmp_path: Path) -
 
 def test_figures_name_it_and_draw_no_mean_of_it(some: Tasks) -> None:
     results = some.results
-    over_macs = {line.name: line for line in figures.accuracy_over_macs(results).data}
-    assert set(over_macs) == {"apart", "sorted (2 of 5 diverged)", "third"}
+    styles = styles_of(some.plan)
+    over_macs = {line.name: line for line in cost(results, styles).figure.data}
+    assert set(over_macs) - {FRONT} == {"apart", "sorted (2 of 5 diverged)", "third"}
     assert list(over_macs["sorted (2 of 5 diverged)"].y) == [None]
     assert list(over_macs["apart"].y) == pytest.approx([50.2, 60.2])
-    panel = [line for line in figures.accuracy_over_updates(results).data if line.showlegend]
+    drawn = training(results, styles, some.plan.trials[0].budget)
+    panel = [line for line in drawn.figure.data if line.showlegend]
     over_steps = {line.name: list(line.x) for line in panel}
     assert over_steps == {"apart": [1, 60], "sorted (2 of 5 diverged)": [1], "third": [1, 60]}  # up to step 21
     only_table(some)
@@ -187,11 +193,12 @@ def test_figures_name_it_and_draw_no_mean_of_it(some: Tasks) -> None:
 
 def test_over_budgets_an_arm_has_no_point_where_a_seed_of_it_diverged(tmp_path: Path) -> None:
     made = study(tmp_path, {"sorted · rte": (0,)}, tasks=("qqp", "rte"))
-    averages = figures.averages_over_budget(made.results, "task", ())
+    averages = averages_over_budget(made.results, "task", ())
     assert set(zip(averages["arm"], averages["level"], strict=True)) == {
         ("apart", "qqp"), ("apart", "rte"), ("sorted", "qqp"), ("third", "qqp"), ("third", "rte"),
     }  # fmt: skip
-    names = [line.name for line in figures.accuracy_over_budget(averages, made.results, "task").data]
+    drawn = over_budget(averages, made.results, "task", styles_of(made.plan))
+    names = [line.name for line in drawn.figure.data]
     assert names == ["apart", "sorted (diverged: task rte)", "third"]
 
 

@@ -22,7 +22,8 @@ from orchestrator.commands.console import plain_console
 from orchestrator.commands.level_choices import chosen_levels
 from orchestrator.commands.report import _for_terminal
 from orchestrator.errors import UserError
-from orchestrator.report.figures import accuracy_over_macs
+from orchestrator.report.figures.cost import FRONT, cost
+from orchestrator.report.figures.styles import styles_of
 from orchestrator.report.writer import write_report
 from orchestrator.study.levels import level_name
 from orchestrator.study.plan import make_plan
@@ -262,7 +263,8 @@ def test_the_page_and_its_figures_show_names_as_they_are(odd: Tasks) -> None:
     page.feed((odd.folder / "report" / "index.html").read_text())
     assert set(ODD) <= set(page.cells)
     assert not page.tags & {"b", "i"}
-    names = [line.name for line in accuracy_over_macs(odd.results).data]
+    drawn = cost(odd.results, styles_of(odd.plan))
+    names = [line.name for line in drawn.figure.data if line.name != FRONT]
     assert [html.unescape(name) for name in names] == list(ODD)
     assert not any("<" in name for name in names)
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from orchestrator.report.figures import drawings
 from orchestrator.report.page.page import left_out
 from orchestrator.report.page.sheet import Entry, Group, Row, Sheet, number, scaled
 from orchestrator.report.page.sheets import accuracies, differences, ledger, summary
@@ -146,7 +147,9 @@ def test_trials_without_a_partner_are_listed_by_the_seed_that_others_lack() -> N
 
 def test_every_figure_has_its_numbers_in_the_page_and_beside_it(page: Element, budgets: Tasks) -> None:
     figures = page.all("figure")
-    assert len(figures) == 3
+    drawn = drawings(budgets.plan, budgets.results, write_report(budgets.plan, budgets.results, budgets.folder), ())
+    assert {figure.has["id"] for figure in figures} == {f"figure-{drawing.name}" for drawing in drawn}
+    assert len(figures) == len(drawn) > 4
     for figure in figures:
         (link,) = figure.all("a")
         name = link.has["download"]
@@ -161,7 +164,7 @@ def test_every_figure_has_its_numbers_in_the_page_and_beside_it(page: Element, b
 def test_many_numbers_stay_beside_the_page_and_pictures_of_other_numbers_do_not(tmp_path: Path, budgets: Tasks) -> None:
     folder = tmp_path / "figures"
     folder.mkdir()
-    for name in ("cost-1.svg", "cost-1.pdf", "mine.svg"):
+    for name in ("cost-budget-1x.svg", "cost-budget-1x.pdf", "mine.svg"):
         (folder / name).write_text("old")
     frame = budgets.results.frame
     many = replace(budgets.results, frame=pd.concat([frame.assign(seed=seed) for seed in range(3)]))
@@ -177,7 +180,7 @@ def test_the_page_needs_no_network_and_nothing_in_it_ends_a_script(page: Element
     assert policy.has["content"].startswith("default-src 'none';")
     assert "connect-src" not in policy.has["content"]
     scripts = page.all("script")
-    assert len(scripts) == 2 + len(page.all("figure"))
+    assert len(scripts) == 3 + len(page.all("figure"))
     assert [script for script in scripts if HOSTILE[:9] in script.text] == []
     assert HOSTILE in [head.text for head in page.all("th")]
 

@@ -41,15 +41,17 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
         DataError: a folder that holds no encoder.
     """
     config = said(given, TextTrialConfig)
+    data = text_dataset(config.task.dataset)
     config = config.model_copy(
         update={
-            "task": config.task.of(text_dataset(config.task.dataset).train_examples),
+            "task": config.task.of(data.train_examples),
             "network": config.network.resolved(),
             "method": config.method.resolved(),
             "optimizer": config.optimizer.resolved(),
             "precision": config.precision.resolved(),
         }
     )
+    config = config.evaluated_on(data.test_examples)
     config.network.check()
     _check_length(config)
     batches, accumulation = _batches_per_epoch(config), config.method.accumulation

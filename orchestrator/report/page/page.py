@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.report.across import TaskTable
+from orchestrator.report.figures.themes import DARK, LIGHT, template
 from orchestrator.report.page import origins, sheets
 from orchestrator.report.page.plot import Plot, compressed_plotly
 from orchestrator.report.results import Results
@@ -34,8 +35,7 @@ class Findings:
     Attributes:
         task_tables: across tasks; they come before the tables.
         tables: one per facet.
-        plots: the figures.
-        crossings: where budgets are compared, where arms overtake each other, a sentence each; else None.
+        plots: the figures, those of one table with its name.
         pareto: `facet`, `arm`, `sub_model`, `macs`, `parameters` and `value` of what nothing beats at no more cost.
         decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
     """
@@ -45,7 +45,6 @@ class Findings:
     task_tables: Sequence[TaskTable]
     tables: Sequence[Table]
     plots: Sequence[Plot]
-    crossings: Sequence[str] | None
     pareto: pd.DataFrame
     decided: Sequence[str] = ()
 
@@ -75,6 +74,7 @@ def render_page(found: Findings) -> str:
         notices=notices(results),
         most_rows=_MOST_ROWS,
         most_figures=_MOST_FIGURES,
+        themes={"light": template(LIGHT).to_plotly_json(), "dark": template(DARK).to_plotly_json()},
         style=_source("page.css"),
         script=_source("page.js"),
         plotly=Markup(compressed_plotly()),

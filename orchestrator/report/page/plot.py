@@ -26,6 +26,7 @@ class Plot:
         height: of the figure, in pixels, so that nothing moves when it is drawn.
         numbers: where its CSV is: in the page itself, so that it can be sent alone, or beside it where that is large.
         pictures: format and address of those that were written.
+        table: as of `Drawing`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Plot:
     height: int
     numbers: str
     pictures: tuple[tuple[str, str], ...]
+    table: str
 
 
 def plots(drawings: Sequence[Drawing], folder: Path, pictures: Sequence[Format]) -> list[Plot]:
@@ -48,6 +50,7 @@ def plots(drawings: Sequence[Drawing], folder: Path, pictures: Sequence[Format])
             drawing.figure.layout.height or _USUAL_HEIGHT,
             _numbers(folder / f"{drawing.name}.csv"),
             tuple((kind.upper(), f"{FOLDER}/{drawing.name}.{kind}") for kind in pictures),
+            drawing.table,
         )
         for drawing in drawings
     ]

@@ -7,29 +7,14 @@
   const narrow = matchMedia("(max-width: 40rem)");
   const PRINTED = 690; // pixels, which A4 and Letter have between their margins
 
-  // Colours. A variable may be a pair of them, so an element is asked what it comes to.
-  const asked = document.body.appendChild(document.createElement("span"));
-  asked.hidden = true;
-  const colour = (name) => {
-    asked.style.color = `var(${name})`;
-    return getComputedStyle(asked).color;
-  };
+  const themes = JSON.parse(document.getElementById("themes").textContent);
   const isDark = () => (root.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
 
-  // What suits the page: its colours, and a figure's own layout for this width where it has two.
-  function look(layout, printed = false) {
-    const [ink, soft, line] = ["--ink", "--soft", "--line"].map(colour);
-    const clear = "rgba(0,0,0,0)";
-    const changes = {
-      "paper_bgcolor": clear, "plot_bgcolor": clear, "legend.bgcolor": clear, "font.color": ink,
-      "modebar.bgcolor": clear, "modebar.color": soft, "modebar.activecolor": ink,
-    };
-    const axes = Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
-    for (const axis of axes) {
-      for (const part of ["gridcolor", "linecolor", "zerolinecolor", "tickcolor"]) changes[`${axis}.${part}`] = line;
-    }
-    return { ...layout.meta?.[narrow.matches && !printed ? "narrow" : "wide"], ...changes };
-  }
+  // What a figure has of the page: its colours, and of the figure's two layouts the one for this width.
+  const look = (layout, printed = false) => ({
+    template: themes[isDark() && !printed ? "dark" : "light"],
+    ...layout.meta?.[narrow.matches && !printed ? "narrow" : "wide"],
+  });
 
   function put(layout, changes) {
     for (const [path, value] of Object.entries(changes)) {
