@@ -158,6 +158,13 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         help="A file or pattern, from the top of the tree, to send though it looks secret; repeatable.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
+    @click.option(
+        "--latex",
+        metavar="PART,…",
+        default="macs",
+        show_default=True,
+        help="report: what LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
+    )
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=Decimal(), help="extract: the largest with at most so many multiply-accumulates.")
     @click.option("--max-params", type=Decimal(), help="extract: the largest with at most so many parameters.")
@@ -222,8 +229,9 @@ def _action(name: str, parameters: Mapping[str, Any]) -> Callable[[Plan, Trainer
             return show_plan
         case "report":
             from orchestrator.commands.report import report_study
+            from orchestrator.report.latex_parts import read_parts
 
-            return report_study
+            return partial(report_study, latex=read_parts("--latex", parameters["latex"]))
         case "status":
             from orchestrator.commands.status import show_status
 

@@ -1,7 +1,8 @@
 """Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from plotly.offline import get_plotlyjs
 
 from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.answer import Answer, make_answer
 from orchestrator.report.escaping import for_markdown
+from orchestrator.report.latex import as_latex, as_preview
+from orchestrator.report.latex_parts import USUAL
 from orchestrator.report.rendering import (
     COSTS_CAPTION,
     accuracies,
-    as_latex,
+    answer_as_markdown,
     as_markdown,
     behind,
     behind_caption,
@@ -29,28 +33,50 @@ from orchestrator.report.rendering import (
 )
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
+from orchestrator.report.sequential import Looks, asked_for, in_words, judge
 from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
 
-def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[str] = ()) -> list[Table]:
-    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet.
+@dataclass(frozen=True)
+class Report:
+    """What was written.
 
-    Those across tasks, which come first in it, are what `make_task_tables` gives.
+    Attributes:
+        answer: what stands first in it.
+        task_tables: those over tasks.
+        tables: one per facet.
+        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+    """
+
+    answer: Answer
+    task_tables: tuple[TaskTable, ...]
+    tables: tuple[Table, ...]
+    decided: tuple[str, ...] = ()
+
+
+def write_report(
+    plan: Plan, results: Results, folder: Path, looks: Looks | None = None, latex: Collection[str] = USUAL
+) -> Report:
+    """Fills `folder` with table.md, table.tex and its preview.tex, results.csv and index.html.
 
     Args:
-        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+        looks: when arms were compared, where seeds were added until they were separated.
+        latex: the parts of LaTeX's tables, some of `latex_parts.PARTS`.
     """
     study = plan.study
     task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
+    verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
+    decided = [] if looks is None else in_words(verdicts, looks, results.metric)
+    answer = make_answer(results, tables, task_tables, study.curve, verdicts)
     shown = _figures(plan, results)
     overview, crossings = _over_budgets(plan, results)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
-    head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
+    head = [f"# {for_markdown(study.title)}", answer_as_markdown(answer), *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
         parts += [
@@ -58,7 +84,9 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
             "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
         ]
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
-    (folder / "table.tex").write_text(as_latex(tables, task_tables))
+    for_papers = as_latex(tables, task_tables, latex, study.name)
+    (folder / "table.tex").write_text(for_papers)
+    (folder / "preview.tex").write_text(as_preview(for_papers, "table.tex"))
     results.frame.to_csv(folder / "results.csv", index=False)
     environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
     about = {**results.about, "settings": json.dumps(dict(plan.base)), "resolved": json.dumps(_common(plan))}
@@ -66,6 +94,7 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
         title=study.title,
         lead=f"Preset {plan.preset}, {plan.layout.design} design.",
         notes=notes,
+        answer=answer,
         decided=decided,
         task_tables=task_tables,
         scores=scores,
@@ -89,7 +118,7 @@ def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[s
         plotly_js=Markup(get_plotlyjs()),
     )
     (folder / "index.html").write_text(page)
-    return tables
+    return Report(answer, tuple(task_tables), tuple(tables), tuple(decided))
 
 
 def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
