@@ -52,8 +52,8 @@ class Column:
         """What was printed elsewhere in the place of a cell."""
         if cell is None or cell.published is None:
             return self.text("")
-        text = rf"\emph{{{_signed(f'{cell.published:.{cell.decimals}f}')}}}" + r"$^\dagger$" * cell.derived
-        return f"{text} &" if self.spread else text
+        text = rf"\emph{{{_signed(f'{cell.published:.{cell.decimals}f}')}}}"
+        return f"{text}{' & ' * self.spread}" + r"$^\dagger$" * cell.derived
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def as_float(grid: Grid, label: str) -> list[str]:
         r"\centering",
         rf"\caption{{{for_latex(grid.caption)}}}",
         rf"\label{{{label}}}",
+        r"\medskip",
         r"\small\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{{''.join(column.template for column in grid.columns)}}}",
         r"\toprule",
