@@ -78,6 +78,11 @@ class Metric:
         return "highest" if self.higher_is_better else "lowest"
 
     @property
+    def worst(self) -> str:
+        """`lowest` or `highest`."""
+        return "lowest" if self.higher_is_better else "highest"
+
+    @property
     def in_words(self) -> str:
         """`test accuracy in per cent`."""
         unit = "per cent" if self.unit == "%" else self.unit

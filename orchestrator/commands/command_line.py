@@ -159,6 +159,13 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
     )
     @click.option("--json", "as_json", is_flag=True, help="Machine-readable plan and status.")
     @click.option("--figures", metavar="FORMAT,…", help="report: the figures for a paper as well: svg, pdf.")
+    @click.option(
+        "--latex",
+        metavar="PART,…",
+        default="macs",
+        show_default=True,
+        help="report: what LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
+    )
     @click.option("--sub-model", help="extract: this one, by its label.")
     @click.option("--max-macs", type=Decimal(), help="extract: the largest with at most so many multiply-accumulates.")
     @click.option("--max-params", type=Decimal(), help="extract: the largest with at most so many parameters.")
@@ -223,8 +230,10 @@ def _action(name: str, parameters: Mapping[str, Any]) -> Callable[[Plan, Trainer
             return show_plan
         case "report":
             from orchestrator.commands.report import parse_pictures, report_study
+            from orchestrator.report.latex_parts import read_parts
 
-            return partial(report_study, pictures=parse_pictures(parameters))
+            latex = read_parts("--latex", parameters["latex"])
+            return partial(report_study, latex=latex, pictures=parse_pictures(parameters))
         case "status":
             from orchestrator.commands.status import show_status
 

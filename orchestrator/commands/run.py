@@ -19,7 +19,7 @@ from rich.console import Console
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
-from orchestrator.commands.report import print_report, report_folder
+from orchestrator.commands.report import print_headline, print_report, report_folder
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
@@ -35,6 +35,7 @@ from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.sequential import Looks
+    from orchestrator.report.writer import Report
     from orchestrator.run.execution import Execution, Executor
     from orchestrator.run.lease import Lease
     from orchestrator.track.recorder import Recorder
@@ -296,11 +297,12 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
 def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained: _Trained) -> int:
     """Writes and prints the report of all that is finished; gives the exit status."""
     plan, failed, options, keep_trying = trained.plan, trained.failed, run.options, run.patience.keep_trying
+    report: Report | None = None
     if recorder.finished:
         if preparation.missing:
             _measure_latency(run, recorder)
         try:
-            keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
+            report = keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
             keep_trying(lambda: recorder.attach_report(report_folder(plan, options), plan.trials))
         except UserError as error:
             if not failed:
@@ -308,6 +310,8 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
             run.console.print(f"No report: {without_passwords(str(error))}", markup=False)
     for trial in failed:
         run.console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
+    if report is not None:
+        print_headline(report)
     return 1 if failed else 0
 
 

@@ -1,34 +1,60 @@
 """Writes a study's report: Markdown, LaTeX, CSV, the figures' numbers and pictures, and one self-contained page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.answer import Answer, make_answer
 from orchestrator.report.escaping import for_markdown
 from orchestrator.report.figure_files import FOLDER, Format, write_data, write_pictures
 from orchestrator.report.figures import averages_over_budget, crossings, drawings
+from orchestrator.report.latex import as_latex, as_preview
+from orchestrator.report.latex_parts import USUAL
 from orchestrator.report.page.page import Findings, render_page
 from orchestrator.report.page.plot import plots
-from orchestrator.report.rendering import as_latex, as_markdown, tasks_as_markdown
+from orchestrator.report.rendering import answer_as_markdown, as_markdown, tasks_as_markdown
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
+from orchestrator.report.sequential import Looks, asked_for, in_words, judge
 from orchestrator.report.settings import shared_settings
 from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
 
-def write_report(
-    plan: Plan, results: Results, folder: Path, decided: Sequence[str] = (), pictures: Sequence[Format] = ()
-) -> list[Table]:
-    """Fills `folder` with table.md, table.tex, results.csv, figures/ and index.html; gives the tables, one per facet.
+@dataclass(frozen=True)
+class Report:
+    """What was written.
 
-    Those across tasks, which come first in it, are what `make_task_tables` gives.
+    Attributes:
+        answer: what stands first in it.
+        task_tables: those over tasks.
+        tables: one per facet.
+        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+    """
+
+    answer: Answer
+    task_tables: tuple[TaskTable, ...]
+    tables: tuple[Table, ...]
+    decided: tuple[str, ...] = ()
+
+
+def write_report(
+    plan: Plan,
+    results: Results,
+    folder: Path,
+    looks: Looks | None = None,
+    latex: Collection[str] = USUAL,
+    pictures: Sequence[Format] = (),
+) -> Report:
+    """Fills `folder` with table.md, table.tex and its preview.tex, results.csv, figures/ and index.html.
 
     Args:
-        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+        looks: when arms were compared, where seeds were added until they were separated.
+        latex: the parts of LaTeX's tables, some of `latex_parts.PARTS`.
         pictures: formats in which the figures are written, beside their numbers.
 
     Raises:
@@ -37,10 +63,13 @@ def write_report(
     study = plan.study
     task_tables = make_task_tables(plan, results)
     tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
+    verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
+    decided = [] if looks is None else in_words(verdicts, looks, results.metric)
+    answer = make_answer(results, tables, task_tables, study.curve, verdicts)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
-    head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
+    head = [f"# {for_markdown(study.title)}", answer_as_markdown(answer), *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
         parts += [
@@ -48,7 +77,9 @@ def write_report(
             "\n".join(f"- {for_markdown(line)}" for line in _crossings(plan, results)) or "None.",
         ]
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
-    (folder / "table.tex").write_text(as_latex(tables, task_tables))
+    for_papers = as_latex(tables, task_tables, latex, study.name)
+    (folder / "table.tex").write_text(for_papers)
+    (folder / "preview.tex").write_text(as_preview(for_papers, "table.tex"))
     results.frame.to_csv(folder / "results.csv", index=False)
     drawn = drawings(plan, results, tables, task_tables)
     write_data(drawn, folder / FOLDER)
@@ -57,6 +88,7 @@ def write_report(
     shown = Findings(
         plan=plan,
         results=results,
+        answer=answer,
         task_tables=task_tables,
         tables=tables,
         plots=plots(drawn, folder / FOLDER, pictures),
@@ -64,7 +96,7 @@ def write_report(
         decided=decided,
     )
     (folder / "index.html").write_text(render_page(shown), encoding="utf-8")
-    return tables
+    return Report(answer, tuple(task_tables), tuple(tables), tuple(decided))
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:

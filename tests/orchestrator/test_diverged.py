@@ -10,18 +10,18 @@ from rich.console import Console
 from scipy import stats
 
 from orchestrator.commands.command_line import run
-from orchestrator.commands.report import _for_terminal, _tasks_for_terminal
+from orchestrator.commands.terminal_tables import for_terminal, tasks_for_terminal
 from orchestrator.report.across import TaskTable
 from orchestrator.report.figures import averages_over_budget
 from orchestrator.report.figures.budget import over_budget
 from orchestrator.report.figures.cost import FRONT, cost
 from orchestrator.report.figures.styles import styles_of
 from orchestrator.report.figures.training import training
+from orchestrator.report.latex import as_latex
 from orchestrator.report.more_seeds import in_words, more_seeds
 from orchestrator.report.rendering import (
     Grid,
     accuracies,
-    as_latex,
     as_markdown,
     behind,
     costs,
@@ -55,7 +55,7 @@ def study(folder: Path, diverged: Mapping[str, tuple[int, ...]], tasks: tuple[st
 
 
 def only_table(made: Tasks) -> Table:
-    (found,) = write_report(made.plan, made.results, made.folder / "report")
+    (found,) = write_report(made.plan, made.results, made.folder / "report").tables
     return found
 
 
@@ -141,7 +141,7 @@ def test_a_diverged_seed_that_is_left_out_for_want_of_a_partner_is_still_said_to
 
 def test_on_a_terminal_it_is_said_in_few_characters(some: Tasks) -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(_for_terminal(only_table(some)), markup=False)
+    console.print(for_terminal(only_table(some)), markup=False)
     assert isinstance(console.file, io.StringIO)
     (line,) = (line for line in console.file.getvalue().splitlines() if line.split()[:1] == ["sorted"])
     assert line.split() == ["sorted", *["2/5", "div."] * 3]
@@ -169,7 +169,7 @@ def test_over_tasks_a_seed_that_diverged_in_one_has_no_average(tmp_path: Path) -
     shown = {tuple(cell.text for cell in row) for row in scores(found)}
     assert any("diverged" in row for row in shown)
     console = Console(file=io.StringIO(), width=80)
-    console.print(_tasks_for_terminal(found), markup=False)
+    console.print(tasks_for_terminal(found), markup=False)
     assert isinstance(console.file, io.StringIO)
     assert "2/5 div." in console.file.getvalue()
 

@@ -147,7 +147,8 @@ def test_trials_without_a_partner_are_listed_by_the_seed_that_others_lack() -> N
 
 def test_every_figure_has_its_numbers_in_the_page_and_beside_it(page: Element, budgets: Tasks) -> None:
     figures = page.all("figure")
-    drawn = drawings(budgets.plan, budgets.results, write_report(budgets.plan, budgets.results, budgets.folder), ())
+    tables = write_report(budgets.plan, budgets.results, budgets.folder).tables
+    drawn = drawings(budgets.plan, budgets.results, tables, ())
     assert {figure.has["id"] for figure in figures} == {f"figure-{drawing.name}" for drawing in drawn}
     assert len(figures) == len(drawn) > 4
     for figure in figures:
@@ -231,7 +232,7 @@ def test_comparisons_are_columns_and_one_seed_leaves_only_the_difference(tmp_pat
     for seed, gain in ((0, 1.0), (1, 1.5), (2, 0.5)):
         made.finish("apart · rte", seed, {"d12": 50, "d24": 60})
         made.finish("sorted · rte", seed, {"d12": 50 - gain, "d24": 60 + gain})
-    (table,) = write_report(made.plan, made.results, tmp_path / "report")
+    (table,) = write_report(made.plan, made.results, tmp_path / "report").tables
     found = differences(table)
     assert found is not None
     (group,) = found.groups
@@ -244,7 +245,7 @@ def test_comparisons_are_columns_and_one_seed_leaves_only_the_difference(tmp_pat
     alone = Tasks(tmp_path / "alone", seeds=(0,), tasks=("rte",), study_has={"across": None})
     for method in ("apart", "sorted"):
         alone.finish(f"{method} · rte", 0, {"d12": 50, "d24": 60})
-    (table,) = write_report(alone.plan, alone.results, tmp_path / "alone" / "report")
+    (table,) = write_report(alone.plan, alone.results, tmp_path / "alone" / "report").tables
     found = differences(table)
     assert found is not None
     assert found.columns == ("difference",)
@@ -256,7 +257,7 @@ def test_many_arms_are_rows(tmp_path: Path) -> None:
     made = Tasks(tmp_path, seeds=(0,), methods=methods, tasks=("rte",), study_has={"across": None})
     for place, method in enumerate(methods):
         made.finish(f"{method} · rte", 0, {"d12": 50 + place, "d24": 60})
-    (table,) = write_report(made.plan, made.results, tmp_path / "report")
+    (table,) = write_report(made.plan, made.results, tmp_path / "report").tables
     shown = accuracies(table)
     assert shown.columns[:3] == ("d24", "d12", "avg.")
     assert [row.head for row in shown.rows] == ["MACs (M)", *methods]

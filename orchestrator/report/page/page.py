@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from orchestrator.report.across import TaskTable
+from orchestrator.report.answer import Answer
 from orchestrator.report.figures.themes import DARK, LIGHT, template
 from orchestrator.report.page import origins, sheets
 from orchestrator.report.page.plot import Plot, compressed_plotly
@@ -18,6 +19,7 @@ from orchestrator.study.plan import Plan
 
 _MOST_ROWS = 12  # of a table of comparisons that is open from the start
 _MOST_FIGURES = 4  # that are open from the start
+_MOST_LINES = 6  # beside the answer, that are open from the start
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Findings:
     """All that a page shows.
 
     Attributes:
+        answer: in words, before everything else.
         task_tables: across tasks; they come before the tables.
         tables: one per facet.
         plots: the figures, those of one table with its name.
@@ -42,6 +45,7 @@ class Findings:
 
     plan: Plan
     results: Results
+    answer: Answer
     task_tables: Sequence[TaskTable]
     tables: Sequence[Table]
     plots: Sequence[Plot]
@@ -74,6 +78,7 @@ def render_page(found: Findings) -> str:
         notices=notices(results),
         most_rows=_MOST_ROWS,
         most_figures=_MOST_FIGURES,
+        most_lines=_MOST_LINES,
         themes={"light": template(LIGHT).to_plotly_json(), "dark": template(DARK).to_plotly_json()},
         style=_source("page.css"),
         script=_source("page.js"),
