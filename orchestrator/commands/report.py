@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
+from orchestrator.commands.report_folder import mark, report_folder
 from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker
 from orchestrator.errors import UserError
 from orchestrator.secrecy.redaction import shown_address
@@ -43,11 +44,6 @@ def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     return 0
 
 
-def report_folder(plan: Plan, options: Options) -> Path:
-    """Where the plan's report lies."""
-    return options.storage / "reports" / plan.study.name / plan.preset
-
-
 def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: str) -> None:
     """Writes the report and prints its tables."""
     from orchestrator.report.rendering import as_markdown, tasks_as_markdown
@@ -61,6 +57,7 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
         decided = in_words(judge(asked_for(results, looks.order), looks), looks, results.metric)
     folder = report_folder(plan, options)
     tables = write_report(plan, results, folder, decided)
+    mark(folder, plan)
     console = plain_console()
     for over_tasks in make_task_tables(plan, results):
         text = _tasks_for_terminal(over_tasks) if console.is_terminal else tasks_as_markdown(over_tasks)
