@@ -55,7 +55,7 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
     looks, decided = recorded_looks(tracker, experiment, plan.base_key), list[str]()
     if looks is not None:
         decided = in_words(judge(asked_for(results, looks.order), looks), looks, results.metric)
-    folder = report_folder(plan, options)
+    folder = report_folder(plan, options.storage)
     tables = write_report(plan, results, folder, decided)
     mark(folder, plan)
     console = plain_console()

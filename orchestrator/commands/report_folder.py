@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from orchestrator.commands.options import Options
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.levels import level_name
 from orchestrator.study.plan import Plan
@@ -23,9 +22,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._=,+-]+")  # on some file system, in an addre
 _LONGEST = 100  # characters of a folder's name
 
 
-def report_folder(plan: Plan, options: Options) -> Path:
+def report_folder(plan: Plan, storage: Path) -> Path:
     """Where the plan's report lies, or is to be written."""
-    reports = options.storage / "reports" / plan.study.name
+    reports = storage / "reports" / plan.study.name
     folder = reports / _named([plan.preset, *_arms(plan), *_settings(plan)])
     if _is_free(folder, plan):
         return folder
