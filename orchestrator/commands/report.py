@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
+from orchestrator.commands.report_folder import mark, report_folder
 from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker
 from orchestrator.errors import UserError, unknown
 from orchestrator.report.latex_parts import USUAL
@@ -59,11 +60,6 @@ def report_study(
     return 0
 
 
-def report_folder(plan: Plan, options: Options) -> Path:
-    """Where the plan's report lies."""
-    return options.storage / "reports" / plan.study.name / plan.preset
-
-
 def print_report(
     plan: Plan,
     options: Options,
@@ -79,8 +75,9 @@ def print_report(
     from orchestrator.report.writer import write_report
 
     results = read_results(tracker, experiment, plan)
-    folder, looks = report_folder(plan, options), recorded_looks(tracker, experiment, plan.base_key)
+    folder, looks = report_folder(plan, options.storage), recorded_looks(tracker, experiment, plan.base_key)
     report = write_report(plan, results, folder, looks, latex, pictures)
+    mark(folder, plan)
     console = plain_console()
 
     def say(line: str) -> None:

@@ -181,6 +181,7 @@ def test_the_page_needs_no_network_and_nothing_in_it_ends_a_script(page: Element
     assert policy.has["content"].startswith("default-src 'none';")
     assert "connect-src" not in policy.has["content"]
     scripts = page.all("script")
+    assert "showSendToCloud: false" in scripts[-1].text  # a button of Plotly's that uploads a figure
     assert len(scripts) == 3 + len(page.all("figure"))
     assert [script for script in scripts if HOSTILE[:9] in script.text] == []
     assert HOSTILE in [head.text for head in page.all("th")]

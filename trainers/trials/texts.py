@@ -16,7 +16,8 @@ from trainers.data.thinning import evenly_spread
 from trainers.errors import ConfigError
 from trainers.extraction.encoders import export
 from trainers.measuring.cost import Cost, Macs
-from trainers.nested.encoder import DEPTH, NEURONS, NestedEncoder
+from trainers.nested.encoder import NestedEncoder
+from trainers.nested.encoder_size import DEPTH, NEURONS
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.encoder_sources import encoder_source
 from trainers.networks.encoders import PretrainedEncoder, blank, choose_attention, padding, positions

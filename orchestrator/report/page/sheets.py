@@ -220,6 +220,15 @@ def _signed(value: float | None, metric: Metric) -> Entry:
     return nothing() if value is None else number(f"{value:+.{metric.decimals}f}")
 
 
+def in_a_line(table: Table) -> str:
+    """`highest on average: SortedNet, 64.30`, and how many are not separated from it; empty without a mean."""
+    if (top := table.family.highest.get(AVERAGE)) is None:
+        return ""
+    beside = len(table.family.best[AVERAGE] - {top})
+    others = f", not separated from {beside} other{'s' * (beside > 1)}" if beside and table.seeds > 1 else ""
+    return f"{table.metric.best} on average: {top}, {table.metric.text(table.cells[AVERAGE, top].mean)}{others}"
+
+
 def separated(table: Tested) -> tuple[int, int]:
     """How many of the comparisons with baselines are separated, and how many there are."""
     return sum(found.separated for found in table.comparisons.values()), len(table.comparisons)

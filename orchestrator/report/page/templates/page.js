@@ -48,6 +48,8 @@
     Plotly.newPlot(plot, data, put(layout, { ...look(layout, "width" in size), ...size }), {
       responsive: true,
       displaylogo: false,
+      showSendToCloud: false, // Plotly's button that would send the figure to its makers
+      plotlyServerURL: "",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
       toImageButtonOptions: { format: "svg", filename: name },
     });
