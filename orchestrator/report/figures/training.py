@@ -19,7 +19,7 @@ from orchestrator.report.figures.spread import (
     capitalised,
     in_a_box,
     in_a_caption,
-    line_or_nothing,
+    or_nothing,
     over_seeds,
     seeds_of,
     with_average,
@@ -60,8 +60,8 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
                 traces.append(_band(rows, styles[arm], common))
             traces.append(
                 go.Scatter(
-                    x=line_or_nothing(rows["spent"]),
-                    y=line_or_nothing(rows["mean"]),
+                    x=or_nothing(rows["spent"]),
+                    y=or_nothing(rows["mean"]),
                     mode="lines+markers",
                     line=styles[arm].line,
                     marker=styles[arm].marker | {"size": 6},
@@ -74,7 +74,7 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
         belong += [panel] * (len(traces) - len(belong))
     x, y = {"title": {"text": unit}, "rangemode": "tozero"}, {"title": {"text": metric.axis}}
     if chosen:
-        figure = arranged([Panel("", 360, x, y)], traces, updatemenus=menu(panels, belong))
+        figure = arranged([Panel("", 360, x, y, menu=True)], traces, updatemenus=menu(panels, belong))
     else:
         beside = min(2, len(panels))
         matched = [x | ({"matches": "x"} if number else {}) for number in range(len(panels))]
@@ -138,8 +138,8 @@ def _band(rows: pd.DataFrame, style: Style, common: dict[str, object]) -> go.Sca
     there: Sequence[float] = rows["spent"].to_list()
     upper, lower = (rows["mean"] + rows["sd"]).to_list(), (rows["mean"] - rows["sd"]).to_list()
     return go.Scatter(
-        x=[*there, *there[::-1]] or [None],
-        y=[*upper, *lower[::-1]] or [None],
+        x=or_nothing([*there, *there[::-1]]),
+        y=or_nothing([*upper, *lower[::-1]]),
         mode="lines",
         line={"width": 0},
         fill="toself",
