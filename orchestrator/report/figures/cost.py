@@ -104,8 +104,12 @@ def _dodged(points: pd.DataFrame, arms: tuple[str, ...], logarithmic: bool) -> "
         return points["macs"].astype(float)
     step = min(_APART * (places.max() - places.min()), _ROOM * neighbours.min() / len(shown))
     middle = (len(shown) - 1) / 2
-    moved = places + step * points["arm"].map({arm: place - middle for place, arm in enumerate(shown)})
-    return moved.rpow(10) if logarithmic else moved
+    moved: pd.Series[float] = places + step * points["arm"].map(
+        {arm: place - middle for place, arm in enumerate(shown)}
+    )
+    if not logarithmic:
+        return moved
+    return moved.rpow(10)
 
 
 def _axis(points: pd.DataFrame, logarithmic: bool) -> dict[str, object]:

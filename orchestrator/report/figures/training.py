@@ -47,6 +47,7 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
     chosen = len(shown) > MOST_AT_ONCE
     panels = (AVERAGE, *shown) if chosen else shown
     points, unit = _points(results, budget)
+    points = points[points["sub_model"].isin(panels)].reset_index(drop=True)
     seeds = seeds_of(points)
     traces: list[go.Scatter] = []
     belong: list[str] = []
@@ -116,7 +117,7 @@ def _points(results: Results, budget: TrialBudget) -> tuple[pd.DataFrame, str]:
     ]
     columns = ["arm", "sub_model", "evaluation", "spent", "mean", "sd", "n"]
     unit = budget.words.partition(" ")[2] or budget.unit
-    return points[kept][columns].reset_index(drop=True), unit if known else _STEPS
+    return points[kept][columns], unit if known else _STEPS
 
 
 def _evaluations(curves: pd.DataFrame) -> "pd.Series[int]":
