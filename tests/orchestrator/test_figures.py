@@ -131,7 +131,7 @@ def test_the_front_is_that_of_the_means() -> None:
         test_acc=[100 - value if arm == "US" else value for arm, value in results.frame[["arm", "test_acc"]].to_numpy()]
     )
     drawn = cost(replace(results, frame=turned), styles(results))
-    means = turned.groupby(["arm", "sub_model", "macs"], as_index=False)["test_acc"].mean()
+    means = turned.groupby(["arm", "sub_model", "macs"])["test_acc"].mean().reset_index()
     expected = pareto(means, DECLARATION.primary)
     found = drawn.data[drawn.data["pareto"]]
     assert set(zip(found["arm"], found["sub_model"], strict=True)) == set(

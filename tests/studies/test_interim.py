@@ -12,7 +12,7 @@ from orchestrator.report.figures import drawings
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
-SETTINGS = ("updates=6", "evaluations=3", "interim_examples=60", "widths=[.25, 1]")
+SETTINGS = ("updates=6", "evaluations=3", "interim_examples=60", "widths=[0.25,1]")
 ARGUMENTS = ["--debug", "--preset", "smoke", "--seeds", "1", "--only", "method=SortedNet,norm=instance"]
 
 

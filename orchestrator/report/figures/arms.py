@@ -80,7 +80,7 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
         "autorange": "reversed",
     }
     figure = arranged(
-        [Panel("", _LINE * len(listed[AVERAGE]), {"title": {"text": metric.axis}}, y)],
+        [Panel("", _LINE * len(listed[AVERAGE]), {"title": {"text": metric.axis}}, y, menu=True)],
         traces,
         updatemenus=menu(choices, belong, {choice: {"yaxis.categoryarray": arms} for choice, arms in listed.items()}),
     )

@@ -17,7 +17,7 @@ from plotly.basedatatypes import BaseTraceType
 from orchestrator.report.figures.themes import LIGHT, template
 
 WIDE, NARROW = 960, 350  # pixels that a legend has at the least; below a page of 640 a figure is narrow
-_BUTTONS, _HEAD, _FOOT = 34, 30, 58  # pixels: Plotly's buttons; a panel's title; its ticks and axis title
+_BUTTONS, _HEAD, _MENU, _NO_HEAD, _FOOT = 34, 30, 46, 8, 58  # pixels: buttons, title or menu, axis
 _GAP = 0.09  # of the width, between panels beside each other: ticks and title of the right one
 _LEGEND_LINE, _SIGN, _CHARACTER = 20, 56, 7.2  # pixels of a legend: a line, a sign, a character on average
 
@@ -29,6 +29,7 @@ class Panel:
     Attributes:
         height: in pixels, of what is between its axes.
         beside: how many of its like stand in a line where there is room.
+        menu: whether there is one above it.
         x, y: settings of its axes.
     """
 
@@ -37,6 +38,14 @@ class Panel:
     x: Mapping[str, Any]
     y: Mapping[str, Any]
     beside: int = 1
+    menu: bool = False
+
+    @property
+    def head(self) -> int:
+        """Pixels above its axes."""
+        if self.menu:
+            return _MENU
+        return _HEAD if self.title else _NO_HEAD
 
 
 def axes(number: int) -> dict[str, str]:
@@ -88,18 +97,19 @@ def _places(panels: Sequence[Panel], entries: Sequence[str], narrow: bool) -> di
             lines.append([])
         lines[-1].append(number)
     heights = [max(panels[number].height for number in line) for line in lines]
-    total = sum(_HEAD + height + _FOOT for height in heights)
+    heads = [max(panels[number].head for number in line) for line in lines]
+    total = sum(map(sum, zip(heads, heights, strict=True))) + _FOOT * len(lines)
     places: dict[str, Any] = {"height": total + _BUTTONS + _legend_height(entries, NARROW if narrow else WIDE)}
     top = 0
-    for line, height in zip(lines, heights, strict=True):
+    for line, head, height in zip(lines, heads, heights, strict=True):
         columns = 1 if narrow else panels[line[0]].beside
         width = (1 - _GAP * (columns - 1)) / columns
         for column, number in enumerate(line):
             x, y = (name[0] + "axis" + name[1:] for name in axes(number).values())
             left = column * (width + _GAP)
             places[f"{x}.domain"] = [round(left, 4), round(min(1.0, left + width), 4)]
-            places[f"{y}.domain"] = [1 - (top + _HEAD + height) / total, 1 - (top + _HEAD) / total]
-        top += _HEAD + height + _FOOT
+            places[f"{y}.domain"] = [1 - (top + head + height) / total, 1 - (top + head) / total]
+        top += head + height + _FOOT
     return places
 
 

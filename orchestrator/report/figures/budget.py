@@ -10,10 +10,9 @@ from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
 from orchestrator.report.figures.spread import (
-    capitalised,
     in_a_box,
     in_a_caption,
-    line_or_nothing,
+    or_nothing,
     over_seeds,
     seeds_of,
 )
@@ -112,8 +111,8 @@ def over_budget(averages: pd.DataFrame, results: Results, axis: str, styles: dic
             boxes = [in_a_box(metric, *row) for row in rows[["mean", "sd", "n"]].itertuples(index=False)]
             traces.append(
                 go.Scatter(
-                    x=line_or_nothing(rows["level"].map(levels.index) + apart * (place - (len(arms) - 1) / 2)),
-                    y=line_or_nothing(rows["mean"]),
+                    x=or_nothing(rows["level"].map(levels.index) + apart * (place - (len(arms) - 1) / 2)),
+                    y=or_nothing(rows["mean"]),
                     error_y={"array": rows["sd"], "visible": seeds > 1, "thickness": 1.5, "width": 3},
                     name=for_plotly(f"{arm}{where}"),
                     legendgroup=arm,
@@ -155,12 +154,12 @@ def over_budget(averages: pd.DataFrame, results: Results, axis: str, styles: dic
     figure = arranged(
         [Panel(for_plotly(panel), 290, x, each, beside) for panel, each in zip(panels, same, strict=True)], traces
     )
-    crossed = f" Ringed: {'; '.join(each.sentence(metric) for each in found)}." if found else ""
+    crossed = f", ringed: {'; '.join(each.sentence(metric) for each in found)}." if found else ": none."
     bound = (
         " The mark stands where straight lines would cross; that the arms differ there is not tested." if found else ""
     )
     caption = (
         f"Final {metric.in_words}, averaged over the sub-models that all arms have, by {axis}. "
-        f"{in_a_caption(seeds, 'bars')} Crossings of the means: {'marked' if found else 'none'}.{crossed}{bound}"
+        f"{in_a_caption(seeds, 'bars')} Crossings of the means{crossed}{bound}"
     )
-    return Drawing("budgets", f"Average {metric.word} over {axis}", capitalised(caption), figure, averages)
+    return Drawing("budgets", f"Average {metric.word} over {axis}", caption, figure, averages)

@@ -1,5 +1,7 @@
 """Accuracy over cost: what a sub-model reaches for its multiply-accumulates, and which of them none beats."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -12,7 +14,7 @@ from orchestrator.report.figures.spread import (
     capitalised,
     in_a_box,
     in_a_caption,
-    line_or_nothing,
+    or_nothing,
     over_seeds,
     seeds_of,
 )
@@ -24,7 +26,8 @@ FRONT = "Pareto front"
 _LOGARITHMIC_FROM = 10  # times between the least and the most
 _ROOM = 0.5  # of the way to the next sub-model that the arms of one take up at most
 _APART = 0.012  # of the axis between two arms at most
-_MOST_NAMED, _LEAST_BETWEEN = 6, 0.12  # sub-models at the axis, and the share of it between two
+_MOST_NAMED, _NARROWEST, _CHARACTER = 6, 290, 8  # sub-models at the axis; pixels of it, and of a character of theirs
+_MANY = 12  # sub-models: rings around more than these are smaller
 
 
 def cost(results: Results, styles: dict[str, Style]) -> Drawing:
@@ -42,7 +45,8 @@ def cost(results: Results, styles: dict[str, Style]) -> Drawing:
     scattered = has_grid(results)
     dodged = seeds > 1 and not scattered
     points["x"] = (_dodged(points, results.arms, logarithmic) if dodged else points["macs"]) / 1e6
-    traces = [_front(points[points["pareto"]])] if len(points) else []
+    ring = 17 if len(results.sub_models) <= _MANY else 12
+    traces = [_front(points[points["pareto"]], ring)] if len(points) else []
     for arm in results.arms:
         rows, style = points[points["arm"] == arm], styles[arm]
         boxes = [
@@ -51,8 +55,8 @@ def cost(results: Results, styles: dict[str, Style]) -> Drawing:
         ]
         traces.append(
             go.Scatter(
-                x=line_or_nothing(rows["x"]),
-                y=line_or_nothing(rows["mean"]),
+                x=or_nothing(rows["x"]),
+                y=or_nothing(rows["mean"]),
                 error_y={"array": rows["sd"], "visible": seeds > 1, "thickness": 1.5, "width": 3},
                 name=names[arm],
                 showlegend=True,
@@ -77,7 +81,7 @@ def cost(results: Results, styles: dict[str, Style]) -> Drawing:
     return Drawing("cost", f"{capitalised(metric.word)} over cost", caption, figure, data.reset_index(drop=True))
 
 
-def _front(points: pd.DataFrame) -> go.Scatter:
+def _front(points: pd.DataFrame, ring: int) -> go.Scatter:
     """A stair: up to the next of its sub-models nothing better is to be had."""
     return go.Scatter(
         x=points["x"],
@@ -86,7 +90,7 @@ def _front(points: pd.DataFrame) -> go.Scatter:
         showlegend=True,
         mode="lines+markers",
         line={"color": NEUTRAL, "dash": "dot", "width": 1.5, "shape": "hv"},
-        marker={"symbol": "circle-open", "size": 17, "color": NEUTRAL, "line": {"width": 1.5}},
+        marker={"symbol": "circle-open", "size": ring, "color": NEUTRAL, "line": {"width": 1.5}},
         hoverinfo="skip",
     )
 
@@ -100,18 +104,25 @@ def _dodged(points: pd.DataFrame, arms: tuple[str, ...], logarithmic: bool) -> "
         return points["macs"].astype(float)
     step = min(_APART * (places.max() - places.min()), _ROOM * neighbours.min() / len(shown))
     middle = (len(shown) - 1) / 2
-    moved = places + step * points["arm"].map({arm: place - middle for place, arm in enumerate(shown)})
-    return 10**moved if logarithmic else moved
+    moved: pd.Series[float] = places + step * points["arm"].map(
+        {arm: place - middle for place, arm in enumerate(shown)}
+    )
+    if not logarithmic:
+        return moved
+    return moved.rpow(10)
 
 
 def _axis(points: pd.DataFrame, logarithmic: bool) -> dict[str, object]:
     """With the sub-models at their places, where every arm has one network and there is room for their names."""
-    title = {"title": {"text": "MACs per example (millions)"}, "type": "log" if logarithmic else "linear"}
+    title: dict[str, object] = {"title": {"text": "MACs per example (millions)"}, "type": "linear"}
+    if logarithmic:
+        title |= {"type": "log", "tickvals": _decades(points["macs"] / 1e6)}
     each = points.drop_duplicates(["sub_model", "macs"])
     places = np.log10(each["macs"]) if logarithmic else each["macs"]
     if each["sub_model"].duplicated().any() or not 2 <= len(each) <= _MOST_NAMED:
         return title
-    if np.diff(np.sort(places)).min() < _LEAST_BETWEEN * (places.max() - places.min()):
+    widest = _CHARACTER * each["sub_model"].str.len().max() / _NARROWEST
+    if np.diff(np.sort(places)).min() < widest * (places.max() - places.min()):
         return title
     macs = each["macs"] / 1e6
     texts = [f"{label}<br>{_short(value)}" for label, value in zip(each["sub_model"], macs, strict=True)]
@@ -121,3 +132,9 @@ def _axis(points: pd.DataFrame, logarithmic: bool) -> dict[str, object]:
 def _short(millions: float) -> str:
     """Three digits that count."""
     return f"{millions:,.0f}" if millions >= 100 else f"{millions:.3g}"
+
+
+def _decades(values: "pd.Series[float]") -> list[float]:
+    """1, 2 and 5 of every power of ten that the values reach."""
+    powers = range(math.floor(math.log10(values.min())), math.ceil(math.log10(values.max())) + 1)
+    return [digit * 10.0**power for power in powers for digit in (1, 2, 5)]

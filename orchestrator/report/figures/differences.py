@@ -16,7 +16,6 @@ from orchestrator.report.figures.selector import MOST_AT_ONCE, menu
 from orchestrator.report.figures.styles import Style
 from orchestrator.report.statistics import LEVEL
 from orchestrator.report.tables import AVERAGE, Table
-from orchestrator.trainer import Metric
 
 _LINE, _BETWEEN = 20, 1  # pixels of a difference; differences' room between two sub-models
 _MOST_LINES = 40  # of all sub-models together: more are shown one sub-model at a time
@@ -100,7 +99,9 @@ def _one_at_a_time(
         "range": [len(arms) - 0.5, -0.5],
         "showgrid": False,
     }
-    return arranged([Panel("", _LINE * (len(arms) + 1), _axis(table), y)], traces, updatemenus=menu(rows, belong))
+    return arranged(
+        [Panel("", _LINE * (len(arms) + 1), _axis(table), y, menu=True)], traces, updatemenus=menu(rows, belong)
+    )
 
 
 def _marks(found: Sequence[Comparison], style: Style) -> dict[str, object]:
@@ -118,24 +119,20 @@ def _marks(found: Sequence[Comparison], style: Style) -> dict[str, object]:
             "array": [high - each.mean for high, each in zip(highs, statistics, strict=True)],
             "arrayminus": [each.mean - low for low, each in zip(lows, statistics, strict=True)],
             "visible": any(map(math.isfinite, lows)),
-            "thickness": style.width,
+            "thickness": max(1.5, style.width - 1),
             "width": 4,
         },
         "mode": "markers",
-        "marker": style.marker | {"symbol": symbols, "line": {"width": 2}, "size": 9},
+        "marker": style.marker | {"symbol": symbols, "line": {"width": 2, "color": style.color}, "size": 9},
         "hovertemplate": "%{customdata}<extra></extra>",
     }
 
 
 def _axis(table: Table | TaskTable) -> dict[str, object]:
     metric = table.metric
-    better = "right" if metric.higher_is_better else "left"
-    unit = f"{_points(metric)}; " if metric.points else ""
-    return {"title": {"text": f"difference to the baseline<br>({unit}{better} of 0 is better)"}, "zeroline": True}
-
-
-def _points(metric: Metric) -> str:
-    return for_plotly(metric.points)
+    sides = ("worse", "better") if metric.higher_is_better else ("better", "worse")
+    text = f"{for_plotly(metric.points) or 'difference'}<br>← {sides[0]} · {sides[1]} →"
+    return {"title": {"text": text}, "zeroline": True, "rangemode": "tozero"}
 
 
 def _pair(table: Table | TaskTable, arm: str) -> str:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
-from orchestrator.report.figures.spread import arm_names, capitalised, over_seeds, seeds_of
+from orchestrator.report.figures.spread import arm_names, capitalised, or_nothing, over_seeds, seeds_of
 from orchestrator.report.results import Results
 from orchestrator.trainer import Metric
 
@@ -39,8 +39,8 @@ def lattice(results: Results) -> Drawing:
         columns = [" · ".join(f"{value:g}" for value in _tuple(column)) for column in grid.columns]
         traces.append(
             go.Heatmap(
-                x=columns or [None],
-                y=[f"{value:g}" for value in grid.index] or [None],
+                x=or_nothing(columns),
+                y=or_nothing(f"{value:g}" for value in grid.index),
                 z=grid.to_numpy() if len(columns) else [[None]],
                 coloraxis="coloraxis",
                 texttemplate=f"%{{z:.{max(0, metric.decimals - 1)}f}}",
@@ -87,7 +87,7 @@ def _varying(results: Results) -> tuple[str, ...]:
 
 def _tuple(column: object) -> tuple[float, ...]:
     """What pandas names a column by, of one dimension or several."""
-    return column if isinstance(column, tuple) else (column,)  # type: ignore[return-value]
+    return column if isinstance(column, tuple) else (column,)
 
 
 def _number(metric: Metric) -> str:

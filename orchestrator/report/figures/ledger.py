@@ -6,12 +6,14 @@ import plotly.graph_objects as go
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
+from orchestrator.report.figures.spread import or_nothing
 from orchestrator.report.figures.styles import Style
 from orchestrator.report.tables import Table
 
-_BAR, _BETWEEN = 13, 12  # pixels of a bar, and between two sub-models
+_BAR, _BETWEEN = 15, 12  # pixels of a bar, and between two sub-models
 _SECONDS = "seconds"  # not counted but measured, so no part of what was given equally
 _BESIDE = 3
+_ROOM = 1.35  # times the longest bar, for the numbers beside bars
 
 
 def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
@@ -25,20 +27,24 @@ def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
     names = {arm: for_plotly(f"{arm} ({table.diverged[arm]})" if arm in table.diverged else arm) for arm in table.arms}
     size = _BAR * len(table.arms) + _BETWEEN
     reversed_y = {"autorange": "reversed", "showgrid": False, "type": "category"}
-    panels, traces, numbers = [], [], []
+    panels: list[Panel] = []
+    traces: list[go.Bar] = []
+    numbers: list[tuple[str, str, str, float]] = []
 
     def draw(arm: str, values: dict[str, float], texts: list[str]) -> None:
         traces.append(
             go.Bar(
-                x=list(values.values()) or [None],
-                y=list(values) or [None],
+                x=or_nothing(values.values()),
+                y=or_nothing(values),
                 orientation="h",
                 name=names[arm],
                 legendgroup=arm,
                 showlegend=len(panels) == 1,
                 marker=styles[arm].bar,
                 text=texts,
-                textposition="auto" if len(panels) > 1 else "none",
+                textposition="outside" if len(panels) > 1 or not rows else "none",
+                textfont={"size": 11},
+                cliponaxis=False,
                 hovertemplate="%{y} %{customdata}",
                 customdata=texts,
                 **axes(len(panels) - 1),
@@ -53,11 +59,12 @@ def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
             draw(arm, counts, [f"{count:,.0f}" for count in counts.values()])
             numbers += [(arm, row, table.counted, count) for row, count in counts.items()]
     for total in totals:
+        most = max([table.totals[arm][total.name] for arm in arms], default=1.0)
         panels.append(
             Panel(
                 for_plotly(total.title),
                 size,
-                {"rangemode": "tozero", "nticks": 5},
+                {"range": [0, _ROOM * most], "nticks": 5, "tickformat": "~s"},
                 reversed_y | {"visible": False},
                 _BESIDE,
             )

@@ -26,4 +26,4 @@ def menu(
         }
         for choice in choices
     ]
-    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": -6}, "active": 0}]
+    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": 0}, "active": 0}]

@@ -4,7 +4,8 @@ Values of arms have their standard deviation, as tables have it; differences hav
 is tested. Bars of two arms that overlap say nothing of their difference: arms are paired by seed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from orchestrator.report.escaping import for_plotly
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE
 from orchestrator.trainer import Metric
+
+ValueT = TypeVar("ValueT")
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], metric: Metric) -> pd.DataFrame:
@@ -59,9 +62,9 @@ def arm_names(results: Results) -> dict[str, str]:
     }
 
 
-def line_or_nothing(values: "pd.Series[float]") -> "list[float] | list[None]":
+def or_nothing(values: Iterable[ValueT]) -> list[ValueT] | list[None]:
     """The values; one that is none where there are none, since what has no point has no place in the legend."""
-    return values.to_list() or [None]
+    return list(values) or [None]
 
 
 def capitalised(text: str) -> str:

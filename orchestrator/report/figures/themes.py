@@ -32,6 +32,7 @@ def template(theme: Theme) -> go.layout.Template:
         "zerolinewidth": 1.5,
         "tickcolor": theme.soft,
         "automargin": True,
+        "ticklabelstandoff": 4,
         "title": {"standoff": 8, "font": {"size": 13}},
     }
     clear = "rgba(0, 0, 0, 0)"

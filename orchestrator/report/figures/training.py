@@ -19,7 +19,7 @@ from orchestrator.report.figures.spread import (
     capitalised,
     in_a_box,
     in_a_caption,
-    line_or_nothing,
+    or_nothing,
     over_seeds,
     seeds_of,
     with_average,
@@ -47,6 +47,7 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
     chosen = len(shown) > MOST_AT_ONCE
     panels = (AVERAGE, *shown) if chosen else shown
     points, unit = _points(results, budget)
+    points = points[points["sub_model"].isin(panels)].reset_index(drop=True)
     seeds = seeds_of(points)
     traces: list[go.Scatter] = []
     belong: list[str] = []
@@ -60,8 +61,8 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
                 traces.append(_band(rows, styles[arm], common))
             traces.append(
                 go.Scatter(
-                    x=line_or_nothing(rows["spent"]),
-                    y=line_or_nothing(rows["mean"]),
+                    x=or_nothing(rows["spent"]),
+                    y=or_nothing(rows["mean"]),
                     mode="lines+markers",
                     line=styles[arm].line,
                     marker=styles[arm].marker | {"size": 6},
@@ -74,7 +75,7 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
         belong += [panel] * (len(traces) - len(belong))
     x, y = {"title": {"text": unit}, "rangemode": "tozero"}, {"title": {"text": metric.axis}}
     if chosen:
-        figure = arranged([Panel("", 360, x, y)], traces, updatemenus=menu(panels, belong))
+        figure = arranged([Panel("", 360, x, y, menu=True)], traces, updatemenus=menu(panels, belong))
     else:
         beside = min(2, len(panels))
         matched = [x | ({"matches": "x"} if number else {}) for number in range(len(panels))]
@@ -116,7 +117,7 @@ def _points(results: Results, budget: TrialBudget) -> tuple[pd.DataFrame, str]:
     ]
     columns = ["arm", "sub_model", "evaluation", "spent", "mean", "sd", "n"]
     unit = budget.words.partition(" ")[2] or budget.unit
-    return points[kept][columns].reset_index(drop=True), unit if known else _STEPS
+    return points[kept][columns], unit if known else _STEPS
 
 
 def _evaluations(curves: pd.DataFrame) -> "pd.Series[int]":
@@ -138,8 +139,8 @@ def _band(rows: pd.DataFrame, style: Style, common: dict[str, object]) -> go.Sca
     there: Sequence[float] = rows["spent"].to_list()
     upper, lower = (rows["mean"] + rows["sd"]).to_list(), (rows["mean"] - rows["sd"]).to_list()
     return go.Scatter(
-        x=[*there, *there[::-1]] or [None],
-        y=[*upper, *lower[::-1]] or [None],
+        x=or_nothing([*there, *there[::-1]]),
+        y=or_nothing([*upper, *lower[::-1]]),
         mode="lines",
         line={"width": 0},
         fill="toself",
