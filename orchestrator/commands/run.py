@@ -318,7 +318,9 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
             _measure_latency(run, recorder)
         try:
             keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
-            keep_trying(lambda: recorder.attach_report(report_folder(plan, options.storage), plan.trials, report_name(plan)))
+            keep_trying(
+                lambda: recorder.attach_report(report_folder(plan, options.storage), plan.trials, report_name(plan))
+            )
         except UserError as error:
             if not failed:
                 raise

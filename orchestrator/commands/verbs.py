@@ -60,8 +60,8 @@ _MORE = {
     "settings": "WORD shows those in whose name or meaning it is. Values are the preset's.",
     "extract": "Of one arm, chosen by --only, the first seed that has finished: the sub-model of a label, or the "
     "largest or smallest within bounds.",
-    "list": "Of whatever study.",
-    "clean": "Nothing that a driver is at.",
+    "list": "Whatever studies are in it.",
+    "clean": "It never takes what a driver is at.",
     "submit": "The working tree is sent to the cluster's job server, and this command ends with the study's exit "
     "status; the same again attaches to it.",
 }
