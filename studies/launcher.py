@@ -41,6 +41,11 @@ def packaged() -> dict[str, Path]:
     return {file.stem: file for file in files if _RUNS.search(file.read_text(encoding="utf-8"))}
 
 
+def _about(file: Path) -> str:
+    """The first line of what a study says of itself."""
+    return (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
 def find(study: str) -> Path:
     """The file of a study, by its path or its name.
 
@@ -92,11 +97,9 @@ class _Verb(click.Command):
 
 def _command() -> click.Group:
     def studies() -> None:
-        known = packaged()
-        width = max(map(len, known))
-        for name, file in known.items():
-            about = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
-            click.echo(f"{name:<{width}}  {about}")
+        shown = click.HelpFormatter()
+        shown.write_dl([(name, _about(file)) for name, file in packaged().items()])
+        click.echo(shown.getvalue(), nl=False)
 
     def show_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
         if wanted and not ctx.resilient_parsing:

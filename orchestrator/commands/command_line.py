@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from orchestrator.commands.examples import examples, study_file
-from orchestrator.commands.sections import Chapter, Option, write_chapters
+from orchestrator.commands.sections import Below, Chapter, Option, write_below
 from orchestrator.commands.shared_options import levels_chapter, presets_chapter
 from orchestrator.commands.streams import outlive_streams
 from orchestrator.commands.verbs import COMMANDS, verbs
@@ -17,7 +17,7 @@ from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.run.environment import keep_files_in_utf_8
 from orchestrator.run.patience import is_store_error
 from orchestrator.secrecy.redaction import remember, without_passwords
-from orchestrator.study.study import Study
+from orchestrator.study.study import Layout, Study
 from orchestrator.trainer import Trainer
 
 __all__ = ["COMMANDS", "main", "run", "study_command"]
@@ -105,17 +105,18 @@ class StudyCommand(click.Group):
         return list(self.commands)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self._study.check(Layout(baseline=self._study.baseline))
         chapters = (
             Chapter("Verbs", tuple(COMMANDS.items())),
             presets_chapter(self._study),
             levels_chapter(self._study),
         )
-        write_chapters(formatter, chapters, ())
+        write_below(formatter, Below(chapters))
         click.Command.format_options(self, ctx, formatter)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         shown = [*examples(self._study, "run")[:1], *(examples(self._study, verb)[0] for verb in ("plan", "status"))]
-        write_chapters(formatter, (), shown)
+        write_below(formatter, Below(examples=tuple(shown)))
 
     def in_words(self, error: click.ClickException) -> str:
         """What click found wrong; of an option that other verbs have, which."""

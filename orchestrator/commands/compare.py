@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Levels = tuple[tuple[str, str], ...]
 Sides = tuple[Levels, Levels]
-_A, _B, _AVERAGE = "A", "B", "avg."
+_A, _B, _AVERAGE, _OVER_ALL = "A", "B", "avg.", "over all of these"
 Values = dict[str, dict[int, float]]  # by side and seed
 
 
@@ -173,7 +173,7 @@ def _on_common_seeds(found: Mapping[_Row, Values], study: Study) -> tuple[dict[_
     }
     averages = [values for row, values in rows.items() if row.what == _AVERAGE]
     if len(averages) > 1 and not study.splits:
-        rows[_Row("over all of these", _AVERAGE)] = {
+        rows[_Row(_OVER_ALL, _AVERAGE)] = {
             side: {seed: sum(values[side][seed] for values in averages) / len(averages) for seed in common}
             for side in (_A, _B)
         }
@@ -199,7 +199,8 @@ def _show(
             if row.where == where:
                 table.add_row(row.what, *_cells(values, family.between(row.key, _B, _A), metric))
         console.print(table)
-    for row in list(rows)[-1:]:
+    averages = [row for row in rows if row.what == _AVERAGE]
+    for row in averages[-1:] if averages[-1].where == _OVER_ALL else averages:
         console.print(_in_words(family.between(row.key, _B, _A), names, row, metric))
     for line in (*_explained(family, metric), *notes):
         console.print(line)
@@ -228,15 +229,15 @@ def _p(value: float) -> str:
 
 
 def _in_words(found: "Comparison", names: Sequence[str], row: _Row, metric: Metric) -> str:
-    """`SortedNet · instance is 3.10 percentage points better than NS · instance on avg. (n = 3): not separated; …`"""
-    where = f"on {row.what}" + (f" ({row.where})" if row.where else "")
+    """`On avg. SortedNet · instance came out 3.10 percentage points better than NS · instance (n = 3): …`"""
+    where = f"On {row.what}" + (f" ({row.where})" if row.where else "")
     n = found.statistics.n
     gain = metric.gain(found.statistics.mean)
     size = f"{metric.text(abs(gain))} {metric.points}".rstrip()
     if not float(metric.text(gain)):
-        text = f"{names[1]} and {names[0]} print alike {where} (n = {n})"
+        text = f"{where} {names[1]} and {names[0]} print alike (n = {n})"
     else:
-        text = f"{names[1]} is {size} {'better' if gain > 0 else 'worse'} than {names[0]} {where} (n = {n})"
+        text = f"{where} {names[1]} came out {size} {'better' if gain > 0 else 'worse'} than {names[0]} (n = {n})"
     if n == 1:
         return f"{text}: one seed, so nothing is known of the spread. Add --seeds to the run."
     if found.separated:

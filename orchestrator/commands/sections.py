@@ -1,6 +1,6 @@
 """How a verb's help is laid out: options by what they are about, then what can be chosen, then what can be pasted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -48,17 +48,24 @@ class Chapter:
     rows: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Below:
+    """What a help has below its options: what can be chosen, and command lines as they can be pasted."""
+
+    chapters: tuple[Chapter, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
 class VerbCommand(click.Command):
     """A command whose options stand under headings, with chapters and examples below them.
 
     Args:
-        chapters: below the options.
-        examples: command lines, as they can be pasted.
+        below: what stands below the options, asked for when the help is.
     """
 
-    def __init__(self, name: str, chapters: Sequence[Chapter] = (), examples: Sequence[str] = (), **named: Any) -> None:
+    def __init__(self, name: str, below: Callable[[], Below], **named: Any) -> None:
         super().__init__(name, **named)
-        self.chapters, self.examples = tuple(chapters), tuple(examples)
+        self._below = below
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         by_section: dict[str, list[tuple[str, str]]] = {}
@@ -71,18 +78,18 @@ class VerbCommand(click.Command):
                 formatter.write_dl(by_section[section])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        write_chapters(formatter, self.chapters, self.examples)
+        write_below(formatter, self._below())
 
 
-def write_chapters(formatter: click.HelpFormatter, chapters: Sequence[Chapter], examples: Sequence[str]) -> None:
-    """Below the options."""
-    for chapter in chapters:
+def write_below(formatter: click.HelpFormatter, below: Below) -> None:
+    """Writes chapters, then examples."""
+    for chapter in below.chapters:
         if chapter.rows:
             with formatter.section(chapter.heading):
                 _write_rows(formatter, chapter.rows)
-    if examples:
+    if below.examples:
         with formatter.section("Examples"):
-            for example in examples:
+            for example in below.examples:
                 formatter.write("".join(f"  {line}\n" for line in example.splitlines()))
 
 

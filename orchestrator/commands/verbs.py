@@ -13,7 +13,7 @@ import click
 from orchestrator.commands.examples import examples
 from orchestrator.commands.numbers import Decimal
 from orchestrator.commands.options import Options, parse_options
-from orchestrator.commands.sections import Chapter, Option, VerbCommand
+from orchestrator.commands.sections import Below, Chapter, Option, VerbCommand
 from orchestrator.commands.shared_options import (
     base_options,
     json_option,
@@ -31,7 +31,7 @@ from orchestrator.commands.streams import unshown
 from orchestrator.errors import Stopped, UserError
 from orchestrator.run.environment import silence_mlflow
 from orchestrator.study.plan import Plan, make_plan
-from orchestrator.study.study import Study
+from orchestrator.study.study import Layout, Study
 from orchestrator.trainer import Trainer
 
 COMMANDS = {
@@ -60,8 +60,8 @@ _MORE = {
     "settings": "WORD shows those in whose name or meaning it is. Values are the preset's.",
     "extract": "Of one arm, chosen by --only, the first seed that has finished: the sub-model of a label, or the "
     "largest or smallest within bounds.",
-    "list": "Of whatever study.",
-    "clean": "Nothing that a driver is at.",
+    "list": "Whatever studies are in it.",
+    "clean": "It never takes what a driver is at.",
     "submit": "The working tree is sent to the cluster's job server, and this command ends with the study's exit "
     "status; the same again attaches to it.",
 }
@@ -69,6 +69,7 @@ WHAT = ("unreferenced", "unfinished", "study")
 _SHOWING = ("plan", "status", "report", "compare", "settings", "extract")  # what they are there for is what they show
 Act = Callable[[Plan, Trainer, Options], int]
 MakesTrainer = Trainer | Callable[[], Trainer]
+_MakesChapter = Callable[[Study], Chapter]
 
 
 def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
@@ -78,15 +79,17 @@ def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
         trainer: what trains, or what makes it, called once a verb is known to need it.
     """
     what = [*base_options(study), *layout_options(study)]
-    choices = (presets_chapter(study), levels_chapter(study))
+    choices: tuple[_MakesChapter, ...] = (presets_chapter, levels_chapter)
 
     def verb(
-        name: str, params: list[click.Parameter], callback: Callable[..., int], chapters: tuple[Chapter, ...] = choices
+        name: str,
+        params: list[click.Parameter],
+        callback: Callable[..., int],
+        chapters: tuple[_MakesChapter, ...] = choices,
     ) -> click.Command:
         return VerbCommand(
             name,
-            chapters,
-            examples(study, name),
+            partial(_below, study, name, chapters),
             params=params,
             callback=callback,
             help=f"{COMMANDS[name].removesuffix(' (the default).').removesuffix('.')}.\n\n{_MORE[name]}",
@@ -114,6 +117,12 @@ def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
         verb("submit", [*what, *store_options(), *_submit_options(), *sending_options()], of_plan("submit", _submit)),
     ]
     return {command.name or "": command for command in found}
+
+
+def _below(study: Study, verb: str, chapters: tuple[_MakesChapter, ...]) -> Below:
+    """Raises `UserError` for a study whose levels could not be shown."""
+    study.check(Layout(baseline=study.baseline))
+    return Below(tuple(chapter(study) for chapter in chapters), tuple(examples(study, verb)))
 
 
 def _report_options() -> list[click.Parameter]:

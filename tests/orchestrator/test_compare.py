@@ -1,6 +1,7 @@
 """Two arms seed by seed: the numbers are those that were planted, and what cannot be compared is said."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,8 @@ def test_in_words_it_says_who_is_better_or_how_many_seeds_would_tell(
     far = ["compare", "method=SortedNet,norm=batch", "method=NS,norm=batch", "--storage", str(storage)]
     assert run(STUDY, Planted, far) == 0
     shown = capsys.readouterr().out
-    assert "NS · batch is " in shown
-    assert "percentage points worse than SortedNet · batch on avg. (n = 4): separated, adjusted p" in shown
+    assert "On avg. NS · batch came out " in shown
+    assert "percentage points worse than SortedNet · batch (n = 4): separated, adjusted p" in shown
     assert "Holm's correction over the 3 rows shown here and no other comparison" in shown
     table = [line for line in shown.splitlines() if line.lstrip().startswith(("w100", "A "))]
     assert max(map(len, table)) <= 80
@@ -97,8 +98,6 @@ def test_what_cannot_be_compared_is_one_line(case: str, storage: Path, capsys: p
 
 
 def test_levels_that_the_study_keeps_apart_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
-    from dataclasses import replace
-
     apart = replace(STUDY, facets=("norm",))
     assert run(apart, Planted, ["compare", "norm=instance", "norm=batch"]) == 2
     assert "levels of norm do not compare in this study" in capsys.readouterr().err
@@ -117,3 +116,12 @@ def test_one_seed_says_nothing_of_a_spread(tmp_path: Path, capsys: pytest.Captur
     assert run(STUDY, Planted, ["--debug", "--only", "norm=batch", *here]) == 0
     assert run(STUDY, Planted, ["compare", "method=NS,norm=batch", "method=SortedNet,norm=batch", *here]) == 0
     assert "one seed, so nothing is known of the spread" in capsys.readouterr().out
+
+
+def test_tables_that_do_not_compare_with_each_other_are_not_averaged(
+    storage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = replace(STUDY, facets=("norm",))
+    assert run(apart, Planted, ["compare", "method=NS", "method=SortedNet", "--storage", str(storage)]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("On avg.")]
+    assert [line.partition(")")[0] for line in said] == ["On avg. (instance", "On avg. (batch"]

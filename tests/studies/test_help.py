@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from orchestrator.commands.command_line import COMMANDS, run, study_command
 from orchestrator.commands.options import parse_options
-from orchestrator.study.study import Study
+from orchestrator.study.study import Factor, Study
 from studies import (
     cifar_budget_ablation,
     cifar_many_in_one,
@@ -166,3 +167,10 @@ def test_levels_are_completed() -> None:
     assert completed(["run", "--only"], "method=NS,norm=b") == ["method=NS,norm=batch"]
     assert completed(["plan", "--preset"], "") == ["small", "large"]
     assert "--seeds" in completed(["--preset", "small", "status"], "--se")
+
+
+def test_the_help_of_a_study_that_cannot_be_shown_is_one_line_that_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = replace(PLANTED, factors=(Factor("f", {}),), baseline={})
+    for verb in ([], ["run"]):
+        assert run(broken, nobody, [*verb, "--help"]) == 2
+        assert capsys.readouterr().err == "error: f has no levels: give it some\n"

@@ -14,6 +14,7 @@ from trainers.config.part import Part, choices, extra, parts
 from trainers.config.trial import TrialConfig
 
 _ONE = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_TINY, _HUGE = 1e-5, 1e5
 _MANY = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
@@ -92,7 +93,7 @@ def _in_words(name: str, several: list[_Declared], short: Mapping[str, str]) -> 
         name,
         short.get(name, name),
         _default(name, several),
-        f"one of {', '.join(one_of)}" if one_of else f"{_values(first.annotation)}{_bounds(first)}",
+        f"one of {', '.join(one_of)}" if one_of else _values(first.annotation, _bounds(first)),
         first.description or "",
         one_of,
         str(extra(first, "unit") or ""),
@@ -127,25 +128,27 @@ def _dimensions(name: str, declared: _Declared, short: Mapping[str, str]) -> Ite
         )
 
 
-def _values(annotation: Any) -> str:
+def _values(annotation: Any, bounds: str = "") -> str:
     """What a field takes, by its type."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _values(inner[0])
+        return _values(inner[0], bounds)
     if origin is tuple:
         kind = get_args(inner[0])[0] if get_origin(inner[0]) is Annotated else inner[0]
         return f"a list of {_MANY.get(kind, 'pairs')}"
     if NoneType in inner:
-        return " or ".join([*(_values(each) for each in inner if each is not NoneType), "null"])
-    return _ONE.get(annotation, "a value")
+        return " or ".join([*(_values(each, bounds) for each in inner if each is not NoneType), "null"])
+    return f"{_ONE.get(annotation, 'a value')}{bounds}"
 
 
 def _bounds(field: FieldInfo) -> str:
+    """Those that somebody may come upon; others are there so that nothing overflows."""
     metadata = [*field.metadata, *(each for part in get_args(field.annotation) for each in get_args(part)[1:])]
     bounds = {end: getattr(each, end) for each in metadata for end in ("ge", "le") if hasattr(each, end)}
     if bounds.keys() != {"ge", "le"}:
         return ""
-    return f" from {bounds['ge']:,g} to {bounds['le']:,g}"
+    low = " above 0" if 0 < bounds["ge"] < _TINY else f" from {bounds['ge']:g}"
+    return low if bounds["le"] >= _HUGE else f"{low} to {bounds['le']:g}"
 
 
 def _text(value: Any) -> str:
