@@ -1,5 +1,6 @@
 """Errors as the reader meets them: one line each."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -21,9 +22,32 @@ class ClusterLost(Stopped):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the nearest that does."""
     choices = list(known)
-    near = get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+    near = nearest(name, choices)
+    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(choices)}"
     return UserError(f"unknown {kind} {name[:80]!r}: {hint}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most likely meant; empty if none is.
+
+    The same in another case (`ns`), the one that it has the initials of (`lr`), or one that is
+    spelt much like it.
+    """
+    choices = list(known)
+    said = name.casefold()
+    by_case = {choice.casefold(): choice for choice in reversed(choices)}
+    if said in by_case:
+        return by_case[said]
+    if len(said) > 1 and (abbreviated := [choice for choice in choices if _initials(choice) == said]):
+        return abbreviated[0]
+    near = get_close_matches(said, by_case, n=1, cutoff=0.5)
+    return by_case[near[0]] if near else ""
+
+
+def _initials(name: str) -> str:
+    """`lr` of `learning_rate`, `sn` of `SortedNet`."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
+    return "".join(word[0] for word in words).casefold() if len(words) > 1 else ""
 
 
 def reason(error: BaseException) -> str:

@@ -6,8 +6,8 @@ What takes long goes on aside from the start: a new database, the data and impor
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -19,22 +19,26 @@ from rich.console import Console
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
-from orchestrator.commands.report import print_report, report_folder
+from orchestrator.commands.report import print_headline, print_report
+from orchestrator.commands.report_folder import report_folder, report_name
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
 from orchestrator.run.limits import require_address_space
+from orchestrator.run.machine import cpus_here
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
 from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
 from orchestrator.run.sockets import find_place_for_sockets
-from orchestrator.secrecy.redaction import without_passwords
+from orchestrator.run.waiting import waiting
+from orchestrator.secrecy.redaction import shown_address, without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.sequential import Looks
+    from orchestrator.report.writer import Report
     from orchestrator.run.execution import Execution, Executor
     from orchestrator.run.lease import Lease
     from orchestrator.track.recorder import Recorder
@@ -198,16 +202,27 @@ def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
         preparation.mlflow.result()
         import_module("orchestrator.run.tune_executor")
 
-    # Ray changes the environment as it is imported, which is for the main thread alone: before Tune is in another.
-    from orchestrator.run.cluster import cluster
+    address = run.options.address
+    with ExitStack() as ends:
+        tree = ends.enter_context(_tree(run))
+        with waiting(run.console, f"Connecting to Ray at {shown_address(address)}" if address else _starting()):
+            # Ray changes the environment as it is imported, which is for the main thread alone: before Tune is in
+            # another.
+            from orchestrator.run.cluster import cluster
 
-    importing = preparation.threads.submit(import_tune)
-    with _tree(run) as tree, cluster(run.options.address, run.console.print, tree):
-        heed_signals()  # Ray has put its own in the place of ours
-        importing.result()
+            importing = preparation.threads.submit(import_tune)
+            ends.enter_context(cluster(address, run.console.print, tree))
+            heed_signals()  # Ray has put its own in the place of ours
+            importing.result()
         from orchestrator.run.tune_executor import TuneExecutor
 
         yield TuneExecutor(run.plan.study.name, run.options.storage / "ray")
+
+
+def _starting() -> str:
+    """`Starting Ray (2 CPUs)`."""
+    count = cpus_here()
+    return f"Starting Ray ({count:g} CPU{'s' * (count != 1)})"
 
 
 @contextmanager
@@ -282,6 +297,9 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
     requested = Resources(options.cpus, options.gpus, options.max_concurrent)
     resources, slots = executor.allot(requested)
     if preparation.data is not None:
+        if not preparation.data.done():
+            with waiting(run.console, "Making the data ready"):
+                wait([preparation.data])
         preparation.data.result()
     if not options.pack:
         return resources, slots
@@ -296,18 +314,22 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
 def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained: _Trained) -> int:
     """Writes and prints the report of all that is finished; gives the exit status."""
     plan, failed, options, keep_trying = trained.plan, trained.failed, run.options, run.patience.keep_trying
+    report: Report | None = None
     if recorder.finished:
         if preparation.missing:
             _measure_latency(run, recorder)
         try:
-            keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
-            keep_trying(lambda: recorder.attach_report(report_folder(plan, options), plan.trials))
+            report = keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
+            folder, name = report_folder(plan, options.storage), report_name(plan)
+            keep_trying(lambda: recorder.attach_report(folder, plan.trials, name))
         except UserError as error:
             if not failed:
                 raise
             run.console.print(f"No report: {without_passwords(str(error))}", markup=False)
     for trial in failed:
         run.console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
+    if report is not None:
+        print_headline(report)
     return 1 if failed else 0
 
 

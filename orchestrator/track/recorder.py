@@ -238,9 +238,9 @@ class Recorder:
         """Keeps with the base config at which numbers of seeds is looked."""
         self.tracker.attach_text(self.parent_id, json.dumps(dict(looks)), LOOKS)
 
-    def attach_report(self, folder: Path, trials: Sequence[Trial]) -> None:
-        """Copies the report into the parent run and closes it: as finished if all of these trials are."""
-        self.tracker.attach(self.parent_id, folder, "report")
+    def attach_report(self, folder: Path, trials: Sequence[Trial], name: str = "report") -> None:
+        """Copies the report into the parent run by a name, and closes it: as finished if all of these trials are."""
+        self.tracker.attach(self.parent_id, folder, name)
         complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 

@@ -49,8 +49,14 @@ OF_EXTRACT = {
     "--max-macs": ("nan", "inf", "²", "1_0"), "--max-params": ("1e400", "１"), "--min-accuracy": ("nan",),
     "--at-least": ("1e400", "½"), "--at-most": ("-inf",),
 }  # fmt: skip
+
+
+def _verb(option: str) -> str:
+    return "run" if option in ("--patience", "--stall") else "plan"
+
+
 LINES = [
-    *(["plan", option, value] for option, values in OF_OPTIONS.items() for value in values),
+    *([_verb(option), option, value] for option, values in OF_OPTIONS.items() for value in values),
     *(["plan", "--set", setting] for setting in SETTINGS),
     *(["plan", "--set", f"sampler={sampler}", "--only", "method=SortedNet,norm=instance"] for sampler in SAMPLERS),
     *(["extract", "--to", "x", option, value] for option, values in OF_EXTRACT.items() for value in values),

@@ -47,6 +47,7 @@ class Recipe:
         line_penalty: weight of the cos² between the γ of all lines' endpoints in the loss.
         recalibration_batches: over which norms average anew before an evaluation; 0: they do not.
         evaluations: how often the targets are evaluated, evenly over the budget; the last one at its end.
+        interim_examples: of the test set, on which evaluations before the last are; None: on all.
 
     Raises:
         ConfigError: a `clip_norm` that is no positive number.
@@ -69,6 +70,7 @@ class Recipe:
     recalibration_batches: int = 0
     evaluations: int = 1
     evaluates_start: bool = False
+    interim_examples: int | None = None
 
     def __post_init__(self) -> None:
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -103,6 +105,7 @@ class Recipe:
             recalibration_batches=norm.recalibrated,
             evaluations=config.evaluations,
             evaluates_start=config.evaluates_start,
+            interim_examples=config.task.interim_examples,
         )
 
     def phase(self, extracted: bool) -> tuple[Sampler, Objective]:

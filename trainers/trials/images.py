@@ -61,6 +61,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
             "precision": config.precision.resolved(),
         }
     )
+    config = config.evaluated_on(dataset(config.task.dataset).test_images)
     batches, accumulation = _batches_per_epoch(config), config.method.accumulation
     budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
