@@ -8,8 +8,8 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
+from orchestrator.commands.states import state, with_leases
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
-from orchestrator.run.lease import trained_now
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_name
 from orchestrator.trainer import Metric, Trainer
@@ -18,22 +18,17 @@ if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial
 
 
-STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
-
-
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker, and whether somebody is at it, from the storage's leases."""
-    trained_before = trained_now(options.storage)  # before and after: a driver may end or begin in between
     tracker = find_tracker(options)
-    tracked = tracked_trials(plan, tracker)
-    trained_after = trained_now(options.storage)
+    tracked, is_trained = with_leases(options.storage, lambda: tracked_trials(plan, tracker))
     rows: list[dict[str, Any]] = []
     metric = plan.declaration.primary
     for trial in plan.trials:
         run = tracked.get(trial.key)
-        state = "missing" if run is None else _state(run, trained_before(trial.key) or trained_after(trial.key))
+        stands = "missing" if run is None else state(run.status, run.diverged, is_trained(trial.key))
         average = None if run is None or run.diverged else _average(run, trial, metric)
-        rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
+        rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": stands, "average": average})
     if options.as_json:
         print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
         return 0
@@ -47,14 +42,6 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     for line in earlier_trials(plan, trainer, tracker):
         plain_console().print(line, markup=False)
     return 0
-
-
-def _state(tracked: "TrackedTrial", is_trained: bool) -> str:
-    """A driver that was killed leaves its runs open: they run no more."""
-    if tracked.status == "FINISHED" and tracked.diverged:
-        return "diverged"
-    status = "KILLED" if tracked.status == "RUNNING" and not is_trained else tracked.status
-    return STATES.get(status, status.lower())
 
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
