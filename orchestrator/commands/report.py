@@ -38,6 +38,9 @@ def report_study(plan: Plan, trainer: Trainer, options: Options) -> int:
         )
     for line in earlier_trials(plan, trainer, tracker):
         raise UserError(line)
+    from orchestrator.track.namesakes import refuse_namesake
+
+    refuse_namesake(tracker, experiment, plan, Path(sys.argv[0]).resolve())
     writable(options.storage, "--storage")
     print_report(plan, options, tracker, experiment)
     return 0

@@ -3,7 +3,6 @@
 What takes long goes on aside from the start: a new database, the data and importing Tune take as long as Ray to start.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from orchestrator.commands.options import Options, writable
 from orchestrator.commands.report import print_report, report_folder
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
-from orchestrator.run.environment import prepare_environment
+from orchestrator.run.environment import is_submitted, prepare_environment
 from orchestrator.run.limits import require_address_space
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from orchestrator.track.recorder import Recorder
     from orchestrator.track.tracker import Tracker
 
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _INTERRUPTED = 130
 
 
@@ -136,7 +134,9 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
     if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
         from orchestrator.run.tidying import tidy
+        from orchestrator.track.namesakes import refuse_namesake
 
+        run.patience.keep_trying(lambda: refuse_namesake(tracker, experiment, run.plan, run.script))
         tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
     if missing:
         run.lease.cover([trial.key for trial in missing])
@@ -144,10 +144,15 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
 
     def open_recorder() -> "Recorder":
         mlflow.result()
+        from orchestrator.track.namesakes import sign
         from orchestrator.track.recorder import Recorder
 
         patch = diff(run.script.parent)
-        return run.patience.keep_trying(lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch))
+        recorder = run.patience.keep_trying(
+            lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch)
+        )
+        run.patience.keep_trying(lambda: sign(recorder.tracker, recorder.parent_id, run.plan, run.script))
+        return recorder
 
     with ThreadPoolExecutor(4) as threads:
         mlflow = threads.submit(import_module, "orchestrator.track.recorder")
@@ -215,7 +220,7 @@ def _tree(run: _Run) -> Iterator[Path | None]:
     """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
     from orchestrator.submit.package import package
 
-    if run.options.address is None or _JOB_VARIABLE in os.environ:
+    if run.options.address is None or is_submitted():
         yield None
         return
     tree = package(run.script, run.options.storage, run.options.included)
