@@ -26,6 +26,7 @@ from orchestrator.run.limits import require_address_space
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
+from orchestrator.run.scratch import find_place_for_scratch
 from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
 from orchestrator.run.sockets import find_place_for_sockets
 from orchestrator.secrecy.redaction import without_passwords
@@ -100,6 +101,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
+    find_place_for_scratch(options.storage / "scratch")
     lease = Lease(lease_path(options.storage, plan.study.name, plan.base_key))
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
