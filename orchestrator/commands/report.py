@@ -55,6 +55,9 @@ def report_study(
         )
     for line in earlier_trials(plan, trainer, tracker):
         raise UserError(line)
+    from orchestrator.track.namesakes import refuse_namesake
+
+    refuse_namesake(tracker, experiment, plan, Path(sys.argv[0]).resolve())
     writable(options.storage, "--storage")
     print_headline(print_report(plan, options, tracker, experiment, latex, pictures))
     return 0
