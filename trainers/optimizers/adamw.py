@@ -18,7 +18,7 @@ class _Trained(NamedTuple):
     gradient: Tensor
     first: Tensor
     second: Tensor
-    count: Tensor
+    steps: Tensor
 
 
 class AdamW:
