@@ -94,7 +94,7 @@ def test_a_table_that_scrolls_is_reached_by_key_and_has_a_name(page: Element) ->
     for table in page.all("table"):
         region = table.parent
         assert region is not None
-        assert (region.has["class"], region.has["role"], region.has["tabindex"]) == ("scroll", "region", "0")
+        assert (region.has["class"], region.has["role"], region.has["tabindex"]) == ("scroll", "group", "0")
         assert region.has["aria-labelledby"] in ids
     for link in page.all("a"):
         if (target := link.has["href"]).startswith("#"):
