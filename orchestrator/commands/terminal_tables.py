@@ -148,7 +148,7 @@ def _printed(cells: Sequence[Cell | None]) -> list[str]:
 
 def _note(report: Report, folder: Path) -> str:
     """What the tables' marks are, and where the rest is."""
-    shown = [*report.task_tables, *report.tables]
+    shown: list[TaskTable | Accuracies] = [*report.task_tables, *report.tables]
     best, several = shown[0].metric.best, any(len(table.arms) > 1 for table in shown)
     bold = f"Bold: the {best} mean, and what is not separated from it (adjusted p < {LEVEL:.2f})."
     if all(table.family.seeds == 1 for table in shown):
