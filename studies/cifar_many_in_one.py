@@ -19,7 +19,13 @@ STUDY = Study(
         seeds=1,
         common={"network": "mobilenet_v2", "widths": WIDTHS, "depths": DEPTHS, "norm": "batch-recalibrated"},
         quick={"equalize": "updates", "batch_size": 32, "evaluations": 1, "recalibration_batches": 4},
-        smoke={"widths": [0.5, 1.0], "depths": [1, 5, 10], "recalibration_batches": 2},
+        smoke={
+            "equalize": "updates",
+            "updates": 150,
+            "widths": [0.5, 1.0],
+            "depths": [1, 5, 10],
+            "recalibration_batches": 2,
+        },
     ),
     factors=(Factor.of("method", ["SortedNet"]),),
 )
