@@ -111,8 +111,8 @@ def test_of_several_that_nothing_separates_the_first_that_more_seeds_would_separ
     first = min(needed, key=needed.__getitem__)
     assert answer(found).headline.endswith(
         f"Nothing separates the 3 arms at 3 seeds: SortedNet has the highest average test accuracy over 2 sub-models, "
-        f"42.10 %, LCS-p the lowest, 40.83 %. By a rough estimate {needed[first]:.0f} seeds would separate {first} "
-        f"from SortedNet, before any other."
+        f"42.10 %, LCS-p the lowest, 40.83 %. By a rough estimate {needed[first]:.0f} seeds would separate the "
+        f"first of them, {first}, from it."
     )
 
 
