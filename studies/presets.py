@@ -6,11 +6,11 @@ with the usual crop and 40.1 % without (in so short a training no image is seen 
 Rate .3: 33.7 %; batch 8: 35.3 % after 193 s instead of 150 s; batch 32 with 70,400 images: 38.1 %. The learning rate,
 momentum and weight decay stay the published ones.
 
-`smoke` was chosen with the same script on 300 digits held out of training (fp32, n = 1; accuracy averaged over the four
-widths, 200 updates of batch 16 of SortedNet under InstanceNorm): SGD at the published rate of .1: 17 %, at .03: 13 %, at
-.3: 11 %; AdamW at .003: 32 %, at .01: 39 %, at .03: 27 %. With 400 passes for each method (AdamW, .01) NS, LCS-p and
-SortedNet have 53, 42 and 75 % under InstanceNorm and 38, 37 and 52 % under BatchNorm, where chance is 10 %: there the
-narrow widths stay near it, since all widths share the running statistics of the wide ones.
+`smoke` was chosen with the same script on 300 digits held out of training (fp32, n = 1; accuracy averaged over the
+four widths, 200 updates of batch 16 of SortedNet under InstanceNorm): SGD at the published rate of .1: 17 %, at .03:
+13 %, at .3: 11 %; AdamW at .003: 32 %, at .01: 39 %, at .03: 27 %. With 400 passes for each method (AdamW, .01) NS,
+LCS-p and SortedNet have 53, 42 and 75 % under InstanceNorm and 38, 37 and 52 % under BatchNorm, where chance is 10 %:
+there the narrow widths stay near it, since all widths share the running statistics of the wide ones.
 """
 
 from collections.abc import Mapping
