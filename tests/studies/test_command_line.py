@@ -26,6 +26,8 @@ SMALL = [
     "evaluations=4",
     "--set",
     "updates=40",
+    "--equalize",
+    "updates",
 ]
 REPORT = "smoke,norm=instance,budget.updates=40,evaluations=4"
 
