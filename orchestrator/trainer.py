@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.setting import Setting
+
 
 class Snapshot(Protocol):
     """Where a trial stands; see `trainers.training.loop.Snapshot`."""
@@ -76,6 +78,11 @@ class Metric:
     def best(self) -> str:
         """`highest` or `lowest`."""
         return "highest" if self.higher_is_better else "lowest"
+
+    @property
+    def worst(self) -> str:
+        """`lowest` or `highest`."""
+        return "lowest" if self.higher_is_better else "highest"
 
     @property
     def in_words(self) -> str:
@@ -256,6 +263,9 @@ class Trainer(Protocol):
 
     def versions(self) -> dict[str, str]:
         """What results may depend on and the engine does not know, with versions: libraries, drivers."""
+
+    def settings(self) -> Sequence[Setting]:
+        """What may be set, in the order in which it is listed; by full names, which `full_names` leaves alone."""
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The same settings under one name each, whatever short names they were given by. Raises `UserError`."""

@@ -79,6 +79,13 @@ class TrainerContract:
         assert trainer.data_checksum(stored, place.data) == trainer.data_checksum(config, place.data)
         assert trainer.describe([stored]) == trainer.describe([config])
 
+    def test_every_setting_goes_by_the_names_that_are_said_of_it(self, trainer: Trainer) -> None:
+        for setting in trainer.settings():
+            assert setting.takes
+            assert setting.about
+            for name in (setting.name, setting.short):
+                assert trainer.full_names({name: None}) == {setting.name: None}
+
     def test_a_trial_is_identified_by_the_same_key_every_time(
         self, trainer: Trainer, settings: dict[str, Any], place: Place
     ) -> None:

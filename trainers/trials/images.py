@@ -124,7 +124,7 @@ def assemble(config: ImageTrialConfig, seed: int, data: ImageArrays, device: tor
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)
-    return Parts(Recipe.from_config(config, config.norm, kernels.sgd), task, network, mac_counter(config))
+    return Parts(Recipe.from_config(config, config.norm, kernels), task, network, mac_counter(config))
 
 
 def train(

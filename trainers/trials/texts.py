@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from trainers.build import accelerator
 from trainers.config.resolution import check_method, said
 from trainers.config.text_trial import TextTrialConfig
 from trainers.data.text.datasets import text_dataset
@@ -16,7 +17,8 @@ from trainers.data.thinning import evenly_spread
 from trainers.errors import ConfigError
 from trainers.extraction.encoders import export
 from trainers.measuring.cost import Cost, Macs
-from trainers.nested.encoder import DEPTH, NEURONS, NestedEncoder
+from trainers.nested.encoder import NestedEncoder
+from trainers.nested.encoder_size import DEPTH, NEURONS
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.encoder_sources import encoder_source
 from trainers.networks.encoders import PretrainedEncoder, blank, choose_attention, padding, positions
@@ -157,7 +159,9 @@ def _parts(
         pairs,
     )
     choose_attention(model, config.precision.activations, device)
-    return Parts(Recipe.from_config(config), task, _network(config, model).to(device), _macs(config))
+    return Parts(
+        Recipe.from_config(config, kernels=accelerator(device)), task, _network(config, model).to(device), _macs(config)
+    )
 
 
 class TextTrials:

@@ -69,7 +69,8 @@ def _by_their_own_names(found: Iterable[tuple[Drawing, str]]) -> Iterator[Drawin
             count += 1
             name = f"{wanted}-{count}"
         taken.add(name)
-        yield replace(drawing, name=name, title=f"{drawing.title}: {table}" if table else drawing.title)
+        title = f"{drawing.title}: {table}" if table else drawing.title
+        yield replace(drawing, name=name, title=title, table=table)
 
 
 def _plain(text: str) -> str:
