@@ -249,6 +249,9 @@ def test_differences_are_the_tables_with_intervals_and_what_is_separated_is_fill
     assert separated["d24", "sorted"]
     assert not separated["d24", "third"]
     assert drawn.figure.layout.xaxis.zeroline
+    left, right = drawn.figure.layout.xaxis.range
+    assert left < min(0, drawn.data["low"].min())
+    assert right > max(0, drawn.data["high"].max())
     assert "95 % t-interval" in drawn.caption
     assert {"p", "adjusted_p", "low", "high", "n"} <= set(drawn.data)
 
