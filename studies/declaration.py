@@ -55,4 +55,5 @@ def declaration(
         artifacts=(WEIGHTS,),
         weights=WEIGHTS,
         flops=flops,
+        interim=f"interim_{primary.name.removeprefix('test_')}",
     )

@@ -104,7 +104,7 @@ def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
         verb("run", [*what, *store_options(), *_run_options(), *sending_options()], of_plan("run", _run)),
         verb("plan", [*what, *store_options(), *share_options(), *json], of_plan("plan", _plan)),
         verb("status", [*what, *store_options(), _watch(), *json], of_plan("status", _status)),
-        verb("report", [*what, *store_options()], of_plan("report", _report)),
+        verb("report", [*what, *store_options(), *_report_options()], of_plan("report", _report)),
         verb(
             "compare",
             [*_sides(), *base_options(study), *store_options(), *json],
@@ -123,6 +123,25 @@ def _below(study: Study, verb: str, chapters: tuple[_MakesChapter, ...]) -> Belo
     """Raises `UserError` for a study whose levels could not be shown."""
     study.check(Layout(baseline=study.baseline))
     return Below(tuple(chapter(study) for chapter in chapters), tuple(examples(study, verb)))
+
+
+def _report_options() -> list[click.Parameter]:
+    return [
+        Option(
+            "--figures",
+            metavar="FORMAT,…",
+            help="The figures for a paper as well: svg, pdf. A browser of yours draws them.",
+            section="For a paper",
+        ),
+        Option(
+            "--latex",
+            metavar="PART,…",
+            default="macs",
+            show_default=True,
+            help="What LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
+            section="For a paper",
+        ),
+    ]
 
 
 def _run_options() -> list[click.Parameter]:
@@ -263,9 +282,11 @@ def _plan(parameters: Mapping[str, Any]) -> Act:
 
 
 def _report(parameters: Mapping[str, Any]) -> Act:
-    from orchestrator.commands.report import report_study
+    from orchestrator.commands.report import parse_pictures, report_study
+    from orchestrator.report.latex_parts import read_parts
 
-    return report_study
+    latex = read_parts("--latex", parameters["latex"])
+    return partial(report_study, latex=latex, pictures=parse_pictures(parameters))
 
 
 def _status(parameters: Mapping[str, Any]) -> Act:

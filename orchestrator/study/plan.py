@@ -98,19 +98,18 @@ class Plan:
 
     def compared(self, levels: Mapping[str, str]) -> str:
         """An arm's name within its table, the same in every task: its levels of the factors that vary there."""
-        return SEPARATOR.join(levels[name] for name in self._varied or [self._first])
+        return SEPARATOR.join(levels[name] for name in self.compared_factors)
 
     @cached_property
-    def _first(self) -> str:
-        return next(factor.name for factor in self.study.factors if factor.name != self.study.across)
-
-    @cached_property
-    def _varied(self) -> list[str]:
+    def compared_factors(self) -> tuple[str, ...]:
+        """The factors that vary within a table; the first one where none does."""
         seen: dict[str, set[str]] = {}
         for arm in self.arms:
             for name, level in arm.levels:
                 seen.setdefault(name, set()).add(level)
-        return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
+        varied = [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
+        first = next(factor.name for factor in self.study.factors if factor.name != self.study.across)
+        return tuple(varied or [first])
 
     def of_seeds(self, count: int) -> "Plan":
         """The part of it that has its first seeds, so many."""

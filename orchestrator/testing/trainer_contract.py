@@ -130,6 +130,7 @@ class TrainerContract:
         declaration = trainer.declaration
         expected = declaration.expected(labels)
         others = {metric.name for metric in declaration.metrics if not metric.per_sub_model}
+        others |= {f"{declaration.interim}/{label}" for label in labels if declaration.interim}
         evaluated = [snapshot.metrics for snapshot in trainer.fit(config, 0, place, None) if snapshot.metrics]
         assert evaluated
         for metrics in evaluated:

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -199,8 +198,8 @@ class Recorder:
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
             (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
             for name in self._plan.declaration.artifacts:
-                if (checkpoint / name).is_file():
-                    shutil.copyfile(checkpoint / name, folder / name)
+                if (checkpoint / name).is_file():  # weights are large, and the temporary folder may be small
+                    (folder / name).symlink_to((checkpoint / name).resolve())
             self.tracker.attach(run_id, folder)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)

@@ -77,7 +77,7 @@ def test_reports_of_some_arms_leave_the_whole_as_it_is_here_and_in_mlflow(
     def report(*arguments: str) -> dict[str, bytes]:
         assert run(STUDY, Planted, ["--debug", "--seeds", "1", "--storage", str(tmp_path), *arguments]) == 0
         folder = tmp_path / "reports" / "planted" / "small"
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     whole = report()
     assert {"table.md", "results.csv", "index.html"} <= whole.keys()
