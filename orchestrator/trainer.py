@@ -122,6 +122,23 @@ class Total:
 
 
 @dataclass(frozen=True)
+class ServedModel:
+    """How the network of a finished trial answers where models are served: `predict(examples, params)` at any size.
+
+    Attributes:
+        loader: a module whose `_load_pyfunc(folder)` gives what answers; the folder has the artifacts and the config.
+        examples: their type as numpy calls it, `uint8`.
+        dimensions: of an array of examples, whose first is their number.
+        packages: that it needs besides this one.
+    """
+
+    loader: str
+    examples: str
+    dimensions: int
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What a trainer measures, counts and keeps.
 
@@ -131,6 +148,8 @@ class Declaration:
         artifacts: files of the last snapshot that are kept with a finished trial.
         weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
         flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
+        dataset: the setting, by its full name, that names what is trained on; empty: it has no name.
+        served: how a finished trial's network is served; None: it is not.
 
     Raises:
         ValueError: no primary metric or several; weights that are no artifact.
@@ -141,6 +160,8 @@ class Declaration:
     artifacts: tuple[str, ...] = ()
     weights: str = ""
     flops: str = ""
+    dataset: str = ""
+    served: ServedModel | None = None
 
     def __post_init__(self) -> None:
         if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:

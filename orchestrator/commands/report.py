@@ -54,6 +54,7 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
     from orchestrator.report.results import read_results
     from orchestrator.report.sequential import asked_for, in_words, judge, recorded_looks
     from orchestrator.report.writer import make_task_tables, write_report
+    from orchestrator.track.view import page_of
 
     results = read_results(tracker, experiment, plan)
     looks, decided = recorded_looks(tracker, experiment, plan.base_key), list[str]()
@@ -75,7 +76,8 @@ def print_report(plan: Plan, options: Options, tracker: "Tracker", experiment: s
         console.print(f"diverged: {each.line}", markup=False)
     for trial in results.unpaired:
         console.print(f"left out, since another arm lacks the seed: {trial}", markup=False)
-    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
+    page = page_of(plan, tracker, experiment)
+    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, page)}"):
         console.print(line, markup=False, soft_wrap=True)  # to be copied whole
 
 
@@ -162,9 +164,9 @@ def _printed(cells: "Sequence[Cell | None]") -> list[str]:
     return ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
 
 
-def _interface(options: Options, experiment: str) -> str:
-    """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
-    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", shown_address(options.tracking_uri)
+def _interface(options: Options, page: str) -> str:
+    """Where MLflow shows the study's runs, and by what command first."""
+    uri = shown_address(options.tracking_uri)
     if options.artifacts is None:
         return f"{uri.rstrip('/')}/{page}"
     mlflow = Path(sys.executable).parent / "mlflow"
