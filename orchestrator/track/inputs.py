@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from orchestrator.study.plan import Trial
+from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_value
 from orchestrator.trainer import Declaration
 
@@ -24,6 +24,12 @@ def inputs_of(trial: Trial, declaration: Declaration) -> list[DatasetInput]:
     digest = as_value(trial.data_checksum, _DIGEST_LIMIT)
     dataset = Dataset(as_value(str(name), _NAME_LIMIT), digest, source_type="code", source=as_value(source))
     return [DatasetInput(dataset, [_PURPOSE])]
+
+
+def inputs_of_all(plan: Plan) -> list[DatasetInput]:
+    """Of the trials of a plan, each data set once."""
+    every = [each for trial in plan.trials for each in inputs_of(trial, plan.declaration)]
+    return list({(each.dataset.name, each.dataset.digest): each for each in every}.values())
 
 
 def _setting(config: Mapping[str, Any], name: str) -> Any:

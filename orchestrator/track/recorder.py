@@ -21,7 +21,7 @@ from mlflow.tracking.client import MlflowClient
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track import served_model
-from orchestrator.track.inputs import inputs_of
+from orchestrator.track.inputs import inputs_of, inputs_of_all
 from orchestrator.track.limits import NAME_LIMIT, VALUE_LIMIT, as_name, as_value
 from orchestrator.track.metric_names import MetricNames
 from orchestrator.track.parameters import in_batches, params_of
@@ -79,6 +79,8 @@ class Recorder:
         if not written.issuperset(param.key for param in params):  # it is new, or what made it came no further
             for some in in_batches(params):
                 self._client.log_batch(self.parent_id, params=some)
+        if inputs := inputs_of_all(plan):  # the same again changes nothing
+            self._client.log_inputs(self.parent_id, inputs)
         self._show()
         if diff:
             tracker.attach_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")

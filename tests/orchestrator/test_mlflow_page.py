@@ -181,6 +181,8 @@ def test_a_trial_says_what_it_is_trained_on_its_levels_and_where_it_comes_from(p
     assert (given.dataset.name, given.tags[0].value) == ("digits", "training")
     assert trial.data_checksum.startswith(given.dataset.digest.partition("~")[0])
     assert json.loads(given.dataset.source) == {"checksum": trial.data_checksum}
+    (of_all,) = tracker.client.get_run(recorder.parent_id).inputs.dataset_inputs
+    assert of_all.dataset.digest == given.dataset.digest
     assert (run.data.params["factor.method"], run.data.params["seed"]) == ("NS", "0")
     assert run.data.tags["mlflow.source.name"] == "toy.py"
 
