@@ -23,7 +23,7 @@ from orchestrator.commands.report import print_report, report_folder
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import prepare_environment
-from orchestrator.run.idleness import others_at_work
+from orchestrator.run.idleness import calmest
 from orchestrator.run.limits import require_address_space
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
@@ -315,10 +315,13 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
 def _measure_latency(run: _Run, recorder: "Recorder") -> None:
     """On the driver's machine, now that no trial runs beside it, and whether anything else does."""
     place = replace(run.place, threads=max(1, int(run.options.cpus)))
-    others = others_at_work()
-    milliseconds: dict[str, Mapping[str, float]] = {}
-    for _, arms in run.plan.sub_models:  # once for every network
-        measured = run.trainer.latencies(run.plan.first_trials[arms[0]].config, place)
-        milliseconds |= dict.fromkeys(arms, measured)
-    share = others()
-    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), milliseconds, share))
+
+    def measure() -> dict[str, Mapping[str, float]]:
+        milliseconds: dict[str, Mapping[str, float]] = {}
+        for _, arms in run.plan.sub_models:  # once for every network
+            if measured := run.trainer.latencies(run.plan.first_trials[arms[0]].config, place):
+                milliseconds |= dict.fromkeys(arms, measured)
+        return milliseconds
+
+    found, others = calmest(measure)
+    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), found, others))

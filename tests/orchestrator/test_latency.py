@@ -13,7 +13,7 @@ from orchestrator.report.rendering import as_markdown
 from orchestrator.report.results import read_results
 from orchestrator.report.writer import write_report
 from orchestrator.run import idleness
-from orchestrator.run.idleness import IDLE, others_at_work
+from orchestrator.run.idleness import IDLE, calmest, others_at_work
 from orchestrator.study.plan import make_plan
 from orchestrator.track.recorder import Recorder
 from orchestrator.track.tracker import LATENCY, Tracker
@@ -42,6 +42,21 @@ def test_ones_own_work_is_not_taken_for_that_of_others(
         monkeypatch.setattr(idleness, name, iter([100.0, 100.0 + then]).__next__)
     monkeypatch.setattr(idleness.time, "monotonic", iter([10.0, 12.0]).__next__)
     assert others_at_work()() == pytest.approx(share)
+
+
+def test_what_was_measured_on_a_busy_machine_is_measured_once_more_and_the_calmer_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idleness, "_PAUSE", 0.0)
+
+    def watched(*shares: float) -> tuple[str, float]:
+        left, times = iter(shares), iter(["first", "second"])
+        monkeypatch.setattr(idleness, "others_at_work", lambda: lambda: next(left))
+        return calmest(lambda: next(times))
+
+    assert watched(0.05) == ("first", 0.05)
+    assert watched(0.5, 0.0) == ("second", 0.0)
+    assert watched(0.4, 0.6) == ("first", 0.4)
 
 
 @pytest.mark.parametrize(
