@@ -62,4 +62,5 @@ def declaration(
         flops=flops,
         dataset="task.dataset",
         served=served,
+        interim=f"interim_{primary.name.removeprefix('test_')}",
     )

@@ -1,17 +1,33 @@
 """What the studies of images are trained by."""
 
-from orchestrator.trainer import ServedModel
-from studies.declaration import declaration
-from studies.trainer import LoopTrainer
+from typing import TYPE_CHECKING
+
+from orchestrator.trainer import Declaration, ServedModel
+from studies.trainer import Later, LoopTrainer
 from trainers.config.image_trial import ImageTrialConfig
-from trainers.trials.images import IMAGES
+
+if TYPE_CHECKING:
+    from trainers.trials.kind import TrialKind
 
 _SERVED = ServedModel("trainers.extraction.served_images", "uint8", 4, ("torch", "torchvision", "safetensors", "numpy"))
+
+
+def _kind() -> "TrialKind[ImageTrialConfig]":
+    from trainers.trials.images import IMAGES
+
+    return IMAGES
+
+
+def _declaration() -> Declaration:
+    from studies.declaration import declaration
+
+    return declaration(_kind().metrics, short={"acc": "accuracy"}, decimals={"loss": 3}, served=_SERVED)
 
 
 class ImageTrainer(LoopTrainer[ImageTrialConfig]):
     """Trains image classifiers."""
 
-    kind = IMAGES
-    declaration = declaration(IMAGES.metrics, short={"acc": "accuracy"}, decimals={"loss": 3}, served=_SERVED)
+    config = ImageTrialConfig
+    kind = Later(_kind)
+    declaration = Later(_declaration)
     name = "sortednet image classification 5"  # raised whenever the same config gives another result

@@ -1,34 +1,64 @@
-"""Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`)."""
+"""Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`).
+
+torch takes seconds to import, so it is imported by what computes. What a setting is called and may be needs none.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Generic
-
-import torch
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.errors import UserError
+from orchestrator.setting import Setting
 from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from trainers.config.describing import described
 from trainers.config.names import full_names
+from trainers.config.resolution import ConfigT, said
 from trainers.errors import ConfigError, DataError
-from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
-from trainers.training.loop import fit
-from trainers.trials.kind import ConfigT, TrialKind
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.trials.kind import TrialKind
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
+_Made = TypeVar("_Made")
+
+
+class Later(Generic[_Made]):
+    """What a class has, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._made: list[_Made] = []
+
+    def __get__(self, instance: object, owner: type | None = None) -> _Made:
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]
 
 
 class LoopTrainer(Generic[ConfigT]):
-    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. Stateless: workers import it by name."""
+    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. Stateless: workers import it by name.
 
-    kind: TrialKind[ConfigT]
-    declaration: Declaration
+    Attributes:
+        config: the class of its trials' configs.
+        kind: of its trials, which torch is imported for.
+    """
+
+    config: type[ConfigT]
+    kind: "Later[TrialKind[ConfigT]]"
+    declaration: Later[Declaration]
     name: str
+
+    def settings(self) -> tuple[Setting, ...]:
+        return tuple(Setting(**vars(each)) for each in described(self.config))
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
+            said(settings, self.config)  # first: what cannot be is said before torch is imported
             return self.kind.resolve(settings).as_dict()
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
@@ -50,6 +80,8 @@ class LoopTrainer(Generic[ConfigT]):
         return " on ".join(what), *batch, *common(lambda config: config.precision.activations)
 
     def versions(self) -> dict[str, str]:
+        import torch
+
         found = {"cuda": torch.version.cuda or "none", "cudnn": str(torch.backends.cudnn.version() or "none")}
         for package in ("torch", "triton", *self.kind.packages):
             try:
@@ -60,7 +92,7 @@ class LoopTrainer(Generic[ConfigT]):
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
-            return full_names(settings, self.kind.config)
+            return full_names(settings, self.config)
 
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._read(config).identity()
@@ -84,18 +116,26 @@ class LoopTrainer(Generic[ConfigT]):
         ]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        from trainers.measuring.timing import expected_trial
+
         work = expected_trial(self.kind, self._read(config))
         totals = {"updates": work.updates, "passes": work.all_passes, "macs": work.macs}
         return Outlook(totals, weight=work.macs / work.updates)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        from trainers.measuring.timing import trial_seconds
+
         return trial_seconds(self.kind, self._read(config), _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        from trainers.measuring.timing import throughput
+
         rate, memory, available = throughput(self.kind, self._read(config), place.data, _on(place), starts, ends)
         return Probe(rate, "passes", memory, available)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        from trainers.measuring.timing import latency
+
         found = latency(self.kind, self._read(config), _on(place))
         return {target.label: 1000 * seconds for target, seconds in found.items()}
 
@@ -104,12 +144,18 @@ class LoopTrainer(Generic[ConfigT]):
             self.kind.export(self._read(config), weights, label, folder)
 
     def device_name(self, place: Place) -> str:
+        import torch
+
         device = _on(place)
         if device.type == "cuda":
             return torch.cuda.get_device_name(device)
         return f"CPU, {place.threads} thread{'s' * (place.threads > 1)}, {torch.backends.cpu.get_cpu_capability()}"
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        import torch
+
+        from trainers.training.loop import fit
+
         device = _on(place)
         try:
             parts = self.kind.assemble(self._read(config), seed, place.data, device)
@@ -120,7 +166,7 @@ class LoopTrainer(Generic[ConfigT]):
             raise
 
     def _read(self, config: Mapping[str, Any]) -> ConfigT:
-        return self.kind.config.from_dict(config)
+        return self.config.from_dict(config)
 
 
 @contextmanager
@@ -132,7 +178,9 @@ def _for_the_user(before: str = "") -> Iterator[None]:
         raise UserError(f"{before}{error}") from error
 
 
-def _on(place: Place) -> torch.device:
+def _on(place: Place) -> "torch.device":
     """The device of a place; sets the number of threads, which a reused worker may have from another trial."""
+    import torch
+
     torch.set_num_threads(place.threads)
     return torch.device("cuda" if place.gpu else "cpu")

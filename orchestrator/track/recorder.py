@@ -6,7 +6,6 @@ the checkpoint's history fills whatever gap a crash left. Every method may be ca
 
 import hashlib
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -226,8 +225,8 @@ class Recorder:
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
             (folder / "sub_models.csv").write_text(sub_model_table(trial, history))
-            for name in artifacts:
-                shutil.copyfile(checkpoint / name, folder / name)
+            for name in artifacts:  # weights are large, and the temporary folder may be small
+                (folder / name).symlink_to((checkpoint / name).resolve())
             if served is not None:
                 known_by = served_model.put_together(folder, artifacts, served, trial, run_id, history[-1]["time"])
                 self._client.set_tag(run_id, served_model.KNOWN_BY, known_by)
@@ -274,14 +273,14 @@ class Recorder:
         """Keeps with the base config at which numbers of seeds is looked."""
         self.tracker.attach_text(self.parent_id, json.dumps(dict(looks)), LOOKS)
 
-    def attach_report(self, folder: Path, trials: Sequence[Trial]) -> None:
-        """Copies the report into the parent run and closes it: as finished if all of these trials are."""
-        self.tracker.attach(self.parent_id, folder, "report")
-        self._summarise(folder)
+    def attach_report(self, folder: Path, trials: Sequence[Trial], name: str = "report") -> None:
+        """Copies the report into the parent run by a name, and closes it: as finished if all of these trials are."""
+        self.tracker.attach(self.parent_id, folder, name)
+        self._summarise(folder, name)
         complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 
-    def _summarise(self, report: Path) -> None:
+    def _summarise(self, report: Path, name: str) -> None:
         """The description of the base config's run, and the averages of its arms; the same again changes nothing."""
         found = averages_of_arms(self._plan, self.tracker.trials(self.experiment, self._plan.base_key))
         known, now = self._client.get_run(self.parent_id).data, int(time.time() * 1000)
@@ -290,7 +289,7 @@ class Recorder:
             for name, (value, seeds) in found.items()
             if known.metrics.get(name) != value
         ]
-        text = described_by(report)
+        text = described_by(report, name)
         tags = [RunTag(DESCRIPTION, text)] if text and known.tags.get(DESCRIPTION) != text else []
         for first in range(0, len(metrics), _METRICS_AT_ONCE):
             self._client.log_batch(self.parent_id, metrics[first : first + _METRICS_AT_ONCE])

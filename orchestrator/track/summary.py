@@ -10,19 +10,23 @@ from orchestrator.track.metric_names import AVERAGE
 from orchestrator.track.tracker import TrackedTrial
 
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows, as Markdown
-_REST = "\n\n*Shortened: the whole is in `report/` among the artifacts of this run.*"
 _PLAIN = str.maketrans({"·": "-", "×": "x", "−": "-", "–": "-"})  # what names of metrics may not hold
 
 
-def described_by(report: Path) -> str:
-    """The beginning of the report's table, as far as a description goes; empty without one."""
+def described_by(report: Path, name: str) -> str:
+    """The beginning of the report's table, as far as a description goes; empty without one.
+
+    Args:
+        name: of the folder among the run's artifacts in which the whole is.
+    """
     try:
         text = (report / "table.md").read_text()
     except FileNotFoundError:
         return ""
     if len(text) > VALUE_LIMIT:
-        room = text[: VALUE_LIMIT - len(_REST)]
-        text = room[: max(room.rfind("\n"), 0)].rstrip() + _REST
+        rest = f"\n\n*Shortened: the whole is in `{name}/` among the artifacts of this run.*"
+        room = text[: VALUE_LIMIT - len(rest)]
+        text = room[: max(room.rfind("\n"), 0)].rstrip() + rest
     return as_value(text)
 
 

@@ -147,6 +147,9 @@ def _sections(plan: Plan, names: MetricNames, labels: Sequence[str]) -> Iterator
             yield _Section(number, metric.heading, False, [as_name(f"{metric.name}/{label}") for label in labels])
             number += 1
     others = [as_name(name) for name in single if name not in averages]
+    if declaration.interim:  # which not every config has; MLflow adds the charts that there are
+        yield _Section(number, declaration.interim, False, [])
+        number += 1
     yield _Section(number, "Training", False, others)
     unit = _axis(plan)["selectedXAxisMetricKey"]
     totals = {as_name(f"{TOTAL}/{total.name}"): total for total in declaration.totals}

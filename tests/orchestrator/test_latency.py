@@ -77,7 +77,7 @@ def test_a_report_says_that_the_machine_was_busy_beside_the_times(
         tracker.attach_text(recorder.parent_id, json.dumps(kept), LATENCY)
     else:
         recorder.note_latency("CPU", times, others)
-    (table,) = write_report(plan, read_results(tracker, recorder.experiment, plan), tmp_path / "report")
+    (table,) = write_report(plan, read_results(tracker, recorder.experiment, plan), tmp_path / "report").tables
     assert ("ms: " in table.caption) == bool(said)
     assert said in as_markdown(table)
     assert said in (tmp_path / "report" / "index.html").read_text()

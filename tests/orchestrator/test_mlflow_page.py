@@ -108,11 +108,11 @@ def test_the_page_opens_with_accuracies_first_over_what_every_arm_gets_alike(pla
     assert plan.base_key in state["searchFilter"]
     assert state["globalLineChartConfig"]["selectedXAxisMetricKey"] == "total/updates"
     shown, hidden = charts(state), charts(state, shown=False)
-    assert list(shown) == ["Test accuracy (%)", "Test loss", "Training", "Ledger", "test_acc/average"]
+    assert list(shown) == ["Test accuracy (%)", "Test loss", "interim_acc", "Training", "Ledger", "test_acc/average"]
     assert shown["Test accuracy (%)"] == ["test_acc/average", "test_acc/w050", "test_acc/w100"]
     assert shown["Ledger"] == ["total/passes", "total/macs", "updates/w050", "updates/w100"]
     assert hidden["Ledger"] == ["total/updates", "total/samples", "total/forwards"]
-    assert [section["display"] for section in state["compareRunSections"]] == [True, False, False, False, False]
+    assert [section["display"] for section in state["compareRunSections"]] == [True, False, False, False, False, False]
 
 
 def test_the_view_is_written_once_and_another_base_config_has_its_own(plan: Plan, tracker: Tracker) -> None:
@@ -210,9 +210,9 @@ def test_the_run_of_all_trials_has_the_report_its_beginning_and_the_average_of_e
 def test_a_report_too_long_for_a_description_ends_with_a_whole_line_that_says_where_the_rest_is(
     tmp_path: Path,
 ) -> None:
-    assert described_by(tmp_path) == ""
+    assert described_by(tmp_path, "report") == ""
     (tmp_path / "table.md").write_text("| a row of a table |\n" * 1000)
-    text = described_by(tmp_path)
+    text = described_by(tmp_path, "report")
     assert len(text) <= VALUE_LIMIT
     *rows, _, last = text.split("\n")
     assert set(rows) == {"| a row of a table |"}

@@ -1,18 +1,24 @@
 """The task of classifying images: which ones, how many at once, how they are varied."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import Field
 
 from trainers.config.part import Flag, Text, Whole, one_of
 from trainers.config.task import TaskConfig
-from trainers.data.datasets import DATASETS, dataset
+
+
+def _known() -> Iterable[str]:
+    from trainers.data.datasets import DATASETS  # torch, which no other setting needs
+
+    return DATASETS
 
 
 class ImagesConfig(TaskConfig):
     """What is learned, and from which images."""
 
-    dataset: Annotated[Text, one_of("dataset", lambda: DATASETS)] = Field(
+    dataset: Annotated[Text, one_of("dataset", _known)] = Field(
         default="cifar10", description="The data set, by its name."
     )
     batch_size: Whole = Field(
@@ -33,6 +39,8 @@ class ImagesConfig(TaskConfig):
 
     def resolved(self) -> "ImagesConfig":
         """With the data set's usual augmentation, unless another was said."""
+        from trainers.data.datasets import dataset
+
         data = dataset(self.dataset)
         usual = self.model_copy(update=self.unsaid(crop_padding=data.crop_padding, flip=data.flip))
         return usual.of(data.train_images)

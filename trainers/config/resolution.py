@@ -9,8 +9,6 @@ from trainers.config.names import full_names
 from trainers.config.part import Part, extra, in_a_line, leaves, shown
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
-from trainers.sampling.names import sampler
-from trainers.sampling.sampler import Moment
 
 _NOTHING_SAID = (None, "auto")
 ConfigT = TypeVar("ConfigT", bound=TrialConfig)
@@ -66,6 +64,9 @@ def check_method(config: TrialConfig) -> None:
     Raises:
         ConfigError: naming the parts.
     """
+    from trainers.sampling.names import sampler  # NumPy, which no check of a value needs
+    from trainers.sampling.sampler import Moment
+
     method = config.method
     chosen = sampler(method.sampler)
     try:

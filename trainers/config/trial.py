@@ -45,6 +45,13 @@ class TrialConfig(Part):
         """The target sub-models."""
         return self.network.lattice
 
+    def evaluated_on(self, examples: int) -> Self:
+        """The config for a test set of so many examples: `interim_examples` only where they make a difference."""
+        interim = self.task.interim_examples
+        if interim is None or (interim < examples and (self.evaluations > 1 or self.evaluates_start)):
+            return self
+        return self.model_copy(update={"task": self.task.model_copy(update={"interim_examples": None})})
+
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
         """The config that `as_dict` wrote.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
+from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
 from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
 from trainers.training.graphs import Graphs
@@ -151,15 +152,19 @@ class ImageClassification:
         """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
         return F.cross_entropy(precise(outputs), precise(teacher).softmax(1))
 
-    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+    def evaluate(
+        self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable, examples: int | None = None
+    ) -> dict[str, float]:
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
-        for rows in self._test_rows.split(_EVALUATION_BATCH[self._device.type]):
+        tested = self._test_rows
+        if examples is not None:
+            tested = evenly_spread(examples, len(tested)).to(self._device)
+        for rows in tested.split(_EVALUATION_BATCH[self._device.type]):
             if graphs.capturing:
                 rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
             total += graphs.run(("evaluation", name, len(rows)), partial(self._measured, forward, rows), pure=True)
         correct, loss = total.tolist()
-        examples = len(self._test_labels)
-        return {"acc": 100 * correct / examples, "loss": loss / examples}
+        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested)}
 
     def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
