@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 
-from orchestrator.trainer import Declaration, Metric, Total
+from orchestrator.trainer import Declaration, Metric, ServedModel, Total
 from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
 def declaration(
-    metrics: tuple[TaskMetric, ...], short: Mapping[str, str], decimals: Mapping[str, int], flops: str = ""
+    metrics: tuple[TaskMetric, ...],
+    short: Mapping[str, str],
+    decimals: Mapping[str, int],
+    flops: str = "",
+    served: ServedModel | None = None,
 ) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
@@ -17,6 +21,7 @@ def declaration(
         short: what a metric is called where there is little room, by its name.
         decimals: how many are printed, by a metric's name, if not two.
         flops: how they are counted, where they are.
+        served: how finished networks are served, where they are.
     """
     measured = tuple(
         Metric(
@@ -55,5 +60,7 @@ def declaration(
         artifacts=(WEIGHTS,),
         weights=WEIGHTS,
         flops=flops,
+        dataset="task.dataset",
+        served=served,
         interim=f"interim_{primary.name.removeprefix('test_')}",
     )
