@@ -10,5 +10,5 @@ class ImageTrainer(LoopTrainer[ImageTrialConfig]):
     """Trains image classifiers."""
 
     kind = IMAGES
-    declaration = declaration(IMAGES.metrics, short={"acc": "accuracy"}, decimals={"loss": 3})
+    declaration = declaration(IMAGES.task.metrics)
     name = "sortednet image classification 5"  # raised whenever the same config gives another result

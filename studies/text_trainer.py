@@ -15,5 +15,6 @@ class TextTrainer(LoopTrainer[TextTrialConfig]):
     """Fine-tunes encoders of texts."""
 
     kind = TEXT_TRIALS
-    declaration = declaration(TEXT_TRIALS.metrics, short={"score": "score"}, decimals={"loss": 3}, flops=_FLOPS)
+    flops = _FLOPS
+    declaration = declaration(TEXT_TRIALS.task.metrics, flops)
     name = "sortednet text encoders 1"  # raised whenever the same config gives another result

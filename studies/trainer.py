@@ -4,15 +4,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic
 
 import torch
 
 from orchestrator.errors import UserError
 from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from studies.declaration import declaration
 from trainers.config.names import full_names
 from trainers.errors import ConfigError, DataError
 from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
+from trainers.own.parts import code
+from trainers.own.travelling import OwnParts
+from trainers.tasks.measures import measures, with_measures
+from trainers.tasks.names import task_class
+from trainers.tasks.task import Metric
 from trainers.training.loop import fit
 from trainers.trials.kind import ConfigT, TrialKind
 
@@ -21,15 +28,53 @@ _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", 
 
 
 class LoopTrainer(Generic[ConfigT]):
-    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. Stateless: workers import it by name."""
+    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. To workers it brings the study's own parts.
+
+    Args:
+        task: a task that the study's file registers, whose metrics are declared in the place of the usual ones.
+        metrics: those that it registers and that are measured beside the task's own, by name.
+        primary: the one of all of them that the report is about, if not the task's own.
+
+    Raises:
+        UserError: one that is not registered.
+    """
 
     kind: TrialKind[ConfigT]
     declaration: Declaration
     name: str
+    flops: str = ""
+    _said: Mapping[str, Any] = MappingProxyType({})  # of the task, as a study would say it
+    _brought: OwnParts | None = None  # of the process that it came from
+
+    def __init__(self, task: str | None = None, metrics: Sequence[str] = (), primary: str | None = None) -> None:
+        said = {"task.name": task, "task.metrics": list(metrics) or None, "task.primary": primary}
+        self._said = {name: value for name, value in said.items() if value is not None}
+        if self._said:
+            with _for_the_user():
+                self.declaration = declaration(self._measured(task, metrics, primary), self.flops)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_brought": OwnParts.here()}
+
+    @property
+    def _declared(self) -> tuple[Metric, ...]:
+        said = self._said
+        return self._measured(said.get("task.name"), said.get("task.metrics", ()), said.get("task.primary"))
+
+    def _measured(self, task: str | None, metrics: Sequence[str], primary: str | None) -> tuple[Metric, ...]:
+        return with_measures(task_class(task, self.kind.task).metrics, measures(metrics), primary)
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
-            return self.kind.resolve(settings).as_dict()
+            given = full_names(settings, self.kind.config)
+            config = self.kind.resolve({**self._said, **given})
+            task = config.task
+            if self._measured(task.name, task.metrics or (), task.primary) != self._declared:
+                raise ConfigError(
+                    "another task, or other metrics, than the study's trainer declares: name them where it is named, "
+                    "main(STUDY, lambda: image_trainer(task=…, metrics=[…], primary=…))"
+                )
+            return config.as_dict()
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
         resolved = self._read(config)
@@ -61,6 +106,10 @@ class LoopTrainer(Generic[ConfigT]):
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
             return full_names(settings, self.kind.config)
+
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        with _for_the_user():
+            return code(self._read(config).names)
 
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._read(config).identity()
@@ -120,6 +169,9 @@ class LoopTrainer(Generic[ConfigT]):
             raise
 
     def _read(self, config: Mapping[str, Any]) -> ConfigT:
+        if self._brought is not None:
+            self._brought.install()
+            self._brought = None
         return self.kind.config.from_dict(config)
 
 

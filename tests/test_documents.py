@@ -59,14 +59,16 @@ PUBLIC = {
         "Anytime",
         "Exchange",
         "FollowingLayer",
+        "ImageArrays",
         "Lattice",
+        "Moment",
         "NestedEncoder",
         "Reordering",
         "SubModel",
         "describe",
         "nest",
     ),
-    "orchestrator": ("Factor", "Preset", "Study", "main"),
+    "orchestrator": ("Factor", "Preset", "Study", "main", "results"),
 }
 
 

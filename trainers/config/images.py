@@ -1,18 +1,20 @@
 """The task of classifying images: which ones, how many at once, how they are varied."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from trainers.config.part import Flag, Text, Whole, one_of
 from trainers.config.task import TaskConfig
-from trainers.data.datasets import DATASETS, dataset
+from trainers.data.datasets import dataset, known_datasets
 
 
 class ImagesConfig(TaskConfig):
     """What is learned, and from which images."""
 
-    dataset: Annotated[Text, one_of("dataset", lambda: DATASETS)] = Field(
+    USUAL: ClassVar[str] = "classification"
+
+    dataset: Annotated[Text, one_of("dataset", known_datasets)] = Field(
         default="cifar10", description="The data set, by its name."
     )
     batch_size: Whole = Field(

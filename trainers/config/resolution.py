@@ -3,14 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from pydantic import ValidationError
 
 from trainers.config.names import full_names
 from trainers.config.part import Part, extra, in_a_line, leaves, shown
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
+from trainers.lattice import Lattice
+from trainers.objectives import OBJECTIVES, OF_ONE
+from trainers.own.parts import OWN
 from trainers.sampling.names import sampler
-from trainers.sampling.sampler import Moment
+from trainers.sampling.sampler import Moment, Sampler
+from trainers.submodel import SubModel
 
 _NOTHING_SAID = (None, "auto")
 ConfigT = TypeVar("ConfigT", bound=TrialConfig)
@@ -72,11 +77,21 @@ def check_method(config: TrialConfig) -> None:
         chosen.expectation(Moment(config.lattice, lambda _: 1))  # raises if it does not fit the targets
     except ConfigError as error:
         raise ConfigError(f"sampler {shown(method.sampler)}: {error}") from error
-    if method.objective != "sum" and chosen.draws != 1:
+    if method.objective in OF_ONE and chosen.draws != 1:
         raise ConfigError(
             f"objective={method.objective} is defined for one sub-model; sampler={method.sampler} draws more"
         )
+    if ("objective", method.objective) in OWN:
+        _check_own_objective(method.objective, chosen, config.lattice)
     if chosen.continuous and method.sharing == "separate":
         raise ConfigError(f"sampler={method.sampler} draws widths between the targets; sharing=separate has none")
     if method.distillation == "in-place" and method.sharing != "nested":
         raise ConfigError("distillation=in-place has the largest sub-model of one network teach: use sharing=nested")
+
+
+def _check_own_objective(name: str, chosen: Sampler, lattice: Lattice) -> None:
+    """Tries it on one draw."""
+    drawn = chosen.sample(np.random.default_rng(0), Moment(lattice, lambda _: 1))
+    given = OBJECTIVES[name](drawn, lattice)
+    if not isinstance(given, tuple) or not given or not all(isinstance(each, SubModel) for each in given):
+        raise ConfigError(f"objective {name} gives {shown(given)}: it is to give a tuple of the sub-models to train")

@@ -1,6 +1,6 @@
 """The task of classifying or scoring texts: which ones, how many at once, how much of each."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from trainers.data.text.datasets import TEXTS
 
 class TextsConfig(TaskConfig):
     """What is learned, and from which texts."""
+
+    USUAL: ClassVar[str] = "texts"
 
     dataset: Annotated[Text, one_of("dataset", lambda: TEXTS)] = Field(
         default="rotten-tomatoes", description="The data set, by its name."

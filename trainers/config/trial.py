@@ -18,6 +18,7 @@ from trainers.config.precision import PrecisionConfig
 from trainers.config.schedule import ScheduleConfig
 from trainers.config.task import TaskConfig
 from trainers.lattice import Lattice
+from trainers.sampling.names import name_of
 
 
 class TrialConfig(Part):
@@ -44,6 +45,20 @@ class TrialConfig(Part):
     def lattice(self) -> Lattice:
         """The target sub-models."""
         return self.network.lattice
+
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """What a study's own file may have registered of what a resolved config names, each by its kind and name."""
+        method, task = self.method, self.task
+        named = [
+            ("sampler", name_of(method.sampler)),
+            ("objective", method.objective),
+            ("network", self.network.name),
+            ("dataset", task.dataset),
+            *([] if task.name is None else [("task", task.name)]),
+            *(("metric", name) for name in task.metrics or ()),
+        ]
+        return tuple(named)
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
@@ -75,7 +90,7 @@ def _without_defaults(part: Part) -> dict[str, Any]:
     written = part.model_dump(mode="json", exclude_none=True)
     for name, field in type(part).model_fields.items():
         value, usual = getattr(part, name), field.get_default(call_default_factory=True)
-        if value == usual or extra(field, "located"):
+        if value == usual or extra(field, "located") or extra(field, "shown"):
             continue
         if not isinstance(value, Part):
             said[name] = written[name]

@@ -1,0 +1,168 @@
+"""A study's results for a notebook: read from the tracker as the report reads them, by one call. Nothing is trained.
+
+from orchestrator import results
+
+found = results(STUDY, image_trainer, preset="quick", storage="runs")
+found.frame, found.table(), found.figure("cost")
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.commands.level_choices import chosen_levels
+from orchestrator.errors import UserError, unknown
+from orchestrator.run.environment import silence_mlflow
+from orchestrator.secrecy.redaction import shown_address
+from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.study import Layout, Study
+from orchestrator.track.sqlite_address import address_of, file_of
+from orchestrator.trainer import Trainer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from orchestrator.report.drawing import Drawing
+    from orchestrator.report.results import Results
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a study has found so far, as numbers, tables and figures.
+
+    Attributes:
+        results: all that the report is made of, failures and what was left out included.
+    """
+
+    plan: Plan
+    results: "Results"
+
+    @property
+    def frame(self) -> "pd.DataFrame":
+        """A row per finished trial × sub-model, as results.csv: factors, seed, costs, every metric, update counts."""
+        return self.results.frame
+
+    @property
+    def curves(self) -> "pd.DataFrame":
+        """A row per finished trial × evaluation × sub-model: the primary metric over training."""
+        return self.results.curves
+
+    def table(self) -> "pd.DataFrame":
+        """Means ± SD over seeds as text: a row per sub-model, largest first, and their average; a column per arm.
+
+        Where the report has several tables, the first level of the index names them. `attrs["caption"]` says of how
+        many seeds the means are.
+        """
+        import pandas as pd
+
+        from orchestrator.report.tables import make_table
+
+        parts = {}
+        for facet in self.results.facets:
+            found = make_table(self.results.of(facet), {}, "")
+            cells = {arm: [_text(found.cells.get((row, arm))) for row in found.rows] for arm in found.arms}
+            parts[facet] = pd.DataFrame(cells, index=pd.Index(found.rows, name="sub-model"))
+        seeds = sorted(set(self.results.seeds.values()))
+        whole = parts[""] if list(parts) == [""] else pd.concat(parts, names=["table"])
+        counted = " to ".join(map(str, (seeds if len(seeds) == 1 else (seeds[0], seeds[-1]))))
+        whole.attrs["caption"] = f"{self.results.metric.heading}, mean ± SD over {counted} seeds"
+        return whole
+
+    @cached_property
+    def drawings(self) -> "dict[str, Drawing]":
+        """The report's figures by their names, each with its caption and the numbers that it shows."""
+        return {drawing.name: drawing for drawing in _drawings(self.results)}
+
+    def figure(self, name: str) -> "go.Figure":
+        """One of the report's figures: `cost`, `training`, …
+
+        Raises:
+            UserError: there is none of that name; says which there are.
+        """
+        if name not in self.drawings:
+            raise unknown("figure", name, self.drawings)
+        return self.drawings[name].figure
+
+    def _repr_html_(self) -> str:
+        """The table, where a notebook shows what a cell gives."""
+        table = self.table()
+        return f"<p>{table.attrs['caption']}</p>{table.to_html()}"
+
+
+def results(
+    study: Study,
+    trainer: Trainer | Callable[[], Trainer],
+    *,
+    preset: str | None = None,
+    storage: str | Path = "runs",
+    settings: Mapping[str, Any] | None = None,
+    only: str = "",
+    tracking_uri: str | None = None,
+    data: str | Path | None = None,
+) -> Report:
+    """Reads what a study has found, from the tracker alone.
+
+    Args:
+        trainer: that the study's file names, or what makes it.
+        preset: that it was run with; None: the study's first.
+        storage, tracking_uri, data: as on the command line.
+        settings: as `--set` has changed them.
+        only: levels to keep, as `--only` takes them.
+
+    Raises:
+        UserError: nothing is there, or what is asked for cannot be; one line that says what to do.
+    """
+    silence_mlflow()
+    chosen = next(iter(study.presets)) if preset is None else preset
+    if chosen not in study.presets:
+        raise unknown("preset", chosen, study.presets)
+    named = chosen_levels("only", only, study.factors) if only else []
+    kept = tuple(each for each in study.presets[chosen].only if each[0] not in {factor for factor, _ in named})
+    layout = Layout(baseline=study.baseline, only=(*named, *kept))
+    made = trainer() if callable(trainer) else trainer
+    folder = None if data is None else Path(data).expanduser().resolve()
+    plan = make_plan(study, made, chosen, settings or {}, range(study.presets[chosen].seeds), layout, folder)
+    return Report(plan, _read(plan, Path(storage).expanduser().resolve(), tracking_uri))
+
+
+def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> "Results":
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or address_of(storage / "mlflow.db")
+    nothing = UserError(
+        f"nothing of {plan.study.name} is in {shown_address(uri)}: run the study first, or give storage"
+    )
+    database = file_of(uri)
+    if database is not None and not database.exists():
+        raise nothing
+    from orchestrator.report.results import read_results
+    from orchestrator.track.tracker import Tracker
+
+    remote = uri.startswith(("http://", "https://"))
+    tracker = Tracker(uri, None if remote else storage / "artifacts")
+    experiment = tracker.experiment(plan.study.name, create=False)
+    if experiment is None:
+        raise nothing
+    return read_results(tracker, experiment, plan)
+
+
+def _drawings(results: "Results") -> "Iterator[Drawing]":
+    from orchestrator.report import figures
+    from orchestrator.report.drawing import Drawing
+
+    what = results.metric.heading
+    for number, facet in enumerate(results.facets, 1):
+        part, end = results.of(facet), f"-{number}" * (len(results.facets) > 1)
+        title = f"{results.metric.word} over cost {facet}".strip()
+        yield Drawing(
+            f"cost{end}", title, f"{what} over multiply-accumulates", figures.accuracy_over_macs(part), part.frame
+        )
+    if len(results.facets) == 1 and results.curves["step"].nunique() > 1:
+        title, caption = f"{results.metric.word} over training", f"{what} over optimizer steps"
+        yield Drawing("training", title, caption, figures.accuracy_over_updates(results), results.curves)
+
+
+def _text(cell: Any) -> str:
+    return "–" if cell is None else str(cell.text)
