@@ -79,7 +79,8 @@ def objective(name: str, *, version: str = "") -> Callable[[ObjectiveT], Objecti
         from trainers.objectives import OBJECTIVES
 
         refuse_signature(f"objective {name}", part, f"{name}(drawn, lattice)", None, None)
-        enter("objective", name, part, OBJECTIVES, version)
+        chosen: Objective = part
+        enter("objective", name, chosen, OBJECTIVES, version)
         return part
 
     return register

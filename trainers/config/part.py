@@ -25,8 +25,8 @@ class Part(BaseModel):
     is taken from the method, the data set or the machine.
 
     A field's `json_schema_extra` may hold its `unit`; `usual`, whose value it takes unless one is said (null and
-    "auto" say none); `located`, of a path, in place of which its content identifies a trial; `shown`, of what changes
-    no result and so identifies none; and `alone`: the part's own name, given a single value, is short for this field.
+    "auto" say none); `located`, of a path, in place of which its content identifies a trial; and `alone`: the part's
+    own name, given a single value, is short for this field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -45,7 +45,6 @@ class TaskConfig(Part):
     primary: Text | None = Field(
         default=None,
         description="The metric that the report is about, if not the task's own; the trainer names it.",
-        json_schema_extra={"shown": True},
     )
 
     def of(self, examples: int | None) -> Self:

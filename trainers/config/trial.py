@@ -77,12 +77,13 @@ class TrialConfig(Part):
         return self.model_dump(mode="json", exclude_none=True)
 
     def identity(self) -> dict[str, Any]:
-        """What a resolved trial is known by: as `as_dict`, without the fields at their default, and without paths.
+        """What a resolved trial is known by: as `as_dict`, without the fields at their default, paths and what is shown.
 
         So a field that is added, at a default under which everything stays as it was, leaves every trial the key that
         it has.
         """
-        return _without_defaults(self)
+        measured = self.task.model_copy(update={"primary": None})  # all metrics are, whichever is the primary one
+        return _without_defaults(self.model_copy(update={"task": measured}))
 
 
 def _without_defaults(part: Part) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _without_defaults(part: Part) -> dict[str, Any]:
     written = part.model_dump(mode="json", exclude_none=True)
     for name, field in type(part).model_fields.items():
         value, usual = getattr(part, name), field.get_default(call_default_factory=True)
-        if value == usual or extra(field, "located") or extra(field, "shown"):
+        if value == usual or extra(field, "located"):
             continue
         if not isinstance(value, Part):
             said[name] = written[name]
