@@ -77,7 +77,7 @@ class TrialConfig(Part):
         return self.model_dump(mode="json", exclude_none=True)
 
     def identity(self) -> dict[str, Any]:
-        """What a resolved trial is known by: as `as_dict`, without the fields at their default, paths and what is shown.
+        """What a resolved trial is known by: as `as_dict`, without the defaults, paths and what is shown.
 
         So a field that is added, at a default under which everything stays as it was, leaves every trial the key that
         it has.

@@ -58,7 +58,7 @@ class OwnPart:
     def is_as(self, other: "OwnPart") -> bool:
         """Whether it is the same part, registered anew."""
         try:
-            return self.digest == other.digest
+            return self.digest == other.digest and self.source.within == other.source.within
         except ConfigError:
             return False
 

@@ -35,6 +35,7 @@ class Source:
         line: of the statement, of those at the top of the file, that registers it.
         module: its name; `__main__` for a file that is run.
         package: in which relative imports are meant.
+        within: how many lines further down it is registered, in a function that the statement defines or calls.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Source:
     line: int
     module: str
     package: str
+    within: int = 0
 
     @classmethod
     def of(cls, frame: FrameType, text: str) -> "Source":
@@ -52,7 +54,8 @@ class Source:
             line = outer.f_lineno if outer.f_code.co_name == "<module>" else outer.f_code.co_firstlineno
             outer = outer.f_back
         package = str(names.get("__package__") or "")
-        return cls(frame.f_code.co_filename, text, line, str(names.get("__name__", "")), package)
+        within = frame.f_lineno - line
+        return cls(frame.f_code.co_filename, text, line, str(names.get("__name__", "")), package, within)
 
     @cached_property
     def statements(self) -> list[ast.stmt]:
