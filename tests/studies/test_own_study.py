@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from orchestrator.errors import UserError
 from orchestrator.study.plan import make_plan
 from orchestrator.testing.trainer_contract import TrainerContract
 from orchestrator.trainer import Place, Trainer
+from studies.binding import image_trainer
 from studies.image_trainer import ImageTrainer
 from tests.trainers.own_tables import put_back
 from trainers.own.travelling import OwnParts
@@ -253,6 +255,27 @@ def test_a_notebook_is_told_in_a_line_what_is_not_there(study: ModuleType, tmp_p
             results(study.STUDY, study.trainer, **given)
         assert "\n" not in str(refused.value)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_study_of_the_tutorial_and_its_notebook_work_as_they_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "own-study.md").read_text()
+    study = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    notebook = re.findall(r"^```text\n(from my_study .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert (len(study), len(notebook)) == (1, 1)
+    assert len(study[0].splitlines()) < 30
+    (tmp_path / "my_study.py").write_text(study[0])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_study", raising=False)
+    with put_back():
+        import my_study
+
+        arms = ["--seeds", "1", "--only", "sampler=uniform,sampler=cheap-first(0.5)"]
+        assert run(my_study.STUDY, image_trainer, ["--debug", *arms]) == 0
+        exec(notebook[0], {})
+    monkeypatch.delitem(sys.modules, "my_study")
 
 
 def test_metrics_that_are_nowhere_are_refused(study: ModuleType) -> None:
