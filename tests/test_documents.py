@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+
 import pytest
 
 ROOT = Path(__file__).parent.parent

@@ -68,7 +68,7 @@ def test_workers_of_ray_find_every_part_of_a_study_that_lies_anywhere_and_a_note
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     chosen = ["--seeds", "1", "--storage", str(folder / "runs"), "--only", "sampler=uniform,sampler=cheap-first(2)"]
-    command = [sys.executable, "my_study.py", *chosen]
+    command = [sys.executable, "my_study.py", *chosen, "--max-concurrent", "1"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), done
     found = results(study.STUDY, study.trainer, storage=folder / "runs")
@@ -265,7 +265,8 @@ def test_the_study_of_the_tutorial_and_its_notebook_work_as_they_are_printed(
     notebook = re.findall(r"^```text\n(from my_study .*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert (len(study), len(notebook)) == (1, 1)
     assert len(study[0].splitlines()) < 30
-    (tmp_path / "my_study.py").write_text(study[0])
+    assert study[0].count('"updates": 300') == 1
+    (tmp_path / "my_study.py").write_text(study[0].replace('"updates": 300', '"updates": 5'))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "my_study", raising=False)
