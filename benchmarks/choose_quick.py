@@ -1,8 +1,10 @@
-"""Holds out the last 2,000 training images and trains one arm on the rest: how the recipe of `quick` is chosen.
+"""Holds out training images and trains one arm on the others: how the recipes of `quick` and `smoke` are chosen.
 
-    python benchmarks/choose_quick.py batch_size=16 learning_rate=0.1 norm=instance updates=2500
+    python benchmarks/choose_quick.py quick batch_size=16 learning_rate=0.1 norm=instance updates=2500
+    python benchmarks/choose_quick.py smoke learning_rate=0.2 norm=instance method=NS
 
-The test set is never looked at. Prints elapsed seconds and accuracy per width at each evaluation.
+The last 2,000 of CIFAR-10's and the last 300 of the digits' are held out; the test set is never looked at. Prints
+elapsed seconds and accuracy per sub-model at each evaluation.
 """
 
 import sys
@@ -11,19 +13,20 @@ import time
 import torch
 
 from orchestrator.commands.numbers import setting
-from studies.presets import QUICK
+from studies.presets import PRESETS
 from trainers.data.datasets import dataset
 from trainers.trials.images import resolve, train
 
-_HELD_OUT = 2_000
+_HELD_OUT = {"cifar10": 2_000, "digits": 300}
 
 
 def main() -> None:
-    """Trains on one thread with the settings given over those of `quick`."""
+    """Trains on one thread with the settings given over those of a preset."""
     torch.set_num_threads(1)
-    given = dict(setting(argument) for argument in sys.argv[1:])
-    config = resolve({**QUICK.settings, "equalize": "updates", **given})
-    data = dataset(config.task.dataset).load(None).hold_out(_HELD_OUT)
+    preset, *arguments = sys.argv[1:]
+    given = dict(setting(argument) for argument in arguments)
+    config = resolve({**PRESETS[preset].settings, "equalize": "updates", "interim_examples": None, **given})
+    data = dataset(config.task.dataset).load(None).hold_out(_HELD_OUT[config.task.dataset])
     started = time.perf_counter()
     for snapshot in train(config, 0, data, torch.device("cpu")):
         if snapshot.metrics:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
@@ -70,6 +71,9 @@ class NoopTrainer:
 
     def versions(self) -> dict[str, str]:
         return {}
+
+    def settings(self) -> tuple[Setting, ...]:
+        return ()
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)

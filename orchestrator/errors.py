@@ -1,9 +1,12 @@
 """Errors as the reader meets them: one line each."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from orchestrator.secrecy.redaction import without_passwords
+
+_LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters
 
 
 class UserError(Exception):
@@ -19,11 +22,43 @@ class ClusterLost(Stopped):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the nearest that does."""
+    """The error for a name that does not exist, with the nearest that does, or as many of them as go into a line."""
     choices = list(known)
-    near = get_close_matches(name, choices, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
-    return UserError(f"unknown {kind} {name[:80]!r}: {hint}")
+    near = nearest(name[:_LONGEST_NAME], choices)
+    hint = f"did you mean {near!r}?" if near else f"choose from {_some(choices)}"
+    return UserError(f"unknown {kind} {name[:_LONGEST_NAME]!r}: {hint}")
+
+
+def _some(names: list[str]) -> str:
+    room = _LONGEST_CHOICE
+    for index, name in enumerate(names):
+        room -= len(name) + len(", ")
+        if room < 0:
+            return f"{', '.join(names[:index])}, … ({len(names)} in all)"
+    return ", ".join(names)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most likely meant; empty if none is.
+
+    The same in another case (`ns`), the one that it has the initials of (`lr`), or one that is
+    spelt much like it.
+    """
+    choices = list(known)
+    said = name.casefold()
+    by_case = {choice.casefold(): choice for choice in reversed(choices)}
+    if said in by_case:
+        return by_case[said]
+    if len(said) > 1 and (abbreviated := [choice for choice in choices if _initials(choice) == said]):
+        return abbreviated[0]
+    near = get_close_matches(said, by_case, n=1, cutoff=0.5)
+    return by_case[near[0]] if near else ""
+
+
+def _initials(name: str) -> str:
+    """`lr` of `learning_rate`, `sn` of `SortedNet`."""
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+", name)
+    return "".join(word[0] for word in words).casefold() if len(words) > 1 else ""
 
 
 def reason(error: BaseException) -> str:

@@ -7,9 +7,10 @@ found.frame, found.table(), found.figure("cost")
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,20 +27,26 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from orchestrator.report.across import TaskTable
+    from orchestrator.report.answer import Answer
     from orchestrator.report.drawing import Drawing
     from orchestrator.report.results import Results
+    from orchestrator.report.sequential import Looks
+    from orchestrator.report.tables import Table
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a study has found so far, as numbers, tables and figures.
+class Reading:
+    """What a study has found so far, as words, numbers, tables and figures.
 
     Attributes:
         results: all that the report is made of, failures and what was left out included.
+        looks: when arms were compared, where seeds were added until they were separated.
     """
 
     plan: Plan
     results: "Results"
+    looks: "Looks | None" = None
 
     @property
     def frame(self) -> "pd.DataFrame":
@@ -51,31 +58,46 @@ class Report:
         """A row per finished trial × evaluation × sub-model: the primary metric over training."""
         return self.results.curves
 
+    @cached_property
+    def tables(self) -> "list[Table]":
+        """The report's tables, one unless a factor splits them."""
+        from orchestrator.report.writer import make_tables
+
+        return make_tables(self.plan, self.results)
+
+    @cached_property
+    def answer(self) -> "Answer":
+        """What stands first in the report: `answer.headline`, `answer.details`."""
+        from orchestrator.report.answer import make_answer
+        from orchestrator.report.sequential import asked_for, judge
+
+        looks, results = self.looks, self.results
+        verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
+        return make_answer(results, self.tables, self._task_tables, self.plan.study.curve, verdicts)
+
     def table(self) -> "pd.DataFrame":
         """Means ± SD over seeds as text: a row per sub-model, largest first, and their average; a column per arm.
 
-        Where the report has several tables, the first level of the index names them. `attrs["caption"]` says of how
-        many seeds the means are.
+        Where the report has several tables, the first level of the index names them. `attrs["caption"]` says of what
+        the means are, and what decided on them.
         """
         import pandas as pd
 
-        from orchestrator.report.tables import make_table
-
         parts = {}
-        for facet in self.results.facets:
-            found = make_table(self.results.of(facet), {}, "")
-            cells = {arm: [_text(found.cells.get((row, arm))) for row in found.rows] for arm in found.arms}
-            parts[facet] = pd.DataFrame(cells, index=pd.Index(found.rows, name="sub-model"))
-        seeds = sorted(set(self.results.seeds.values()))
+        for table in self.tables:
+            cells = {arm: [_text(table.cells.get((row, arm))) for row in table.rows] for arm in table.arms}
+            parts[table.title] = pd.DataFrame(cells, index=pd.Index(table.rows, name="sub-model"))
         whole = parts[""] if list(parts) == [""] else pd.concat(parts, names=["table"])
-        counted = " to ".join(map(str, (seeds if len(seeds) == 1 else (seeds[0], seeds[-1]))))
-        whole.attrs["caption"] = f"{self.results.metric.heading}, mean ± SD over {counted} seeds"
+        whole.attrs["caption"] = " ".join(dict.fromkeys(table.caption for table in self.tables))
         return whole
 
     @cached_property
     def drawings(self) -> "dict[str, Drawing]":
         """The report's figures by their names, each with its caption and the numbers that it shows."""
-        return {drawing.name: drawing for drawing in _drawings(self.results)}
+        from orchestrator.report.figures import drawings
+
+        drawn = drawings(self.plan, self.results, self.tables, self._task_tables)
+        return {drawing.name: drawing for drawing in drawn}
 
     def figure(self, name: str) -> "go.Figure":
         """One of the report's figures: `cost`, `training`, …
@@ -87,10 +109,16 @@ class Report:
             raise unknown("figure", name, self.drawings)
         return self.drawings[name].figure
 
+    @property
+    def _task_tables(self) -> "list[TaskTable]":
+        from orchestrator.report.writer import make_task_tables
+
+        return make_task_tables(self.plan, self.results)
+
     def _repr_html_(self) -> str:
-        """The table, where a notebook shows what a cell gives."""
+        """The answer and the table, where a notebook shows what a cell gives."""
         table = self.table()
-        return f"<p>{table.attrs['caption']}</p>{table.to_html()}"
+        return f"<p>{escape(self.answer.headline)}</p>{table.to_html()}<p>{escape(table.attrs['caption'])}</p>"
 
 
 def results(
@@ -103,7 +131,7 @@ def results(
     only: str = "",
     tracking_uri: str | None = None,
     data: str | Path | None = None,
-) -> Report:
+) -> Reading:
     """Reads what a study has found, from the tracker alone.
 
     Args:
@@ -126,10 +154,10 @@ def results(
     made = trainer() if callable(trainer) else trainer
     folder = None if data is None else Path(data).expanduser().resolve()
     plan = make_plan(study, made, chosen, settings or {}, range(study.presets[chosen].seeds), layout, folder)
-    return Report(plan, _read(plan, Path(storage).expanduser().resolve(), tracking_uri))
+    return _read(plan, Path(storage).expanduser().resolve(), tracking_uri)
 
 
-def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> "Results":
+def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> Reading:
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or address_of(storage / "mlflow.db")
     nothing = UserError(
         f"nothing of {plan.study.name} is in {shown_address(uri)}: run the study first, or give storage"
@@ -138,6 +166,7 @@ def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> "Results":
     if database is not None and not database.exists():
         raise nothing
     from orchestrator.report.results import read_results
+    from orchestrator.report.sequential import recorded_looks
     from orchestrator.track.tracker import Tracker
 
     remote = uri.startswith(("http://", "https://"))
@@ -145,23 +174,8 @@ def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> "Results":
     experiment = tracker.experiment(plan.study.name, create=False)
     if experiment is None:
         raise nothing
-    return read_results(tracker, experiment, plan)
-
-
-def _drawings(results: "Results") -> "Iterator[Drawing]":
-    from orchestrator.report import figures
-    from orchestrator.report.drawing import Drawing
-
-    what = results.metric.heading
-    for number, facet in enumerate(results.facets, 1):
-        part, end = results.of(facet), f"-{number}" * (len(results.facets) > 1)
-        title = f"{results.metric.word} over cost {facet}".strip()
-        yield Drawing(
-            f"cost{end}", title, f"{what} over multiply-accumulates", figures.accuracy_over_macs(part), part.frame
-        )
-    if len(results.facets) == 1 and results.curves["step"].nunique() > 1:
-        title, caption = f"{results.metric.word} over training", f"{what} over optimizer steps"
-        yield Drawing("training", title, caption, figures.accuracy_over_updates(results), results.curves)
+    found = read_results(tracker, experiment, plan)
+    return Reading(plan, found, recorded_looks(tracker, experiment, plan.base_key))
 
 
 def _text(cell: Any) -> str:

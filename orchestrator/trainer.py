@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.setting import Setting
+
 
 class Snapshot(Protocol):
     """Where a trial stands; see `trainers.training.loop.Snapshot`."""
@@ -78,6 +80,11 @@ class Metric:
         return "highest" if self.higher_is_better else "lowest"
 
     @property
+    def worst(self) -> str:
+        """`lowest` or `highest`."""
+        return "lowest" if self.higher_is_better else "highest"
+
+    @property
     def in_words(self) -> str:
         """`test accuracy in per cent`."""
         unit = "per cent" if self.unit == "%" else self.unit
@@ -130,6 +137,8 @@ class Declaration:
         totals: of the ledger.
         artifacts: files of the last snapshot that are kept with a finished trial.
         weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
+        interim: of the primary metric at every evaluation, and at the last one too, on those examples that evaluations
+            before the last are on, where a config has these be fewer: as `NAME/LABEL`; empty: that never happens.
         flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
 
     Raises:
@@ -141,6 +150,7 @@ class Declaration:
     artifacts: tuple[str, ...] = ()
     weights: str = ""
     flops: str = ""
+    interim: str = ""
 
     def __post_init__(self) -> None:
         if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:
@@ -253,6 +263,9 @@ class Trainer(Protocol):
 
     def versions(self) -> dict[str, str]:
         """What results may depend on and the engine does not know, with versions: libraries, drivers."""
+
+    def settings(self) -> Sequence[Setting]:
+        """What may be set, in the order in which it is listed; by full names, which `full_names` leaves alone."""
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The same settings under one name each, whatever short names they were given by. Raises `UserError`."""

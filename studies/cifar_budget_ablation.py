@@ -20,6 +20,7 @@ STUDY = Study(
         Factor.of("equalize", ["updates", "passes", "macs"]),
     ),
     baseline={"method": "NS"},
+    subject={"method": "SortedNet"},
     facets=("budget", "equalize"),
     curve="budget",
 )

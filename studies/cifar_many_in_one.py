@@ -22,6 +22,7 @@ STUDY = Study(
         smoke={"widths": [0.5, 1.0], "depths": [1, 5, 10], "recalibration_batches": 2},
     ),
     factors=(Factor.of("method", ["SortedNet"]),),
+    subject={"method": "SortedNet"},
 )
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ STUDY = Study(
         ),
     ),
     baseline={"method": "NS"},
+    subject={"method": "SortedNet"},
     published=Path(__file__).parent / "published" / "sortednet_table1.csv",
     published_for={"task.dataset": "cifar10", "network.name": "cpreresnet20"},
     published_caption=(

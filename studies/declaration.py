@@ -49,4 +49,5 @@ def declaration(metrics: tuple[TaskMetric, ...], flops: str = "") -> Declaration
         artifacts=(WEIGHTS,),
         weights=WEIGHTS,
         flops=flops,
+        interim=f"interim_{primary.name.removeprefix('test_')}",
     )

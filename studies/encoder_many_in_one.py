@@ -39,6 +39,7 @@ STUDY = Study(
         ),
     },
     factors=(Factor.of("method", ["SortedNet"]),),
+    subject={"method": "SortedNet"},
 )
 
 """The rate of `quick` was tried with `benchmarks/choose_quick_texts.py` on 1,086 texts held out of training (1,200

@@ -111,6 +111,7 @@ STUDY = Study(
         ),
     ),
     baseline={"method": "Independent"},
+    subject={"method": "SortedNet"},
     facets=("budget",),
     across="dataset",
     curve="budget",

@@ -21,7 +21,7 @@ STUDY = Study(
         updates=500,
         seeds=3,
         common={"method": "SortedNet", "norm": "batch-recalibrated", "evaluates_start": True},
-        quick={"evaluations": 5, "equalize": "updates"},
+        quick={"evaluations": 5, "interim_examples": None, "equalize": "updates"},
         smoke={"evaluations": 2},
     ),
     factors=(Factor.of("order", ["trained", "l1", "gamma"]),),

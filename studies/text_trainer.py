@@ -1,9 +1,13 @@
 """What the studies of texts are trained by."""
 
-from studies.declaration import declaration
-from studies.trainer import LoopTrainer
+from typing import TYPE_CHECKING
+
+from orchestrator.trainer import Declaration
+from studies.trainer import Later, LoopTrainer
 from trainers.config.text_trial import TextTrialConfig
-from trainers.trials.texts import TEXT_TRIALS
+
+if TYPE_CHECKING:
+    from trainers.trials.kind import TrialKind
 
 _FLOPS = (
     "two per multiply-accumulate, five per element of a LayerNorm and one per element of a softmax, of one text as "
@@ -11,10 +15,23 @@ _FLOPS = (
 )
 
 
+def _kind() -> "TrialKind[TextTrialConfig]":
+    from trainers.trials.texts import TEXT_TRIALS
+
+    return TEXT_TRIALS
+
+
+def _declaration() -> Declaration:
+    from studies.declaration import declaration
+
+    return declaration(_kind().task.metrics, _FLOPS)
+
+
 class TextTrainer(LoopTrainer[TextTrialConfig]):
     """Fine-tunes encoders of texts."""
 
-    kind = TEXT_TRIALS
+    config = TextTrialConfig
+    kind = Later(_kind)
+    declaration = Later(_declaration)
     flops = _FLOPS
-    declaration = declaration(TEXT_TRIALS.task.metrics, flops)
     name = "sortednet text encoders 1"  # raised whenever the same config gives another result

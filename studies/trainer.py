@@ -1,30 +1,47 @@
-"""Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`)."""
+"""Binds a kind of trials of `trainers` to the engine's contract (`orchestrator.trainer.Trainer`).
+
+torch takes seconds to import, so it is imported by what computes. What a setting is called and may be needs none.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Generic
-
-import torch
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.errors import UserError
+from orchestrator.setting import Setting
 from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
-from studies.declaration import declaration
+from trainers.config.describing import described
 from trainers.config.names import full_names
+from trainers.config.resolution import ConfigT, said
 from trainers.errors import ConfigError, DataError
-from trainers.measuring.timing import expected_trial, latency, throughput, trial_seconds
 from trainers.own.parts import code
 from trainers.own.travelling import OwnParts
-from trainers.tasks.measures import measures, with_measures
-from trainers.tasks.names import task_class
-from trainers.tasks.task import Metric
-from trainers.training.loop import fit
-from trainers.trials.kind import ConfigT, TrialKind
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainers.tasks.task import Metric
+    from trainers.trials.kind import TrialKind
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
 _READINGS = {"updates": "optimizer steps", "passes": "forward-backward passes", "macs": "training multiply-accumulates"}
+_Made = TypeVar("_Made")
+
+
+class Later(Generic[_Made]):
+    """What a class has, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], _Made]) -> None:
+        self._make = make
+        self._made: list[_Made] = []
+
+    def __get__(self, instance: object, owner: type | None = None) -> _Made:
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]
 
 
 class LoopTrainer(Generic[ConfigT]):
@@ -35,12 +52,18 @@ class LoopTrainer(Generic[ConfigT]):
         metrics: those that it registers and that are measured beside the task's own, by name.
         primary: the one of all of them that the report is about, if not the task's own.
 
+    Attributes:
+        config: the class of its trials' configs.
+        kind: of its trials, which torch is imported for.
+        flops: how they are counted, where they are.
+
     Raises:
         UserError: one that is not registered.
     """
 
-    kind: TrialKind[ConfigT]
-    declaration: Declaration
+    config: type[ConfigT]
+    kind: "Later[TrialKind[ConfigT]]"
+    declaration: Later[Declaration]
     name: str
     flops: str = ""
     _said: Mapping[str, Any] = MappingProxyType({})  # of the task, as a study would say it
@@ -50,24 +73,32 @@ class LoopTrainer(Generic[ConfigT]):
         said = {"task.name": task, "task.metrics": list(metrics) or None, "task.primary": primary}
         self._said = {name: value for name, value in said.items() if value is not None}
         if self._said:
+            from studies.declaration import declaration
+
             with _for_the_user():
-                self.declaration = declaration(self._measured(task, metrics, primary), self.flops)
+                vars(self)["declaration"] = declaration(self._measured(task, metrics, primary), self.flops)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_brought": OwnParts.here()}
+        return {**vars(self), "_brought": OwnParts.here()}
 
     @property
-    def _declared(self) -> tuple[Metric, ...]:
+    def _declared(self) -> "tuple[Metric, ...]":
         said = self._said
         return self._measured(said.get("task.name"), said.get("task.metrics", ()), said.get("task.primary"))
 
-    def _measured(self, task: str | None, metrics: Sequence[str], primary: str | None) -> tuple[Metric, ...]:
+    def _measured(self, task: str | None, metrics: Sequence[str], primary: str | None) -> "tuple[Metric, ...]":
+        from trainers.tasks.measures import measures, with_measures
+        from trainers.tasks.names import task_class
+
         return with_measures(task_class(task, self.kind.task).metrics, measures(metrics), primary)
+
+    def settings(self) -> tuple[Setting, ...]:
+        return tuple(Setting(**vars(each)) for each in described(self.config))
 
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
-            given = full_names(settings, self.kind.config)
-            config = self.kind.resolve({**self._said, **given})
+            said(settings, self.config)  # first: what cannot be is said before torch is imported
+            config = self.kind.resolve({**self._said, **full_names(settings, self.config)})
             task = config.task
             if self._measured(task.name, task.metrics or (), task.primary) != self._declared:
                 raise ConfigError(
@@ -95,6 +126,8 @@ class LoopTrainer(Generic[ConfigT]):
         return " on ".join(what), *batch, *common(lambda config: config.precision.activations)
 
     def versions(self) -> dict[str, str]:
+        import torch
+
         found = {"cuda": torch.version.cuda or "none", "cudnn": str(torch.backends.cudnn.version() or "none")}
         for package in ("torch", "triton", *self.kind.packages):
             try:
@@ -105,7 +138,7 @@ class LoopTrainer(Generic[ConfigT]):
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
-            return full_names(settings, self.kind.config)
+            return full_names(settings, self.config)
 
     def code(self, config: Mapping[str, Any]) -> dict[str, str]:
         with _for_the_user():
@@ -133,18 +166,26 @@ class LoopTrainer(Generic[ConfigT]):
         ]
 
     def outlook(self, config: Mapping[str, Any]) -> Outlook:
+        from trainers.measuring.timing import expected_trial
+
         work = expected_trial(self.kind, self._read(config))
         totals = {"updates": work.updates, "passes": work.all_passes, "macs": work.macs}
         return Outlook(totals, weight=work.macs / work.updates)
 
     def seconds(self, config: Mapping[str, Any], place: Place) -> float:
+        from trainers.measuring.timing import trial_seconds
+
         return trial_seconds(self.kind, self._read(config), _on(place))
 
     def probe(self, config: Mapping[str, Any], place: Place, starts: float, ends: float) -> Probe:
+        from trainers.measuring.timing import throughput
+
         rate, memory, available = throughput(self.kind, self._read(config), place.data, _on(place), starts, ends)
         return Probe(rate, "passes", memory, available)
 
     def latencies(self, config: Mapping[str, Any], place: Place) -> dict[str, float]:
+        from trainers.measuring.timing import latency
+
         found = latency(self.kind, self._read(config), _on(place))
         return {target.label: 1000 * seconds for target, seconds in found.items()}
 
@@ -153,12 +194,18 @@ class LoopTrainer(Generic[ConfigT]):
             self.kind.export(self._read(config), weights, label, folder)
 
     def device_name(self, place: Place) -> str:
+        import torch
+
         device = _on(place)
         if device.type == "cuda":
             return torch.cuda.get_device_name(device)
         return f"CPU, {place.threads} thread{'s' * (place.threads > 1)}, {torch.backends.cpu.get_cpu_capability()}"
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
+        import torch
+
+        from trainers.training.loop import fit
+
         device = _on(place)
         try:
             parts = self.kind.assemble(self._read(config), seed, place.data, device)
@@ -172,7 +219,7 @@ class LoopTrainer(Generic[ConfigT]):
         if self._brought is not None:
             self._brought.install()
             self._brought = None
-        return self.kind.config.from_dict(config)
+        return self.config.from_dict(config)
 
 
 @contextmanager
@@ -184,7 +231,9 @@ def _for_the_user(before: str = "") -> Iterator[None]:
         raise UserError(f"{before}{error}") from error
 
 
-def _on(place: Place) -> torch.device:
+def _on(place: Place) -> "torch.device":
     """The device of a place; sets the number of threads, which a reused worker may have from another trial."""
+    import torch
+
     torch.set_num_threads(place.threads)
     return torch.device("cuda" if place.gpu else "cpu")

@@ -21,7 +21,7 @@ PYTHON = [(document, text) for document in DOCUMENTS for text in blocks(document
 COMMANDS = sorted(
     {
         line
-        for document in DOCUMENTS
+        for document in (*DOCUMENTS, "docs/command-line.md")
         for text in blocks(document, "")
         for line in text.splitlines()
         if line.startswith("python studies/") and "[" not in line

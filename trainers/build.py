@@ -15,7 +15,7 @@ from trainers.acceleration import Accelerator
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.images import ImagesConfig
 from trainers.config.network import NetworkConfig, spelled
-from trainers.config.norm import NormConfig
+from trainers.config.norm import NormConfig, NormPolicy
 from trainers.config.precision import Precision
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError, unknown
@@ -25,7 +25,7 @@ from trainers.nested.depth import DEPTH
 from trainers.nested.describing import Description, examine
 from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.exchange import exchange, nest
-from trainers.nested.layers.norms import NormPolicy, channels_last_is_faster
+from trainers.nested.layers.norms import channels_last_is_faster
 from trainers.nested.network import NestedNetwork
 from trainers.nested.reordering import Reordering
 from trainers.nested.separate import SeparateNetworks

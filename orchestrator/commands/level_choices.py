@@ -94,3 +94,10 @@ def _why_not(option: str, text: str, factors: dict[str, Factor]) -> UserError:
 
 def _shown(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def completed_levels(begun: str, factors: Sequence[Factor]) -> list[str]:
+    """What a text that ends in the midst of a pair may become."""
+    before, comma, last = begun.rpartition(",")
+    pairs = (f"{factor.name}={level}" for factor in factors for level in factor.levels)
+    return [f"{before}{comma}{pair}" for pair in pairs if pair.startswith(last)]

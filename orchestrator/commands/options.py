@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +13,34 @@ from click.core import ParameterSource
 
 from orchestrator.commands.level_choices import chosen_levels
 from orchestrator.commands.numbers import seeds, setting
-from orchestrator.errors import UserError, unknown
+from orchestrator.errors import UserError
 from orchestrator.secrecy.confidential import Included
 from orchestrator.secrecy.redaction import UNSHOWABLE, remember, shown_address
-from orchestrator.study.study import Layout, Preset, Study
+from orchestrator.study.study import DESIGNS, Layout, Preset, Study
 from orchestrator.track.sqlite_address import address_of
 
 _MOST_SEEDS = 20  # that --until-separated trains, unless others are said
+_UNASKED: Mapping[str, Any] = {  # what a verb goes by that does not ask for it
+    "settings": (),
+    "dataset": None,
+    "data": None,
+    "equalize": None,
+    "seeds": None,
+    "only": (),
+    "design": DESIGNS[0],
+    "baseline": (),
+    "address": None,
+    "max_concurrent": None,
+    "cpus_per_trial": 1.0,
+    "gpus_per_trial": None,
+    "pack": False,
+    "until_separated": False,
+    "include": (),
+    "patience": 600.0,
+    "stall": None,
+    "debug": False,
+    "as_json": False,
+}
 
 
 @dataclass(frozen=True)
@@ -47,24 +68,27 @@ class Options:
     as_json: bool
     command: tuple[str, ...]
 
+    def at(self, study: Study, levels: Sequence[tuple[str, str]]) -> "Options":
+        """The same for these levels, and what the preset says of other factors."""
+        return replace(self, layout=replace(self.layout, only=_with_presets(levels, study.presets[self.preset])))
 
-def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
-    """The options of a command, from click's parameters by their names.
+
+def parse_options(study: Study, verb: str, given: Mapping[str, Any]) -> Options:
+    """The options of a verb, from click's parameters by their names.
 
     Raises:
         UserError: one that cannot be, or does not go with another.
     """
+    parameters = {"preset": next(iter(study.presets)), **_UNASKED, **given}
     if parameters["debug"]:
         _refuse_beside_debug(parameters)
-    command, address = parameters["command"], parameters["address"]
-    if parameters["include"] and not (command == "submit" or (command == "run" and address)):
-        raise UserError(f"--include: {command} sends nothing{' without --address' if command == 'run' else ''}")
+    address = parameters["address"]
+    if parameters["include"] and verb == "run" and not address:
+        raise UserError("--include: run sends nothing without --address")
     gpus = parameters["gpus_per_trial"]
     if gpus is not None and gpus > 1 and not float(gpus).is_integer():
         raise UserError(f"--gpus-per-trial {gpus:g}: give a part of one, or whole GPUs")
     preset = parameters["preset"]
-    if preset not in study.presets:
-        raise unknown("preset", preset, study.presets)
     overrides = dict(setting(assignment) for assignment in parameters["settings"])
     for option in ("dataset", "equalize"):
         if parameters[option] is not None:
@@ -104,6 +128,10 @@ def parse_options(study: Study, parameters: Mapping[str, Any]) -> Options:
 def _only(study: Study, preset: Preset, given: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The levels that the user names, and the preset's of factors that the user does not."""
     named = tuple(_levels("--only", given, study))
+    return _with_presets(named, preset)
+
+
+def _with_presets(named: Sequence[tuple[str, str]], preset: Preset) -> tuple[tuple[str, str], ...]:
     factors = {factor for factor, _ in named}
     return *named, *(each for each in preset.only if each[0] not in factors)
 
@@ -112,7 +140,6 @@ def _refuse_beside_debug(parameters: Mapping[str, Any]) -> None:
     """Refuses what asks for another process."""
     stall = click.get_current_context().get_parameter_source("stall") == ParameterSource.COMMANDLINE
     others = {
-        "submit": parameters["command"] == "submit",
         "--address": parameters["address"] is not None,
         "--pack": parameters["pack"],
         "--max-concurrent": (parameters["max_concurrent"] or 1) > 1,

@@ -3,11 +3,10 @@
 What takes long goes on aside from the start: a new database, the data and importing Tune take as long as Ray to start.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -19,28 +18,32 @@ from rich.console import Console
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
-from orchestrator.commands.report import print_report, report_folder
+from orchestrator.commands.report import print_headline, print_report
+from orchestrator.commands.report_folder import report_folder, report_name
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
-from orchestrator.run.environment import prepare_environment
+from orchestrator.run.environment import is_submitted, prepare_environment
 from orchestrator.run.limits import require_address_space
+from orchestrator.run.machine import cpus_here
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
+from orchestrator.run.scratch import find_place_for_scratch
 from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
 from orchestrator.run.sockets import find_place_for_sockets
-from orchestrator.secrecy.redaction import without_passwords
+from orchestrator.run.waiting import waiting
+from orchestrator.secrecy.redaction import shown_address, without_passwords
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Place, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.report.sequential import Looks
+    from orchestrator.report.writer import Report
     from orchestrator.run.execution import Execution, Executor
     from orchestrator.run.lease import Lease
     from orchestrator.track.recorder import Recorder
     from orchestrator.track.tracker import Tracker
 
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _INTERRUPTED = 130
 
 
@@ -102,6 +105,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
+    find_place_for_scratch(options.storage / "scratch")
     lease = Lease(lease_path(options.storage, plan.study.name, plan.base_key))
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
@@ -136,7 +140,9 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
     if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
         from orchestrator.run.tidying import tidy
+        from orchestrator.track.namesakes import refuse_namesake
 
+        run.patience.keep_trying(lambda: refuse_namesake(tracker, experiment, run.plan, run.script))
         tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
     if missing:
         run.lease.cover([trial.key for trial in missing])
@@ -144,10 +150,15 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
 
     def open_recorder() -> "Recorder":
         mlflow.result()
+        from orchestrator.track.namesakes import sign
         from orchestrator.track.recorder import Recorder
 
         patch = diff(run.script.parent)
-        return run.patience.keep_trying(lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch))
+        recorder = run.patience.keep_trying(
+            lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch)
+        )
+        run.patience.keep_trying(lambda: sign(recorder.tracker, recorder.parent_id, run.plan, run.script))
+        return recorder
 
     with ThreadPoolExecutor(4) as threads:
         mlflow = threads.submit(import_module, "orchestrator.track.recorder")
@@ -198,16 +209,27 @@ def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
         preparation.mlflow.result()
         import_module("orchestrator.run.tune_executor")
 
-    # Ray changes the environment as it is imported, which is for the main thread alone: before Tune is in another.
-    from orchestrator.run.cluster import cluster
+    address = run.options.address
+    with ExitStack() as ends:
+        tree = ends.enter_context(_tree(run))
+        with waiting(run.console, f"Connecting to Ray at {shown_address(address)}" if address else _starting()):
+            # Ray changes the environment as it is imported, which is for the main thread alone: before Tune is in
+            # another.
+            from orchestrator.run.cluster import cluster
 
-    importing = preparation.threads.submit(import_tune)
-    with _tree(run) as tree, cluster(run.options.address, run.console.print, tree):
-        heed_signals()  # Ray has put its own in the place of ours
-        importing.result()
+            importing = preparation.threads.submit(import_tune)
+            ends.enter_context(cluster(address, run.console.print, tree))
+            heed_signals()  # Ray has put its own in the place of ours
+            importing.result()
         from orchestrator.run.tune_executor import TuneExecutor
 
         yield TuneExecutor(run.plan.study.name, run.options.storage / "ray")
+
+
+def _starting() -> str:
+    """`Starting Ray (2 CPUs)`."""
+    count = cpus_here()
+    return f"Starting Ray ({count:g} CPU{'s' * (count != 1)})"
 
 
 @contextmanager
@@ -215,7 +237,7 @@ def _tree(run: _Run) -> Iterator[Path | None]:
     """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
     from orchestrator.submit.package import package
 
-    if run.options.address is None or _JOB_VARIABLE in os.environ:
+    if run.options.address is None or is_submitted():
         yield None
         return
     tree = package(run.script, run.options.storage, run.options.included)
@@ -282,6 +304,9 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
     requested = Resources(options.cpus, options.gpus, options.max_concurrent)
     resources, slots = executor.allot(requested)
     if preparation.data is not None:
+        if not preparation.data.done():
+            with waiting(run.console, "Making the data ready"):
+                wait([preparation.data])
         preparation.data.result()
     if not options.pack:
         return resources, slots
@@ -296,18 +321,22 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
 def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained: _Trained) -> int:
     """Writes and prints the report of all that is finished; gives the exit status."""
     plan, failed, options, keep_trying = trained.plan, trained.failed, run.options, run.patience.keep_trying
+    report: Report | None = None
     if recorder.finished:
         if preparation.missing:
             _measure_latency(run, recorder)
         try:
-            keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
-            keep_trying(lambda: recorder.attach_report(report_folder(plan, options), plan.trials))
+            report = keep_trying(lambda: print_report(plan, options, recorder.tracker, recorder.experiment))
+            folder, name = report_folder(plan, options.storage), report_name(plan)
+            keep_trying(lambda: recorder.attach_report(folder, plan.trials, name))
         except UserError as error:
             if not failed:
                 raise
             run.console.print(f"No report: {without_passwords(str(error))}", markup=False)
     for trial in failed:
         run.console.print(f"failed: {trial.label} (its traceback is in MLflow)", markup=False)
+    if report is not None:
+        print_headline(report)
     return 1 if failed else 0
 
 

@@ -2,59 +2,86 @@
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
+from orchestrator.commands.states import state, with_leases
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
-from orchestrator.run.lease import trained_now
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_name
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
-    from orchestrator.track.tracker import TrackedTrial
+    from orchestrator.track.tracker import TrackedTrial, Tracker
 
 
-STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
+@dataclass(frozen=True)
+class TrialStatus:
+    """Where a trial stands.
+
+    Attributes:
+        state: `missing`, `running`, `done`, `diverged`, `failed` or `interrupted`.
+        average: of the primary metric over its sub-models, as measured last; None if it was not yet.
+    """
+
+    trial: Trial
+    state: str
+    average: float | None
+
+    def as_dict(self) -> dict[str, object]:
+        """For programs."""
+        trial = self.trial
+        return {
+            "arm": trial.arm.label,
+            "seed": trial.seed,
+            "key": trial.key,
+            "state": self.state,
+            "average": self.average,
+        }
 
 
 def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
     """Prints where every trial stands, from the tracker, and whether somebody is at it, from the storage's leases."""
-    trained_before = trained_now(options.storage)  # before and after: a driver may end or begin in between
     tracker = find_tracker(options)
-    tracked = tracked_trials(plan, tracker)
-    trained_after = trained_now(options.storage)
-    rows: list[dict[str, Any]] = []
-    metric = plan.declaration.primary
-    for trial in plan.trials:
-        run = tracked.get(trial.key)
-        state = "missing" if run is None else _state(run, trained_before(trial.key) or trained_after(trial.key))
-        average = None if run is None or run.diverged else _average(run, trial, metric)
-        rows.append({"arm": trial.arm.label, "seed": trial.seed, "key": trial.key, "state": state, "average": average})
+    statuses = read_statuses(plan, options, tracker)
     if options.as_json:
-        print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": rows}))
+        trials = [status.as_dict() for status in statuses]
+        print(json.dumps({"study": plan.study.name, "preset": plan.preset, "trials": trials}))
         return 0
-    table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
-    for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        shown = "–" if row["average"] is None else metric.text(row["average"])
-        table.add_row(row["arm"], str(row["seed"]), row["state"], shown, row["key"][:12])
-    plain_console().print(table)
+    plain_console().print(status_table(plan, statuses))
     for line in earlier_trials(plan, trainer, tracker):
         plain_console().print(line, markup=False)
     return 0
 
 
-def _state(tracked: "TrackedTrial", is_trained: bool) -> str:
-    """A driver that was killed leaves its runs open: they run no more."""
-    if tracked.status == "FINISHED" and tracked.diverged:
-        return "diverged"
-    status = "KILLED" if tracked.status == "RUNNING" and not is_trained else tracked.status
-    return STATES.get(status, status.lower())
+def read_statuses(plan: Plan, options: Options, tracker: "Tracker | None") -> list[TrialStatus]:
+    """Of every trial of a plan."""
+    tracked, is_trained = with_leases(options.storage, lambda: tracked_trials(plan, tracker))
+    metric, statuses = plan.declaration.primary, list[TrialStatus]()
+    for trial in plan.trials:
+        run = tracked.get(trial.key)
+        stands = "missing" if run is None else state(run.status, run.diverged, is_trained(trial.key))
+        average = None if run is None or run.diverged else _average(run, trial, metric)
+        statuses.append(TrialStatus(trial, stands, average))
+    return statuses
+
+
+def status_table(plan: Plan, statuses: Sequence[TrialStatus]) -> Table:
+    """A row for every trial."""
+    metric = plan.declaration.primary
+    table = Table(title=f"{plan.study.title} (preset {plan.preset})", title_justify="left")
+    for column in ("arm", "seed", "state", f"avg. {metric.word}", "key"):
+        table.add_column(column, overflow="fold")
+    for status in statuses:
+        trial = status.trial
+        shown = "–" if status.average is None else metric.text(status.average)
+        table.add_row(trial.arm.label, str(trial.seed), status.state, shown, trial.key[:12])
+    return table
 
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:

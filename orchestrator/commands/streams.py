@@ -51,6 +51,13 @@ def unshown() -> str:
     return "" if failure is None or isinstance(failure, BrokenPipeError) else str(failure.strerror)
 
 
+def reader_left() -> bool:
+    """Whether nobody reads any more what is printed (`| head`); what goes on without end should end then."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, _Lasting) and isinstance(raw.failure, BrokenPipeError)
+
+
 def _fill_closed() -> None:
     """A descriptor that was closed goes to the next file to be opened: a database would be printed into."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:

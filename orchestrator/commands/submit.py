@@ -16,9 +16,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.submit.submission import Submission, submit
 from orchestrator.trainer import Trainer
 
-_NOT_PASSED_ON = frozenset(
-    {"command", "address", "no_wait", "pip", "as_json", "include", "what", "yes"}
-)  # or not as they are
+_NOT_PASSED_ON = frozenset({"address", "no_wait", "pip", "include"})  # or not as they are
 
 
 def parse_submission(parameters: Mapping[str, Any]) -> Submission:

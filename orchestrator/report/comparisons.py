@@ -69,13 +69,22 @@ class Comparison:
         return f"≈ {self.seeds:,.0f} seeds" if self.seeds <= MOST_SEEDS else f"> {MOST_SEEDS:,} seeds"
 
     @property
+    def certainty(self) -> str:
+        """`95 % interval +0.40 to +2.00, adjusted p .124`; what is not known is left out."""
+        found = self.statistics
+        interval = ""
+        if found.low is not None and found.high is not None:
+            interval = f"95 % interval {found.low:+.{self.decimals}f} to {found.high:+.{self.decimals}f}"
+        return ", ".join(filter(None, [interval, "" if found.p is None else f"adjusted p {p_text(self.adjusted_p)}"]))
+
+    @property
     def text(self) -> str:
         """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90, ≈ 9 seeds`, or the difference alone."""
         found, text = self.statistics, self.difference
         if found.low is not None and found.high is not None:
             text += f" [{found.low:+.{self.decimals}f}, {found.high:+.{self.decimals}f}]"
         if found.p is not None:
-            text += f", p {_p(found.p)} → {_p(self.adjusted_p)}"
+            text += f", p {p_text(found.p)} → {p_text(self.adjusted_p)}"
         if found.effect is not None:
             text += f", d {found.effect:.2f}"
         return f"{text}, {self.needed}" if self.needed else text
@@ -83,12 +92,12 @@ class Comparison:
     @property
     def short_text(self) -> str:
         """`-0.40, p .210, ≈ 12 seeds`: the adjusted p alone."""
-        p = [] if self.statistics.p is None else [f"p {_p(self.adjusted_p)}"]
+        p = [] if self.statistics.p is None else [f"p {p_text(self.adjusted_p)}"]
         return ", ".join([self.difference, *p, *([self.needed] if self.needed else [])])
 
 
-def _p(value: float) -> str:
-    """Three decimals, and more where they would hide on which side of the level it is."""
+def p_text(value: float) -> str:
+    """`.031`: three decimals, and more where they would hide on which side of the level it is."""
     if value < 0.001:
         return "< .001"
     text = f"{value:.3f}"

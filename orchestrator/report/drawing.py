@@ -17,6 +17,7 @@ class Drawing:
         caption: what it shows, error bars and n included, and what it does not say.
         figure: without title and legend entries that cannot be read in black and white.
         data: the numbers that are drawn, tidy: a row per mark.
+        table: the title of the one table that it is of, where there are several; else empty.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Drawing:
     caption: str
     figure: go.Figure
     data: pd.DataFrame
+    table: str = ""

@@ -31,6 +31,14 @@ def for_markdown(text: str) -> str:
     return text.replace("|", "&#124;")
 
 
+_BLOCK = re.compile(r"^([#>+=-])|^(\d+)(?=[.)]\s)")  # a heading, a quotation, a list
+
+
+def paragraph_for_markdown(text: str) -> str:
+    """As `for_markdown`, of a text with which a line begins: nor is it a heading, a list or a quotation."""
+    return _BLOCK.sub(lambda found: f"{found[2]}\\" if found[2] else f"\\{found[1]}", for_markdown(text))
+
+
 def for_plotly(text: str) -> str:
     """A text in which nothing is a tag: Plotly reads some, and entities."""
     return html.escape(text, quote=False)

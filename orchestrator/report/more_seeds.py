@@ -122,6 +122,11 @@ def _option(seeds: list[int]) -> str:
     return str(len(seeds)) if seeds == list(range(len(seeds))) else ",".join(map(str, seeds))
 
 
+def seeds_option(seen: Sequence[int], count: int) -> str:
+    """`--seeds 7`: what has a command train the seen seeds and as many others as make up `count`."""
+    return f"--seeds {_option(_seeds(sorted(seen), count))}"
+
+
 def in_words(found: Sequence[MoreSeeds], results: Results) -> list[str]:
     """Some lines for a reader, never one per arm of a large study."""
     diverged = ", ".join(dict.fromkeys(each.arm for each in results.diverged))

@@ -1,18 +1,19 @@
-"""A table as a reader sees it: as a grid of texts, in Markdown and in LaTeX."""
+"""A table as a reader sees it: as a grid of texts, and in Markdown."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
 
 from orchestrator.report.across import SPREAD, TaskTable
-from orchestrator.report.escaping import declared_for_pdftex, for_latex, for_markdown
+from orchestrator.report.answer import Answer
+from orchestrator.report.escaping import for_markdown, paragraph_for_markdown
 from orchestrator.report.tables import Cell, Table
 from orchestrator.trainer import Metric
 
 COSTS_CAPTION = "The arms' networks differ. Multiply-accumulates of every sub-model for one example, by arm:"
 _PUBLISHED = "Published, and ours minus published:"
 _NOTHING = "–"
-_MOST_COLUMNS = 7  # arms
+MOST_COLUMNS = 7  # arms; more are rows
 
 Tested = Table | TaskTable
 """A table whose arms are tested against each other."""
@@ -50,7 +51,7 @@ def scores(table: TaskTable) -> Grid:
     spread_known = any(spread is not None for spread in table.spreads.values())  # not of one task
     grid = [_plain("arm", "sub-model", *heads, *table.columns, *[SPREAD] * spread_known)]
     for row, arm in table.lines:
-        costs = _scaled(table.macs[row, arm]), _scaled(table.flops.get((row, arm)))
+        costs = scaled(table.macs[row, arm]), scaled(table.flops.get((row, arm)))
         takes = compress([table.updates[arm], *costs], known)
         spread = table.spreads.get((row, arm))
         grid.append(
@@ -145,7 +146,7 @@ def _plain(*texts: str) -> list[Shown]:
 
 
 def _turned(table: Tested, grid: Grid) -> Grid:
-    if len(table.arms) <= _MOST_COLUMNS:
+    if len(table.arms) <= MOST_COLUMNS:
         return grid
     return [list(column) for column in zip(*grid, strict=True)]
 
@@ -157,19 +158,25 @@ def _cost_heads(table: Table) -> list[str]:
 
 def _cost(table: Table, where: tuple[str, str]) -> list[str]:
     """A text for each of the heads."""
-    found = [_scaled(table.macs.get(where))]
+    found = [scaled(table.macs.get(where))]
     if table.flops:
-        found.append(_scaled(table.flops.get(where)))
+        found.append(scaled(table.flops.get(where)))
     if table.milliseconds:
         found.append(f"{table.milliseconds[where]:.2f}" if where in table.milliseconds else "")
     return found
 
 
-def _scaled(count: int | None) -> str:
+def scaled(count: int | None) -> str:
     """In billions from ten of them, else in millions."""
     if count is None:
         return ""
     return f"{count / 1e9:.2f} G" if count >= 1e10 else f"{count / 1e6:.3f} M"
+
+
+def answer_as_markdown(answer: Answer) -> str:
+    """A paragraph, and a list of what stands behind it."""
+    details = "\n".join(f"- {paragraph_for_markdown(line)}" for line in answer.details)
+    return "\n\n".join(filter(None, [paragraph_for_markdown(answer.headline), details]))
 
 
 def as_markdown(table: Table) -> str:
@@ -218,56 +225,3 @@ def _markdown(grid: Grid) -> str:
     head, *body = (f"| {' | '.join(row)} |" for row in texts)
     rule = "|" + "|".join([":--", *["--:"] * (len(grid[0]) - 1)]) + "|"
     return "\n".join([head, rule, *body])
-
-
-def as_latex(tables: Sequence[Table], task_tables: Sequence[TaskTable] = ()) -> str:
-    """A document that compiles on its own (booktabs), a table each; the tabulars can be cut out of it.
-
-    pdfLaTeX shows the codes of characters that it lacks, LuaLaTeX and XeLaTeX the characters.
-    """
-    shown = [(scores(each), _whole_caption(each)) for each in task_tables]
-    shown += [(accuracies(each), _whole_caption(each)) for each in tables]
-    texts = [text for grid, caption in shown for text in (caption, *(cell.text for row in grid for cell in row))]
-    lines = [
-        r"\documentclass{article}",
-        r"\usepackage{iftex}",
-        r"\ifPDFTeX",
-        r"\usepackage[T1]{fontenc}",
-        r"\usepackage[utf8]{inputenc}",
-        *declared_for_pdftex(texts),
-        r"\else",
-        r"\usepackage{fontspec}",
-        r"\fi",
-        r"\usepackage{booktabs,graphicx}",
-        r"\usepackage[landscape,margin=1.5cm]{geometry}",
-        r"\begin{document}",
-        *(line for grid, caption in shown for line in _latex_table(grid, caption)),
-        r"\end{document}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _whole_caption(table: Tested) -> str:
-    return f"{table.title}. {table.caption}" if table.title else table.caption
-
-
-def _latex_table(grid: Grid, caption: str) -> list[str]:
-    head, *body = grid
-    lines = [
-        r"\begin{table}",
-        r"\centering\small",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-        r"\toprule",
-        " & ".join(for_latex(cell.text) for cell in head) + r" \\",
-        r"\midrule",
-    ]
-    for row in body:
-        texts = (for_latex(cell.text) for cell in row)
-        bold = (rf"\textbf{{{text}}}" if cell.best else text for cell, text in zip(row, texts, strict=True))
-        lines.append(" & ".join(bold) + r" \\")
-        if any(cell.beneath for cell in row):
-            paper = (for_latex(cell.beneath) for cell in row[1:])
-            lines.append(" & ".join([r"\emph{published}", *paper]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}}"]
-    return [*lines, rf"\caption{{{for_latex(caption)}}}", r"\end{table}"]

@@ -63,8 +63,9 @@ class Results:
         frame: a row per finished trial × sub-model: `facet`, `arm`, a column per factor (`factor.updates` where its
             own name is another column's), `seed`, `sub_model`, a column per dimension, `macs`, `flops` if the trainer
             counts them, `parameters`, every metric of the last evaluation, `total_…` per total of the ledger.
-        curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `sub_model`,
-            the primary metric; names are categories.
+        curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `spent` of what its
+            budget is of (NaN where that was not recorded), `sub_model`, the primary metric, and whether it is
+            `interim`, of a part of the test set that is the same at every evaluation; names are categories.
         facets: the tables; one nameless without.
         arms, sub_models: in the order of the study, and smallest first. Not every arm need have every sub-model.
         dimensions: of the sub-models of any arm.
@@ -286,25 +287,32 @@ def _curves(
     """The curves of the primary metric; a column at a time and names by number, since there may be a million points."""
     counts: list[int] = []
     steps: list[int] = []
+    spent: list[float] = []
     sub_models: list[int] = []
     values: list[float] = []
-    name = plan.declaration.primary.name
+    interim: list[bool] = []
+    name, part = plan.declaration.primary.name, plan.declaration.interim
     labels = list(dict.fromkeys(cost.label for costs, _ in plan.sub_models for cost in costs))
-    wanted = {f"{name}/{label}": place for place, label in enumerate(labels)}
+    wanted = [(place, f"{name}/{label}", f"{part}/{label}") for place, label in enumerate(labels)]
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
-        before = len(steps)
+        before, unit = len(steps), _budget(trial, plan)[0]
         with _legible(trial, "history.json"):
             for point in [] if text is None else json.loads(text)["points"]:
                 metrics, step = point["metrics"], point["step"]
-                for metric, place in wanted.items():
+                so_far = metrics.get(f"{LEDGER}/{unit}", step if unit == "updates" else math.nan)
+                for place, metric, of_part in wanted:
                     if metric in metrics:
                         steps.append(step)
+                        spent.append(so_far)
                         sub_models.append(place)
-                        values.append(metrics[metric])
+                        interim.append(bool(part) and of_part in metrics)
+                        values.append(metrics[of_part if interim[-1] else metric])
             if not all(type(step) is int for step in steps[before:]):
                 raise ValueError("a step is no whole number")
             if not all(type(value) in (float, int) for value in values[before:]):
                 raise ValueError(f"a {plan.declaration.primary.title} is no number")
+            if not all(type(so_far) in (float, int) for so_far in spent[before:]):
+                raise ValueError(f"{unit} are no number")
             values[before:] = [_measured(float(value)) for value in values[before:]]
         counts.append(len(steps) - before)
 
@@ -319,8 +327,10 @@ def _curves(
             "arm": repeated([names[trial.tags[ARM]] for trial in trials]),
             "seed": np.repeat([int(trial.tags[SEED]) for trial in trials], counts),
             "step": steps,
+            "spent": np.array(spent, dtype=float),
             "sub_model": pd.Categorical.from_codes(sub_models, pd.Index(labels)),
             name: values,
+            "interim": np.array(interim, dtype=bool),
         }
     )
 

@@ -17,7 +17,7 @@ from orchestrator.report.comparisons import (
 )
 from orchestrator.report.divergence import diverged_seeds, divergence_rule, in_place
 from orchestrator.report.results import Results
-from orchestrator.report.statistics import mean_and_sd, sortedness
+from orchestrator.report.statistics import Sortedness, mean_and_sd, sortedness
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.trainer import Metric, Total
 
@@ -96,6 +96,7 @@ class Table:
         against: the baseline of each such arm.
         diverged: by arm with a diverged seed, what stands in the place of its numbers.
         sorted: by arm, the share of nested pairs in order and the mean shortfall of the others, as text.
+        sortedness: the same as means over seeds, of arms that have nested pairs and a mean.
         counted: what `updates` counts, of every sub-model; empty if nothing is.
         totals: by arm and name; `ledger` says which, and how they are printed.
         family: what decides bold and the comparisons.
@@ -114,6 +115,7 @@ class Table:
     against: Mapping[str, str]
     diverged: Mapping[str, str]
     sorted: Mapping[str, str]
+    sortedness: Mapping[str, Sortedness]
     counted: str
     updates: Mapping[tuple[str, str], float]
     ledger: tuple[Total, ...]
@@ -201,6 +203,12 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
     diverged = {arm: in_place(len(gone), results.seeds[results.facets[0], arm]) for arm, gone in lost.items()}
     measured = {} if results.latency is None else results.latency.milliseconds
     milliseconds = {arm: measured.get((results.facets[0], arm), {}) for arm in results.arms}
+    in_order = {
+        arm: found
+        for arm in results.arms
+        if arm not in diverged
+        and (found := _sortedness(frame[frame["arm"] == arm], results.dimensions, metric)) is not None
+    }
     return Table(
         title=results.facets[0],
         metric=metric,
@@ -217,9 +225,10 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         against=against,
         diverged=diverged,
         sorted={
-            arm: diverged.get(arm) or _sorted(frame[frame["arm"] == arm], results.dimensions, metric)
+            arm: diverged.get(arm) or (_in_order(in_order[arm], metric) if arm in in_order else "–")
             for arm in results.arms
         },
+        sortedness=in_order,
         counted=declaration.counted,
         updates={
             (row, arm): float(frame[(frame["arm"] == arm) & (frame["sub_model"] == row)][declaration.counted].mean())
@@ -301,7 +310,8 @@ def _spread(family: Family) -> str:
     return "" if family.seeds < 2 else f"Mean ± SD over n = {family.seeds} seeds."
 
 
-def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) -> str:
+def _sortedness(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) -> Sortedness | None:
+    """Of one arm, means over seeds; None without a nested pair."""
     trials: dict[int, list[tuple[tuple[float, ...], float]]] = {}
     own = [name for name in dimensions if frame[name].notna().all()]  # another arm's network may have others
     sizes = frame[own].astype(float).to_numpy().tolist()
@@ -309,8 +319,10 @@ def _sorted(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric) ->
         trials.setdefault(seed, []).append((tuple(size), metric.gain(value)))
     known = [each for _, trial in sorted(trials.items()) if (each := sortedness(trial)) is not None]
     if not known:
-        return "–"
-    share, shortfall = (
-        sum(values) / len(known) for values in zip(*((k.share, k.shortfall) for k in known), strict=True)
-    )
-    return f"{100 * share:.0f} % ({metric.text(shortfall)})"
+        return None
+    count = len(known)
+    return Sortedness(sum(each.share for each in known) / count, sum(each.shortfall for each in known) / count)
+
+
+def _in_order(found: Sortedness, metric: Metric) -> str:
+    return f"{100 * found.share:.0f} % ({metric.text(found.shortfall)})"

@@ -1,114 +1,107 @@
-"""Writes a study's report: Markdown, LaTeX, CSV and one self-contained page."""
+"""Writes a study's report: Markdown, LaTeX, CSV, the figures' numbers and pictures, and one self-contained page."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from orchestrator.report import figures
 from orchestrator.report.across import TaskTable, make_task_table
+from orchestrator.report.answer import Answer, make_answer
 from orchestrator.report.escaping import for_markdown
-from orchestrator.report.rendering import (
-    COSTS_CAPTION,
-    accuracies,
-    as_latex,
-    as_markdown,
-    behind,
-    behind_caption,
-    costs,
-    differences,
-    ledger,
-    scores,
-    tasks_as_markdown,
-)
+from orchestrator.report.figure_files import FOLDER, Format, write_data, write_pictures
+from orchestrator.report.figures import averages_over_budget, crossings, drawings
+from orchestrator.report.latex import as_latex, as_preview
+from orchestrator.report.latex_parts import USUAL
+from orchestrator.report.page.page import Findings, render_page
+from orchestrator.report.page.plot import plots
+from orchestrator.report.rendering import answer_as_markdown, as_markdown, tasks_as_markdown
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
+from orchestrator.report.sequential import Looks, asked_for, in_words, judge
+from orchestrator.report.settings import shared_settings
 from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
 
-def write_report(plan: Plan, results: Results, folder: Path, decided: Sequence[str] = ()) -> list[Table]:
-    """Fills `folder` with table.md, table.tex, results.csv and index.html; gives the tables, one per facet.
+@dataclass(frozen=True)
+class Report:
+    """What was written.
 
-    Those across tasks, which come first in it, are what `make_task_tables` gives.
+    Attributes:
+        answer: what stands first in it.
+        task_tables: those over tasks.
+        tables: one per facet.
+        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+    """
+
+    answer: Answer
+    task_tables: tuple[TaskTable, ...]
+    tables: tuple[Table, ...]
+    decided: tuple[str, ...] = ()
+
+
+def write_report(
+    plan: Plan,
+    results: Results,
+    folder: Path,
+    looks: Looks | None = None,
+    latex: Collection[str] = USUAL,
+    pictures: Sequence[Format] = (),
+) -> Report:
+    """Fills `folder` with table.md, table.tex and its preview.tex, results.csv, figures/ and index.html.
 
     Args:
-        decided: where seeds were added until arms were separated, the rule and what it decided, a line each.
+        looks: when arms were compared, where seeds were added until they were separated.
+        latex: the parts of LaTeX's tables, some of `latex_parts.PARTS`.
+        pictures: formats in which the figures are written, beside their numbers.
+
+    Raises:
+        UserError: there is nothing to draw pictures with.
     """
     study = plan.study
     task_tables = make_task_tables(plan, results)
-    tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
-    shown = _figures(plan, results)
-    overview, crossings = _over_budgets(plan, results)
+    tables = make_tables(plan, results)
+    verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
+    decided = [] if looks is None else in_words(verdicts, looks, results.metric)
+    answer = make_answer(results, tables, task_tables, study.curve, verdicts)
     notes = _notes(results)
     folder.mkdir(parents=True, exist_ok=True)
     by_looking = "\n".join([*decided[:1], "", *(f"- {for_markdown(line)}" for line in decided[1:])])
-    head = [f"# {for_markdown(study.title)}", *([by_looking] if decided else [])]
+    head = [f"# {for_markdown(study.title)}", answer_as_markdown(answer), *([by_looking] if decided else [])]
     parts = [*head, *map(tasks_as_markdown, task_tables), *map(as_markdown, tables)]
     if study.curve:
         parts += [
             "Crossings of the means over budgets:",
-            "\n".join(f"- {for_markdown(line)}" for line in crossings) or "None.",
+            "\n".join(f"- {for_markdown(line)}" for line in _crossings(plan, results)) or "None.",
         ]
     (folder / "table.md").write_text("\n\n".join([*parts, for_markdown(notes)]).rstrip() + "\n")
-    (folder / "table.tex").write_text(as_latex(tables, task_tables))
+    for_papers = as_latex(tables, task_tables, latex, study.name)
+    (folder / "table.tex").write_text(for_papers)
+    (folder / "preview.tex").write_text(as_preview(for_papers, "table.tex"))
     results.frame.to_csv(folder / "results.csv", index=False)
-    environment = Environment(loader=PackageLoader("orchestrator", "report"), autoescape=True)
-    about = {**results.about, "settings": json.dumps(dict(plan.base)), "resolved": json.dumps(_common(plan))}
-    page = environment.get_template("page.html").render(
-        title=study.title,
-        lead=f"Preset {plan.preset}, {plan.layout.design} design.",
-        notes=notes,
-        decided=decided,
+    drawn = drawings(plan, results, tables, task_tables)
+    write_data(drawn, folder / FOLDER)
+    if pictures:
+        write_pictures(drawn, folder / FOLDER, pictures)
+    shown = Findings(
+        plan=plan,
+        results=results,
+        answer=answer,
         task_tables=task_tables,
-        scores=scores,
         tables=tables,
-        accuracies=accuracies,
-        differences=differences,
-        behind=behind,
-        behind_caption=behind_caption(results.metric),
-        metric=results.metric,
-        costs=costs,
-        costs_caption=COSTS_CAPTION,
-        ledger=ledger,
-        figures=[(title, _embedded(figure)) for title, figure in shown.items()],
-        overview=overview,
-        crossings=crossings,
-        pareto=_pareto(results).to_dict("records"),
-        latency=results.latency,
-        diverged=results.diverged,
-        failures=results.failures,
-        about=sorted(about.items()),
-        plotly_js=Markup(get_plotlyjs()),
+        plots=plots(drawn, folder / FOLDER, pictures),
+        pareto=_pareto(results),
+        decided=decided,
     )
-    (folder / "index.html").write_text(page)
-    return tables
+    (folder / "index.html").write_text(render_page(shown), encoding="utf-8")
+    return Report(answer, tuple(task_tables), tuple(tables), tuple(decided))
 
 
-def _common(plan: Plan, facet: str | None = None) -> dict[str, str]:
-    """What the resolved configs of all arms, or of one facet's, agree on."""
-    first, *others = [
-        dict(_flat(trial.config))
-        for trial in plan.trials
-        if facet is None or plan.study.facet(dict(trial.arm.levels)) == facet
-    ]
-    return {key: str(first[key]) for key in first if all(key in other and other[key] == first[key] for other in others)}
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a config in parts by their full names, `budget.amount`."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def make_tables(plan: Plan, results: Results) -> list[Table]:
+    """A table per facet."""
+    return [_table(plan, results.of(facet), facet) for facet in results.facets]
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:
@@ -127,8 +120,9 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
 
 def _comparable(plan: Plan, facet: str) -> bool:
     """Whether published numbers may stand beside those of a facet."""
-    common = _common(plan, facet)
-    return all(common.get(name) == value for name, value in plan.study.published_for.items())
+    shared = shared_settings(plan, facet)
+    wanted = plan.study.published_for
+    return all(name in shared and str(shared[name]) == value for name, value in wanted.items())
 
 
 def _printed(plan: Plan) -> dict[tuple[str, str], tuple[float, bool]]:
@@ -193,28 +187,13 @@ def _published_tasks(
     return found
 
 
-def _over_budgets(plan: Plan, results: Results) -> tuple[Markup | None, list[str]]:
-    """What stands above the tables where budgets are compared: the averages over them, and where arms cross."""
+def _crossings(plan: Plan, results: Results) -> list[str]:
+    """Where arms cross, if budgets are compared."""
     axis = plan.study.curve
     if axis is None:
-        return None, []
+        return []
     others = tuple(name for name in plan.study.splits if name != axis)
-    averages = figures.averages_over_budget(results, axis, others)
-    return _embedded(figures.accuracy_over_budget(averages, results, axis)), figures.crossings(averages, results.metric)
-
-
-def _figures(plan: Plan, results: Results) -> dict[str, go.Figure]:
-    shown: dict[str, go.Figure] = {}
-    word = results.metric.word[:1].upper() + results.metric.word[1:]
-    for facet in results.facets:
-        if figures.has_grid(part := results.of(facet)):
-            shown[f"{word} over the lattice {facet}".strip()] = figures.accuracy_over_lattice(part)
-    for facet in results.facets:
-        shown[f"{word} over cost {facet}".strip()] = figures.accuracy_over_macs(results.of(facet))
-    evaluations = results.curves.groupby(["arm", "seed"], observed=True)["step"].nunique()
-    if len(results.facets) == 1 and evaluations.max() > 1:
-        shown[f"{word} over training"] = figures.accuracy_over_updates(results)
-    return shown
+    return crossings(averages_over_budget(results, axis, others), results.metric)
 
 
 def _pareto(results: Results) -> pd.DataFrame:
@@ -237,8 +216,3 @@ def _notes(results: Results) -> str:
     incomplete = [f"Incomplete: {' '.join(parts)}"] if parts else []
     diverged = [f"Diverged: {'; '.join(each.line for each in results.diverged)}."] if results.diverged else []
     return " ".join([*incomplete, *diverged])
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    """The figure's division. Plotly writes its data as JSON with `<`, `>` and `&` escaped."""
-    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False}))

@@ -58,6 +58,7 @@ class Plan:
     Attributes:
         declaration: of the trainer.
         described: by facet, what its trials have in common, as `Trainer.describe` says it.
+        changed: settings of the base that are not the preset's, by their full names.
     """
 
     study: Study
@@ -70,6 +71,7 @@ class Plan:
     trials: tuple[Trial, ...]
     declaration: Declaration
     described: Mapping[str, tuple[str, ...]]
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def first_trials(self) -> dict[str, Trial]:
@@ -98,19 +100,18 @@ class Plan:
 
     def compared(self, levels: Mapping[str, str]) -> str:
         """An arm's name within its table, the same in every task: its levels of the factors that vary there."""
-        return SEPARATOR.join(levels[name] for name in self._varied or [self._first])
+        return SEPARATOR.join(levels[name] for name in self.compared_factors)
 
     @cached_property
-    def _first(self) -> str:
-        return next(factor.name for factor in self.study.factors if factor.name != self.study.across)
-
-    @cached_property
-    def _varied(self) -> list[str]:
+    def compared_factors(self) -> tuple[str, ...]:
+        """The factors that vary within a table; the first one where none does."""
         seen: dict[str, set[str]] = {}
         for arm in self.arms:
             for name, level in arm.levels:
                 seen.setdefault(name, set()).add(level)
-        return [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
+        varied = [name for name, levels in seen.items() if len(levels) > 1 and name not in self.study.splits]
+        first = next(factor.name for factor in self.study.factors if factor.name != self.study.across)
+        return tuple(varied or [first])
 
     def of_seeds(self, count: int) -> "Plan":
         """The part of it that has its first seeds, so many."""
@@ -143,7 +144,8 @@ def make_plan(
         UserError: a setting, factor or level that cannot be used; two arms that are the same experiment; arms of one
             table that have no sub-model in common.
     """
-    base = {**trainer.full_names(study.presets[preset].settings), **trainer.full_names(overrides)}
+    of_preset = trainer.full_names(study.presets[preset].settings)
+    base = {**of_preset, **trainer.full_names(overrides)}
     layout = layout or Layout(baseline=study.baseline)
     arms = study.arms(base, layout, trainer.full_names)
     configs = [trainer.resolve(arm.settings) for arm in arms]
@@ -186,6 +188,7 @@ def make_plan(
         tuple(trials),
         trainer.declaration,
         {facet: trainer.describe(inside) for facet, inside in of_facet.items()},
+        {name: value for name, value in base.items() if name not in of_preset or of_preset[name] != value},
     )
 
 

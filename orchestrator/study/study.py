@@ -119,6 +119,7 @@ class Study:
         presets: by name; the first is the default.
         factors: what is varied.
         baseline: see `Layout`; a level that is no text stands for its name.
+        subject: levels by factor that the study is about: figures draw that of the first factor strongest.
         facets: factors that split the report into tables of their own, since their levels do not compare: budgets.
         curve: the facet that is an axis, over which the average accuracy is drawn.
         across: the factor whose levels are tasks: the report begins with one table that has them as columns and their
@@ -135,6 +136,7 @@ class Study:
     presets: Mapping[str, Preset]
     factors: tuple[Factor, ...]
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    subject: Mapping[str, Any] = field(default_factory=dict)
     facets: tuple[str, ...] = ()
     curve: str | None = None
     across: str | None = None
@@ -152,6 +154,7 @@ class Study:
             if not pattern.fullmatch(name):
                 raise ValueError(f"a name is letters, digits, _ and -, not {name!r}")
         object.__setattr__(self, "baseline", names_of(self.baseline))
+        object.__setattr__(self, "subject", names_of(self.subject))
         if self.across is not None and self.across not in factors:
             raise ValueError(f"across={self.across!r} is no factor of {self.name}: choose from {', '.join(factors)}")
         if factors == [self.across]:
@@ -168,7 +171,7 @@ class Study:
         if layout.design not in DESIGNS:
             raise unknown("design", layout.design, DESIGNS)
         of_presets = (each for preset in self.presets.values() for each in preset.only)
-        for name, level in (*layout.only, *layout.baseline.items(), *of_presets):
+        for name, level in (*layout.only, *layout.baseline.items(), *self.subject.items(), *of_presets):
             self._factor(name, level)
         if layout.design == "factorial":
             return

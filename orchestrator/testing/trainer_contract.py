@@ -79,6 +79,13 @@ class TrainerContract:
         assert trainer.data_checksum(stored, place.data) == trainer.data_checksum(config, place.data)
         assert trainer.describe([stored]) == trainer.describe([config])
 
+    def test_every_setting_goes_by_the_names_that_are_said_of_it(self, trainer: Trainer) -> None:
+        for setting in trainer.settings():
+            assert setting.takes
+            assert setting.about
+            for name in (setting.name, setting.short):
+                assert trainer.full_names({name: None}) == {setting.name: None}
+
     def test_a_trial_is_identified_by_the_same_key_every_time(
         self, trainer: Trainer, settings: dict[str, Any], place: Place
     ) -> None:
@@ -123,6 +130,7 @@ class TrainerContract:
         declaration = trainer.declaration
         expected = declaration.expected(labels)
         others = {metric.name for metric in declaration.metrics if not metric.per_sub_model}
+        others |= {f"{declaration.interim}/{label}" for label in labels if declaration.interim}
         evaluated = [snapshot.metrics for snapshot in trainer.fit(config, 0, place, None) if snapshot.metrics]
         assert evaluated
         for metrics in evaluated:

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -201,8 +200,8 @@ class Recorder:
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
             (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
             for name in self._plan.declaration.artifacts:
-                if (checkpoint / name).is_file():
-                    shutil.copyfile(checkpoint / name, folder / name)
+                if (checkpoint / name).is_file():  # weights are large, and the temporary folder may be small
+                    (folder / name).symlink_to((checkpoint / name).resolve())
             self.tracker.attach(run_id, folder)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
@@ -240,9 +239,9 @@ class Recorder:
         """Keeps with the base config at which numbers of seeds is looked."""
         self.tracker.attach_text(self.parent_id, json.dumps(dict(looks)), LOOKS)
 
-    def attach_report(self, folder: Path, trials: Sequence[Trial]) -> None:
-        """Copies the report into the parent run and closes it: as finished if all of these trials are."""
-        self.tracker.attach(self.parent_id, folder, "report")
+    def attach_report(self, folder: Path, trials: Sequence[Trial], name: str = "report") -> None:
+        """Copies the report into the parent run by a name, and closes it: as finished if all of these trials are."""
+        self.tracker.attach(self.parent_id, folder, name)
         complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 

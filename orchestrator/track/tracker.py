@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts, list_artifacts
@@ -69,11 +69,21 @@ class TrackedTrial:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended because its loss was no number, so that what it measured is no result."""
-        return self.tags.get(OUTCOME) == "diverged"
+        """As `has_diverged`."""
+        return has_diverged(self.tags)
 
 
-_Run = TypeVar("_Run", Standing, TrackedTrial)
+def has_diverged(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags ended because its loss was no number, so that what it measured is no result."""
+    return tags.get(OUTCOME) == "diverged"
+
+
+class _OfTrial(Protocol):
+    @property
+    def status(self) -> str: ...
+
+
+_Run = TypeVar("_Run", bound=_OfTrial)
 
 
 class Tracker:

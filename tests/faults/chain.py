@@ -25,6 +25,7 @@ import numpy as np
 import orchestrator
 from orchestrator.commands.command_line import main
 from orchestrator.errors import UserError
+from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
@@ -78,6 +79,9 @@ class ChainTrainer:
         if not isinstance(settings["steps"], int) or settings["steps"] < 1:
             raise UserError("steps is a whole number from 1")
         return {**settings, "budget": {"unit": "updates", "amount": settings["steps"]}}
+
+    def settings(self) -> tuple[Setting, ...]:
+        return (Setting("steps", "steps", "40", "a whole number from 1", "Links of the chain."),)
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)

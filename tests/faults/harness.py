@@ -199,7 +199,10 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
 
 def table(storage: Path, study: str = "chain", preset: str = "short") -> pd.DataFrame:
     """Every result, but for the time it took."""
-    frame = pd.read_csv(storage / "reports" / study / preset / "results.csv")
+    reports = storage / "reports" / study
+    usual = reports / preset / "results.csv"
+    (file,) = [usual] if usual.exists() else reports.glob(f"{preset},*/results.csv")  # of other arms, or settings
+    frame = pd.read_csv(file)
     return frame.drop(columns="seconds").sort_values(["arm", "seed", "sub_model"], ignore_index=True)
 
 

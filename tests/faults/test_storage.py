@@ -198,6 +198,28 @@ def test_artifacts_that_never_were_in_the_storage_are_left_where_they_are(tmp_pa
     assert (done.status, done.err) == (0, ""), done
 
 
+def test_a_run_whose_artifacts_stayed_behind_is_read_there_and_all_others_are_where_the_storage_is(
+    calm: Path, tmp_path: Path
+) -> None:
+    """As where a version that knew nothing of the move has trained a trial meanwhile."""
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
+    shutil.copytree(first, moved)
+    of_trials = sorted(path.parents[1] for path in (first / "artifacts").rglob("sub_models.csv"))
+    behind = of_trials[0].name
+    shutil.rmtree(moved / "artifacts" / "chain" / behind)
+    for run in of_trials[1:]:
+        shutil.rmtree(run)
+    done = harness.run_here(moved, "report", "--seeds", "1")
+    assert (done.status, done.err) == (0, ""), done
+    done = harness.run_here(moved, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "3 of 6 trials to run" in done.out
+    pd.testing.assert_frame_equal(harness.table(moved), harness.table(calm), check_exact=True)
+    old = [place for place in _places(moved) if place.startswith(first.as_uri())]
+    assert old == [(first / "artifacts" / "chain" / behind / "artifacts").as_uri()]
+
+
 def test_a_moved_storage_on_which_somebody_runs_is_read_and_not_changed(calm: Path, tmp_path: Path) -> None:
     first, moved = tmp_path / "first", tmp_path / "moved"
     assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
@@ -275,14 +297,14 @@ def test_list_shows_every_base_config_with_its_trials_and_sizes(tmp_path: Path) 
     process.communicate()
     assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
     first, second = _listed(storage)
-    assert (first["study"], first["preset"], first["trials"]) == ("chain", "short", {"running": 1})
+    assert (first["study"], first["preset"], first["trials"]) == ("chain", "short", {"interrupted": 1})  # by a kill
     assert json.loads(second["settings"])["steps"] == 20
     assert second["trials"] == {"done": 3}
     written = [path for path in (storage / "artifacts").rglob("*") if path.is_file()]
     assert first["artifact_bytes"] + second["artifact_bytes"] == sum(path.stat().st_size for path in written)
     assert first["checkpoint_bytes"] > second["checkpoint_bytes"] / 3
     shown = harness.run_here(storage, "list").out
-    assert "1 running" in shown
+    assert "1 interrupted" in shown
     assert "3 done" in shown
 
 
@@ -323,6 +345,7 @@ def test_clean_leaves_alone_what_a_driver_is_at(calm: Path, tmp_path: Path) -> N
     storage = tmp_path / "s"
     assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
     process = harness.start_held(storage, "--debug")
+    assert [each["trials"] for each in _listed(storage)] == [{"done": 3}, {"running": 1}]
     before = _content(storage / "trials")
     every = [word for what in ("unreferenced", "unfinished", "study") for word in ("--what", what)]
     done = harness.run_here(storage, "clean", *every, "--yes")

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from orchestrator.commands.command_line import COMMANDS, run
+from orchestrator.commands.command_line import COMMANDS, run, study_command
 from orchestrator.errors import UserError
-from orchestrator.report.rendering import as_latex, as_markdown
+from orchestrator.report.latex import as_latex
+from orchestrator.report.rendering import as_markdown
 from orchestrator.report.results import read_results
 from orchestrator.report.tables import make_table
 from orchestrator.run.checkpoints import CheckpointFolder
@@ -122,10 +123,18 @@ def test_command_lines(fuzz: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "data").mkdir()
     statuses: dict[int, int] = {}
     commands = [name for name in COMMANDS if name != "run"]  # which starts Ray where everything is well
+    verbs = study_command(CHAIN, ChainTrainer).commands
+    own = {
+        name: [opt for param in verbs[name].params for opt in param.opts if opt.startswith("-")] for name in commands
+    }
+    own["status"].remove("--watch")  # which ends with the study, and there is none
     for _ in range(fuzz):
         arguments = [chance.choice(commands) if chance.random() < 0.9 else f"x{mutate.text(chance)}"]
+        if arguments == ["compare"]:
+            arguments += [chance.choice(USUAL) if chance.random() < 0.7 else mutate.text(chance) for _ in range(2)]
         for _ in range(chance.randrange(4)):
-            arguments.append(chance.choice(OPTIONS))
+            known = own.get(arguments[0], OPTIONS)
+            arguments.append(chance.choice(known if chance.random() < 0.8 else OPTIONS))
             if chance.random() < 0.9:
                 arguments.append(chance.choice(USUAL) if chance.random() < 0.5 else mutate.text(chance))
         out, err = io.StringIO(), io.StringIO()

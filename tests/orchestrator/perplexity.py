@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.errors import UserError
+from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
 from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
 
@@ -66,6 +67,9 @@ class PerplexityTrainer:
         if not isinstance(settings["steps"], int) or settings["steps"] < 1:
             raise UserError(f"steps={settings['steps']!r}: give a whole number from 1")
         return {"rate": 0.1, "evaluations": 1, **settings}
+
+    def settings(self) -> tuple[Setting, ...]:
+        return (Setting("steps", "steps", "20", "a whole number from 1", "Rounds.", unit="rounds"),)
 
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         return dict(settings)

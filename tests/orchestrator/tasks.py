@@ -73,10 +73,12 @@ class Tasks:
         metrics = {f"test_acc/{name}": float(score) for name, score in scores.items()}
         metrics |= {f"updates/{name}": count for name, count in (updates or dict.fromkeys(scores, 60.0)).items()}
         metrics |= {f"ledger/{total.name}": 1.0 for total in self.trainer.declaration.totals}
-        metrics |= {"ledger/updates": float(diverged_after or 60)}
         step, outcome = diverged_after or 60, "diverged" if diverged_after else "finished"
         self.recorder.start(trial, "CPU")
-        points = [{"step": at, "time": 1_700_000_000_000, "metrics": metrics} for at in sorted({1, step})]
+        points = [
+            {"step": at, "time": 1_700_000_000_000, "metrics": metrics | {"ledger/updates": float(at)}}
+            for at in sorted({1, step})
+        ]
         self.recorder.finish(trial, outcome, 1.0, points, self.folder)
 
     def diverge(self, label: str, seed: int, after: int = 20) -> None:

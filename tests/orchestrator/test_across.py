@@ -15,13 +15,16 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from orchestrator.commands.command_line import run
-from orchestrator.commands.report import _tasks_for_terminal
+from orchestrator.commands.terminal_tables import tasks_for_terminal
 from orchestrator.report.across import TaskTable
+from orchestrator.report.answer import make_answer
+from orchestrator.report.latex import as_latex
 from orchestrator.report.rendering import accuracies, scores, tasks_as_markdown
 from orchestrator.report.tables import make_table
 from orchestrator.report.writer import make_task_tables, write_report
 from orchestrator.study.study import Factor, Layout, Preset, Study
 from orchestrator.trainer import SubModelCost
+from tests.orchestrator.pages import page_of
 from tests.orchestrator.tasks import PER_EPOCH, Tasks, TaskTrainer
 
 # (d12, d24) of seeds 0, 1, 2
@@ -79,7 +82,7 @@ def test_below_it_stands_what_a_facet_would_give_and_no_trial_is_another(finishe
     for name, start in (("table.md", "## task qqp"), ("table.tex", r"\caption{task qqp."), ("index.html", "task qqp")):
         ours, theirs = (report(each, name) for each in (finished, facet))
         assert ours.index("by task") < ours.index(start)
-        if name != "index.html":  # whose figures have names of their own every time
+        if name != "index.html":  # which begins with what these two differ in
             assert ours[ours.index(start) :] == theirs[theirs.index(start) :]
     both = replace(finished.plan.study, facets=("task",))
     assert both.facet({"method": "apart", "task": "rte"}) == "task rte"
@@ -316,10 +319,18 @@ def test_what_was_published_of_a_task_and_of_the_average_stands_beside(tmp_path:
     }
     assert "As printed." in found.caption
     assert "| apart | d24 | 91.50 (+0.50) | 60.00 (+1.00) | 30.00 (+0.00) | 60.50 (+0.50) |" in tasks_as_markdown(found)
-    latex = report(tasks, "table.tex")
-    assert r"\emph{published} &  &  &  & 91.50 (+0.50) & 60.00 (+1.00) & 30.00 (+0.00) & 60.50 (+0.50) &  \\" in latex
-    page = report(tasks, "index.html")
-    assert '61.00 ± 1.00<span class="published">60.50 (+0.50)</span>' in page
+    latex = as_latex([], [found], ["published"])
+    printed_row = r" & \emph{published} & \emph{91.50} &  & \emph{60.00} &  & \emph{30.00} &  & \emph{60.50} &  &  \\"
+    assert printed_row in latex.splitlines()
+    assert r"\emph{61.25} & $^\dagger$" in latex
+    report(tasks, "index.html")
+    (shown,) = page_of(tasks.folder / "report").all("section", id="tasks-1")
+    rows = [[cell.text for cell in row.all("th", "td")] for row in shown.all("tr")]
+    place = rows.index(["published", "", "91.50", "60.00", "30.00", "60.50", ""])
+    assert rows[place - 1][0] == "d24"
+    assert rows[place - 1][-2] == "61.00 ± 1.00"
+    assert rows[place + 1] == ["ours − published", "", "+0.50", "+1.00", "+0.00", "+0.50", ""]
+    assert ["published", "", "–", "61.25†", "–", "–", ""] in rows
 
 
 def test_a_published_average_stands_beside_none_over_other_tasks_or_settings(
@@ -387,8 +398,13 @@ def test_further_facets_have_a_table_across_tasks_each(tmp_path: Path) -> None:
 
 def test_the_table_comes_first_in_markdown_latex_and_the_page_with_its_bold_and_differences(finished: Tasks) -> None:
     markdown = report(finished, "table.md").splitlines()
-    assert markdown[:3] == ["# Tasks", "", "## by task"]
-    assert markdown[4:7] == [
+    assert markdown[0] == "# Tasks"
+    assert markdown[2].startswith(
+        "Highest average test accuracy over 3 tasks: sorted at d24, 62.39 %; apart at d12, 51.00 %."
+    )
+    start = markdown.index("## by task")
+    assert all(line.startswith("- ") for line in markdown[4 : start - 1])
+    assert markdown[start + 2 : start + 5] == [
         "| arm | sub-model | updates in epochs | MACs | QQP (F1) | RTE | cola | avg. | SD over tasks |",
         "|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
         "| apart | d24 | ~1.7 d12 + 1.7 d24 | 24.000 M | 92.00 ± 2.65 | 61.00 ± 1.00 | 30.00 ± 3.00 | "
@@ -398,24 +414,29 @@ def test_the_table_comes_first_in_markdown_latex_and_the_page_with_its_bold_and_
     latex = report(finished, "table.tex")
     rows = latex[latex.index(r"\midrule") : latex.index(r"\bottomrule")].splitlines()
     assert rows[1] == (
-        r"apart & d24 & \textasciitilde{}1.7 d12 + 1.7 d24 & 24.000 M & 92.00 $\pm$ 2.65 & 61.00 $\pm$ 1.00 & "
-        r"30.00 $\pm$ 3.00 & \textbf{61.00 $\pm$ 1.00} & 31.00 \\"
+        r"apart & d24 & \textasciitilde{}1.7 d12 + 1.7 d24 & 24.000 M & 92.00 & {\scriptsize\,$\pm$\,2.65} & "
+        r"61.00 & {\scriptsize\,$\pm$\,1.00} & 30.00 & {\scriptsize\,$\pm$\,3.00} & "
+        r"\textbf{61.00} & {\scriptsize\,$\pm$\,1.00} & 31.00 \\"
     )
-    assert r"\begin{tabular}{lrrrrrrrr}" in latex
-    page = report(finished, "index.html")
-    first, second = (
-        page.index("<h2>Test accuracy (%): by task</h2>"),
-        page.index("<h2>Test accuracy (%): task qqp</h2>"),
-    )
-    assert page.index("<h2>") == first < second
-    assert '<td class="best">61.00 ± 1.00</td>' in page[first:second]
-    assert "Of avg. over tasks. Differences to the baseline (apart)" in page[first:second]
+    assert rows[2].startswith(" & d12 & ")  # the arm is named once
+    assert r"\begin{tabular}{llrrr@{}lr@{}lr@{}lr@{}lr}" in latex
+    report(finished, "index.html")
+    page = page_of(finished.folder / "report")
+    headings = [heading.text for heading in page.all("h2")][:3]
+    assert headings == ["Result", "Test accuracy (%): by task", "Test accuracy (%): task qqp"]
+    (shown,) = page.all("section", id="tasks-1")
+    assert "61.00 ± 1.00" in [cell.text for cell in shown.all("td", **{"class": "best"})]
+    assert "Of avg. over tasks. Differences to the baseline (apart)" in shown.text
+    (summary,) = page.all("section", id="result")[0].all("table")
+    assert [cell.text for cell in summary.all("td")][:2] == ["61.00 ± 1.00", "51.00 ± 1.00"]
 
 
 def test_the_command_that_reports_prints_it_first(finished: Tasks, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(finished.plan.study, finished.trainer, ["report", "--storage", str(finished.folder)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("## by task\n\n| arm | sub-model |")
+    first, *_, last = printed.splitlines()
+    assert first == last == make_answer(finished.results, [], [table(finished)]).headline
+    assert printed.index(first) < printed.index("## by task\n\n| arm | sub-model |")
     assert printed.index("## by task") < printed.index("## task qqp")
 
 
@@ -423,7 +444,7 @@ def test_on_a_terminal_it_fits_80_columns(tmp_path: Path, beside: dict[str, Any]
     tasks = Tasks(tmp_path, study_has=beside)
     tasks.finish_all(SCORES)
     console = Console(file=io.StringIO(), width=80)
-    console.print(_tasks_for_terminal(table(tasks)), markup=False)
+    console.print(tasks_for_terminal(table(tasks)), markup=False)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     words = [line.split() for line in lines]
@@ -437,5 +458,5 @@ def test_on_a_terminal_it_fits_80_columns(tmp_path: Path, beside: dict[str, Any]
     ):
         assert expected in words
     many = replace(table(tasks), headings={str(number): str(number) for number in range(9)})
-    console.print(_tasks_for_terminal(many), markup=False)
+    console.print(tasks_for_terminal(many), markup=False)
     assert ["d24", "62.39"] in [line.split() for line in console.file.getvalue().splitlines()]

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,14 +11,18 @@ from rich.console import Console
 from scipy import stats
 
 from orchestrator.commands.command_line import run
-from orchestrator.commands.report import _for_terminal, _tasks_for_terminal
-from orchestrator.report import figures
+from orchestrator.commands.terminal_tables import for_terminal, tasks_for_terminal
 from orchestrator.report.across import TaskTable
+from orchestrator.report.figures import averages_over_budget
+from orchestrator.report.figures.budget import over_budget
+from orchestrator.report.figures.cost import FRONT, cost
+from orchestrator.report.figures.styles import styles_of
+from orchestrator.report.figures.training import training
+from orchestrator.report.latex import as_latex
 from orchestrator.report.more_seeds import in_words, more_seeds
 from orchestrator.report.rendering import (
     Grid,
     accuracies,
-    as_latex,
     as_markdown,
     behind,
     costs,
@@ -27,6 +32,7 @@ from orchestrator.report.rendering import (
 )
 from orchestrator.report.tables import AVERAGE, Table
 from orchestrator.report.writer import make_task_tables, write_report
+from tests.orchestrator.pages import page_of
 from tests.orchestrator.tasks import Tasks
 
 METHODS = ("apart", "sorted", "third")
@@ -50,7 +56,7 @@ def study(folder: Path, diverged: Mapping[str, tuple[int, ...]], tasks: tuple[st
 
 
 def only_table(made: Tasks) -> Table:
-    (found,) = write_report(made.plan, made.results, made.folder / "report")
+    (found,) = write_report(made.plan, made.results, made.folder / "report").tables
     return found
 
 
@@ -136,7 +142,7 @@ def test_a_diverged_seed_that_is_left_out_for_want_of_a_partner_is_still_said_to
 
 def test_on_a_terminal_it_is_said_in_few_characters(some: Tasks) -> None:
     console = Console(file=io.StringIO(), width=80)
-    console.print(_for_terminal(only_table(some)), markup=False)
+    console.print(for_terminal(only_table(some)), markup=False)
     assert isinstance(console.file, io.StringIO)
     (line,) = (line for line in console.file.getvalue().splitlines() if line.split()[:1] == ["sorted"])
     assert line.split() == ["sorted", *["2/5", "div."] * 3]
@@ -164,32 +170,36 @@ def test_over_tasks_a_seed_that_diverged_in_one_has_no_average(tmp_path: Path) -
     shown = {tuple(cell.text for cell in row) for row in scores(found)}
     assert any("diverged" in row for row in shown)
     console = Console(file=io.StringIO(), width=80)
-    console.print(_tasks_for_terminal(found), markup=False)
+    console.print(tasks_for_terminal(found), markup=False)
     assert isinstance(console.file, io.StringIO)
     assert "2/5 div." in console.file.getvalue()
 
 
 def test_figures_name_it_and_draw_no_mean_of_it(some: Tasks) -> None:
     results = some.results
-    over_macs = {line.name: line for line in figures.accuracy_over_macs(results).data}
-    assert set(over_macs) == {"apart", "sorted (2 of 5 diverged)", "third"}
+    styles = styles_of(some.plan)
+    over_macs = {line.name: line for line in cost(results, styles).figure.data}
+    assert set(over_macs) - {FRONT} == {"apart", "sorted (2 of 5 diverged)", "third"}
     assert list(over_macs["sorted (2 of 5 diverged)"].y) == [None]
     assert list(over_macs["apart"].y) == pytest.approx([50.2, 60.2])
-    panel = [line for line in figures.accuracy_over_updates(results).data if line.showlegend]
+    drawn = training(results, styles, some.plan.trials[0].budget)
+    panel = [line for line in drawn.figure.data if line.showlegend]
     over_steps = {line.name: list(line.x) for line in panel}
     assert over_steps == {"apart": [1, 60], "sorted (2 of 5 diverged)": [1], "third": [1, 60]}  # up to step 21
-    pareto = (some.folder / "report" / "index.html").read_text().partition("Pareto set")[2].partition("</table>")[0]
+    only_table(some)
+    pareto = page_of(some.folder / "report").all("details", id="pareto")[0].all("table")[0].text
     assert "third" in pareto
     assert "sorted" not in pareto
 
 
 def test_over_budgets_an_arm_has_no_point_where_a_seed_of_it_diverged(tmp_path: Path) -> None:
     made = study(tmp_path, {"sorted · rte": (0,)}, tasks=("qqp", "rte"))
-    averages = figures.averages_over_budget(made.results, "task", ())
+    averages = averages_over_budget(made.results, "task", ())
     assert set(zip(averages["arm"], averages["level"], strict=True)) == {
         ("apart", "qqp"), ("apart", "rte"), ("sorted", "qqp"), ("third", "qqp"), ("third", "rte"),
     }  # fmt: skip
-    names = [line.name for line in figures.accuracy_over_budget(averages, made.results, "task").data]
+    drawn = over_budget(averages, made.results, "task", styles_of(made.plan))
+    names = [line.name for line in drawn.figure.data]
     assert names == ["apart", "sorted (diverged: task rte)", "third"]
 
 
@@ -210,6 +220,18 @@ def test_status_says_diverged_and_gives_no_number(some: Tasks, capsys: pytest.Ca
     assert run(some.plan.study, some.trainer, arguments) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "sorted" in line]
     assert sum("diverged" in line and "–" in line for line in lines) == 2
+
+
+def test_list_counts_what_diverged_as_status_does(some: Tasks, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = []
+    for command in ("status", "list"):
+        arguments = [command, "--json", "--storage", str(some.folder), "--seeds", "5"]
+        assert run(some.plan.study, some.trainer, arguments) == 0
+        counted.append(json.loads(capsys.readouterr().out))
+    status, listed = counted
+    states = Counter(trial["state"] for trial in status["trials"] if trial["state"] != "missing")
+    assert listed["studies"][0]["trials"] == states
+    assert states["diverged"] == 2
 
 
 def test_what_diverged_is_not_extracted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

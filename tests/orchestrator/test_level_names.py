@@ -20,9 +20,10 @@ from rich.console import Console
 from orchestrator.commands.command_line import run
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.level_choices import chosen_levels
-from orchestrator.commands.report import _for_terminal
+from orchestrator.commands.terminal_tables import for_terminal
 from orchestrator.errors import UserError
-from orchestrator.report.figures import accuracy_over_macs
+from orchestrator.report.figures.cost import FRONT, cost
+from orchestrator.report.figures.styles import styles_of
 from orchestrator.report.writer import write_report
 from orchestrator.study.levels import level_name
 from orchestrator.study.plan import make_plan
@@ -85,8 +86,20 @@ def test_a_factor_over_any_setting_is_planned_and_chosen_by_its_value(
     assert trial["arm"] == f"{level_name(levels[0])} · NS"
 
 
+class _Mute:
+    def __repr__(self) -> str:
+        raise OSError("nothing")
+
+
+def _endless() -> list[Any]:
+    found: list[Any] = []
+    for _ in range(100_000):
+        found = [found]
+    return found
+
+
 def test_a_value_that_no_trial_could_be_known_by_is_refused_in_a_line() -> None:
-    for value in (float("nan"), float("inf"), {1, 2}, object()):
+    for value in (float("nan"), float("inf"), {1, 2}, object(), 10**5000, [-(10**5000)], _Mute(), _endless()):
         with pytest.raises(UserError, match="has no canonical form"):
             make_plan(study(Factor.of("task", ["rte", value])), _Plain(), "tiny", {}, (0,))
 
@@ -97,6 +110,9 @@ class _Plain(TaskTrainer):
 
     def budget(self, config: Any) -> Any:
         return super().budget({"task": ""})
+
+    def data_checksum(self, config: Any, data: Path | None) -> str:
+        return "none"
 
 
 REFUSED: dict[str, tuple[Factor, str]] = {
@@ -262,16 +278,17 @@ def test_the_page_and_its_figures_show_names_as_they_are(odd: Tasks) -> None:
     page.feed((odd.folder / "report" / "index.html").read_text())
     assert set(ODD) <= set(page.cells)
     assert not page.tags & {"b", "i"}
-    names = [line.name for line in accuracy_over_macs(odd.results).data]
+    drawn = cost(odd.results, styles_of(odd.plan))
+    names = [line.name for line in drawn.figure.data if line.name != FRONT]
     assert [html.unescape(name) for name in names] == list(ODD)
     assert not any("<" in name for name in names)
 
 
 def test_a_terminal_and_mlflow_show_names_as_they_are(odd: Tasks, capsys: pytest.CaptureFixture[str]) -> None:
-    (table,) = write_report(odd.plan, odd.results, odd.folder / "report")
+    (table,) = write_report(odd.plan, odd.results, odd.folder / "report").tables
     console = plain_console()
     console.file, console._width = io.StringIO(), 200
-    console.print(_for_terminal(table))
+    console.print(for_terminal(table))
     shown = console.file.getvalue()
     assert run(odd.plan.study, odd.trainer, ["status", "--storage", str(odd.folder), "--seeds", "1"]) == 0
     status = capsys.readouterr().out
@@ -286,6 +303,7 @@ def test_a_terminal_and_mlflow_show_names_as_they_are(odd: Tasks, capsys: pytest
 COMMANDS = {
     "alpha", "gamma", "lambda", "delta", "varepsilon", "leq", "times", "frac", "cdot", "pm", "rightarrow",
     "textbackslash", "textasciitilde", "textasciicircum", "textasciigrave", "textquotedbl", "textbf", "emph",
+    "addlinespace",
 }  # fmt: skip
 
 
@@ -294,7 +312,7 @@ def test_latex_shows_names_as_they_are_and_knows_every_command(odd: Tasks) -> No
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
     assert set(re.findall(r"\\([A-Za-z]+)", body)) - {"midrule"} <= COMMANDS
     assert not re.search(r"\\\\\s*[\[*]", text)  # a name in the place of an argument
-    rows = [row for row in body.split("\n")[1:] if row]
+    rows = [row for row in body.split("\n")[1:] if row and row != r"\addlinespace"]
     for row in rows:
         assert row.endswith(r" \\")
         assert len(re.findall(r"(?<!\\)&", row)) == len(re.findall(r"(?<!\\)&", rows[0]))
@@ -309,14 +327,14 @@ def test_latex_shows_names_as_they_are_and_knows_every_command(odd: Tasks) -> No
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_pdflatex_sets_the_table_without_an_error(odd: Tasks, tmp_path: Path) -> None:
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", str(odd.folder / "report" / "table.tex")],
-        cwd=tmp_path,
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"-output-directory={tmp_path}", "preview.tex"],
+        cwd=odd.folder / "report",
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "table.pdf").exists()
+    assert (tmp_path / "preview.pdf").exists()
 
 
 @pytest.mark.parametrize("name", ["updates", "seed", "arm", "facet", "outcome", "macs", "depth"])
@@ -326,7 +344,7 @@ def test_a_factor_may_be_called_as_a_column_of_the_results_is(name: str, tmp_pat
     made = Tasks(tmp_path, seeds=(0,), study_has={"factors": factors, "facets": (name,), "curve": name, "across": None})
     for trial in made.plan.trials:
         made.finish(trial.arm.label, 0, {"d12": 50.0, "d24": 60.0})
-    tables = write_report(made.plan, made.results, tmp_path / "report")
+    tables = write_report(made.plan, made.results, tmp_path / "report").tables
     assert [table.title for table in tables] == [f"{name} 1", f"{name} 2"]
     assert {table.cells["d24", "sorted"].text for table in tables} == {"60.00"}
     assert list(made.results.levels_of(name)) == ["1"] * 2 + ["2"] * 2 + ["1"] * 2 + ["2"] * 2

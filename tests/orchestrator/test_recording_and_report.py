@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.noop import NoopTrainer
 from orchestrator.errors import UserError
-from orchestrator.report.rendering import as_latex, as_markdown
+from orchestrator.report.latex import as_latex
+from orchestrator.report.rendering import as_markdown
 from orchestrator.report.results import read_results
 from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
@@ -216,7 +217,7 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     for trial, base in zip(plan.trials, (40.0, 50.0, 42.0, 55.0), strict=True):
         finish(recorder, trial, base, tmp_path / "end")
     results = read_results(tracker, recorder.experiment, plan)
-    (table,) = write_report(plan, results, tmp_path / "report")
+    (table,) = write_report(plan, results, tmp_path / "report").tables
     assert table.arms == ("NS", "SortedNet")
     assert table.rows == ("w100", "w050", AVERAGE)
     ns, ours = table.cells["w100", "NS"], table.cells["w100", "SortedNet"]
@@ -230,8 +231,8 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     assert table.cells[AVERAGE, "NS"].mean == pytest.approx(50.0)
     assert "**66.50 ± 3.54**" in as_markdown(table)
     assert "Mean ± SD over n = 2" in table.caption
-    latex = as_latex([table])
-    assert latex.count(r"\\") == 4 + 2 + 1  # rows, the published ones, head
+    latex = as_latex([table], parts=["published"])
+    assert latex.count(r"\\") == 3 + 2 + 1  # rows, the published ones, head
     assert r"50 \% \& 60 \%" in latex
     page = (tmp_path / "report" / "index.html").read_text()
     assert "<script>alert(1)" not in page
@@ -257,7 +258,7 @@ def test_one_seed_has_no_spread_and_says_so(plan: Plan, tracker: Tracker, tmp_pa
     recorder = Recorder(tracker, plan, {})
     finish(recorder, plan.trials[0], 40.0, tmp_path / "end")
     finish(recorder, plan.trials[1], 41.0, tmp_path / "end")
-    (table,) = write_report(plan, read_results(tracker, recorder.experiment, plan), tmp_path / "report")
+    (table,) = write_report(plan, read_results(tracker, recorder.experiment, plan), tmp_path / "report").tables
     assert table.cells["w100", "NS"].text == "54.00"
     assert "no spread is known" in table.caption
     assert [arm for arm in table.arms if table.cells["w100", arm].best] == ["SortedNet"]
@@ -290,7 +291,7 @@ def test_a_seed_that_an_arm_lacks_is_left_out_by_name_and_no_common_seed_is_refu
     finish(recorder, ns_1, 50.0, tmp_path / "end")
     results = read_results(tracker, recorder.experiment, plan)
     assert results.unpaired == ("NS · seed 0",)
-    (table,) = write_report(plan, results, tmp_path / "report")
+    (table,) = write_report(plan, results, tmp_path / "report").tables
     assert table.seeds == 1
     assert table.cells["w100", "NS"].mean == 64.0
     assert "NS · seed 0" in (tmp_path / "report" / "table.md").read_text()
@@ -314,7 +315,7 @@ def test_facets_are_tables_of_their_own_and_budgets_are_compared_in_none(tmp_pat
     for trial, base in zip(plan.trials, (40.0, 50.0, 41.0, 45.0), strict=True):  # NS 1×, NS 2×, SortedNet 1×, 2×
         finish(recorder, trial, base, tmp_path / "end")
     results = read_results(tracker, recorder.experiment, plan)
-    one, two = write_report(plan, results, tmp_path / "report")
+    one, two = write_report(plan, results, tmp_path / "report").tables
     assert (one.title, two.title) == ("budget 1×", "budget 2×")
     assert one.arms == two.arms == ("NS", "SortedNet")
     assert "gets 4 optimizer steps" in one.caption
@@ -380,7 +381,7 @@ def test_a_trial_that_two_storages_trained_counts_once_and_as_finished(
     assert len(results.frame) == 2 * 2
     measured = results.frame[results.frame["sub_model"] == "w050"].set_index("arm")["test_acc"]
     assert dict(measured) == {"NS": 45.0, "SortedNet": 54.0}  # the older of two, and the one that is finished
-    (table,) = write_report(plan, results, tmp_path / "report")
+    (table,) = write_report(plan, results, tmp_path / "report").tables
     assert table.cells["w100", "NS"].n == 1
 
 
@@ -475,7 +476,7 @@ def test_what_is_no_number_in_one_trial_keeps_nobody_from_reading_the_others(
     kept["points"][0]["metrics"]["test_acc/w050"] = 42
     (history / "history.json").write_text(json.dumps(kept))
     results = read_results(tracker, recorder.experiment, plan)
-    (table,) = write_report(plan, results, tmp_path / "report")
+    (table,) = write_report(plan, results, tmp_path / "report").tables
     assert table.cells["w100", "NS"].text == "55.00 ± 1.41"
     assert math.isnan(table.cells["w100", "SortedNet"].mean)
     assert not table.cells["w100", "SortedNet"].best

@@ -139,7 +139,8 @@ def test_a_study_trains_seeds_until_its_arms_are_separated(tmp_path: Path, capsy
     assert 3 <= len(seeds) < MOST / 2
     assert "1 of 1 comparisons are separated:" in said
     assert "better − baseline: +" in said
-    (report,) = tmp_path.glob("reports/adaptive/all/table.md")
+    assert said.splitlines()[-1].startswith(f"After {len(seeds)} seeds 1 of 1 comparison is separated: better is ")
+    (report,) = tmp_path.glob("reports/adaptive/all,arm=baseline,arm=better/table.md")
     assert "Seeds were added until every comparison was decided, 20 at most" in report.read_text()
     assert "Decided by adding seeds" in report.with_name("index.html").read_text()
 

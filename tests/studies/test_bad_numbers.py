@@ -32,7 +32,7 @@ SETTINGS = (
     "batch_size=1048576", "accumulation=4097", "evaluations=1e9", "warmup=1.0000001",
     "momentum=-1e-320", "clip_norm=1e-320", "budget.amount=1e40", "budget_scale=1e-320", "epochs=nan", "multiple=0",
     "within=[1e400]", "within=[-1]", "within=[0]", "stages=-1", "depths=[1e300]", f"depths=[{DIGITS}]",
-    "extract_at=nan",
+    "extract_at=nan", "a=1", f"{'x' * 5000}=1", "network=torchvision:",
 )  # fmt: skip
 SAMPLERS = (
     "fixed()", "uniform()", "linear(0)", "fixed(w033)", "geometric(0)", "geometric(1)", "geometric(nan)",
@@ -49,8 +49,14 @@ OF_EXTRACT = {
     "--max-macs": ("nan", "inf", "²", "1_0"), "--max-params": ("1e400", "１"), "--min-accuracy": ("nan",),
     "--at-least": ("1e400", "½"), "--at-most": ("-inf",),
 }  # fmt: skip
+
+
+def _verb(option: str) -> str:
+    return "run" if option in ("--patience", "--stall") else "plan"
+
+
 LINES = [
-    *(["plan", option, value] for option, values in OF_OPTIONS.items() for value in values),
+    *([_verb(option), option, value] for option, values in OF_OPTIONS.items() for value in values),
     *(["plan", "--set", setting] for setting in SETTINGS),
     *(["plan", "--set", f"sampler={sampler}", "--only", "method=SortedNet,norm=instance"] for sampler in SAMPLERS),
     *(["extract", "--to", "x", option, value] for option, values in OF_EXTRACT.items() for value in values),

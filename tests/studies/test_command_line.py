@@ -27,6 +27,7 @@ SMALL = [
     "--set",
     "updates=40",
 ]
+REPORT = "smoke,norm=instance,budget.updates=40,evaluations=4"
 
 
 def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
@@ -47,7 +48,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 
 def results(storage: Path) -> pd.DataFrame:
-    frame = pd.read_csv(storage / "reports" / "cifar_norm_ablation" / "smoke" / "results.csv")
+    frame = pd.read_csv(storage / "reports" / "cifar_norm_ablation" / REPORT / "results.csv")
     return frame.drop(columns="seconds").sort_values(["arm", "seed", "sub_model"], ignore_index=True)
 
 
@@ -166,7 +167,7 @@ def test_a_trial_that_raises_is_reported_by_name_and_the_others_go_on(
     assert "LCS-p · instance · seed 0: failed" in shown
     assert "ZeroDivisionError: on purpose" in shown
     assert "(diverged)" in shown
-    page = (tmp_path / "reports" / "cifar_norm_ablation" / "smoke" / "index.html").read_text()
+    page = (tmp_path / "reports" / "cifar_norm_ablation" / REPORT / "index.html").read_text()
     assert "ZeroDivisionError: on purpose" in page
     assert "failing_study.py" in page  # the traceback
     assert set(results(tmp_path)["outcome"]) == {"finished", "diverged"}

@@ -20,7 +20,8 @@ SMALL = ["--preset", "smoke", "--seeds", "1", "--only", "budget=half", "--set", 
 
 
 def results(storage: Path) -> pd.DataFrame:
-    frame = pd.read_csv(storage / "reports" / "glue_bert_ablation" / "smoke" / "results.csv")
+    (file,) = storage.glob("reports/glue_bert_ablation/smoke,budget=half,*/results.csv")
+    frame = pd.read_csv(file)
     return frame.drop(columns="seconds").sort_values(["arm", "seed", "sub_model"], ignore_index=True)
 
 

@@ -10,7 +10,6 @@ import psutil
 import pytest
 import torch
 
-import studies.trainer
 from orchestrator.run.packing import heaviest
 from orchestrator.study.plan import make_plan
 from orchestrator.study.study import Layout
@@ -83,7 +82,7 @@ def test_memory_refused_by_a_gpu_is_out_of_memory_and_nothing_else_is(
         yield None
         raise raised
 
-    monkeypatch.setattr(studies.trainer, "fit", failing)
+    monkeypatch.setattr("trainers.training.loop.fit", failing)
     trainer = ImageTrainer()
     with pytest.raises(Exception, match=str(raised)) as caught:
         list(trainer.fit(trainer.resolve(TINY), 0, HERE, None))

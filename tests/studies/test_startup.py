@@ -31,6 +31,12 @@ WRONG = {
     "include": ["plan", "--include", "x"],
     "extract": ["extract", "--preset", "smoke"],
     "submit": ["submit", "--preset", "smoke"],
+    "setting": ["--set", "learnin_rate=1"],
+    "an abbreviation": ["plan", "--set", "lr=1"],
+    "case": ["--only", "method=Sortednet"],
+    "unit": ["--equalize", "pases"],
+    "verb without the option": ["status", "--pack"],
+    "sides": ["compare", "method=NS", "norm=batch"],
 }
 
 
@@ -63,7 +69,8 @@ def test_a_worker_imports_neither_mlflow_nor_what_trains() -> None:
 
 def test_studies_of_images_import_nothing_of_texts() -> None:
     of_texts = ("transformers", "tokenizers", "datasets", "huggingface_hub", "trainers.tasks.texts")
-    code = f"import sys, studies.image_trainer; print([name for name in {of_texts} if name in sys.modules])"
+    asked = "import sys, studies.image_trainer as i; i.ImageTrainer.kind"
+    code = f"{asked}; print([name for name in {of_texts} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout == "[]\n"
 
@@ -89,3 +96,17 @@ def test_a_user_without_a_home_is_told_before_anything_heavy_is_imported(
     status, imported, error = answer(ROOT / "studies" / "cifar_norm_ablation.py", *arguments)
     assert (status, imported, error.count("\n")) == (2, "[]", 1)
     assert "set HOME" in error
+
+
+@pytest.mark.parametrize("verb", ["run", "settings", "compare"])
+def test_the_help_of_a_verb_imports_nothing_heavy(verb: str) -> None:
+    assert answer(ROOT / "studies" / "glue_bert_ablation.py", verb, "--help") == (0, "[]", "")
+
+
+def test_configs_and_trainers_are_there_without_torch() -> None:
+    code = (
+        "import sys, studies.image_trainer as i, studies.text_trainer as t; i.ImageTrainer(), t.TextTrainer()\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"

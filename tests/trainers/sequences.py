@@ -101,8 +101,10 @@ class Sequences:
     def imitation(self, outputs: Any, teacher: Any, batch: Batch) -> Tensor:
         return sum((outputs[name] - teacher[name]).square().mean() for name in outputs)
 
-    def evaluate(self, forward: Callable[..., Any], graphs: Graphs, name: Hashable) -> dict[str, float]:
-        batch = self.gather(self._places(list(range(SEQUENCES))))
+    def evaluate(
+        self, forward: Callable[..., Any], graphs: Graphs, name: Hashable, examples: int | None = None
+    ) -> dict[str, float]:
+        batch = self.gather(self._places(list(range(examples or SEQUENCES))))
         return {"error": self.loss(forward(*self.inputs(batch)), batch).item()}
 
 

@@ -131,6 +131,8 @@ def test_what_cannot_be_is_refused_in_a_line_with_its_name_what_it_got_and_what_
         ({"epochs": 2, "accumulation": 2}, {"unit": "updates", "amount": round(1437 / 128), "accumulation": 2}),
         ({"crop_padding": None, "flip": "auto"}, {"crop_padding": 2, "flip": False}),
         ({"train_examples": 1437}, {}),
+        ({"interim_examples": 100}, {}),  # without an evaluation before the last
+        ({"interim_examples": 360, "evaluates_start": True}, {"evaluates_start": True}),
         ({"epochs": 2, "train_examples": 256}, {"updates": 4, "train_examples": 256}),
         ({"widths": [1, 0.25, 0.5, 0.75]}, {"dimensions": {"width": [0.25, 0.5, 0.75, 1.0]}}),
         ({"depths": []}, {}),
@@ -162,7 +164,7 @@ def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equali
 
 OTHER: dict[str, Any] = {
     "task.dataset": "digits", "task.batch_size": 3, "task.crop_padding": 1, "task.flip": False,
-    "task.train_examples": 10, "task.name": "own", "task.metrics": ["own"],
+    "task.train_examples": 10, "task.interim_examples": 10, "task.name": "own", "task.metrics": ["own"],
     "network.name": "resnet18", "network.dimensions": {"width": [1.0]}, "network.order": "l1", "network.multiple": 8,
     "method.sampler": "linear", "method.objective": "stochastic-summation", "method.sharing": "separate",
     "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",

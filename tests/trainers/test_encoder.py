@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from trainers import Lattice
-from trainers.nested.encoder import EncoderSize, NestedEncoder
+from trainers.nested.encoder import NestedEncoder
+from trainers.nested.encoder_size import EncoderSize
 from trainers.nested.layers.embedding import NestedEmbedding
 from trainers.nested.layers.sizes import Size
 from trainers.submodel import SubModel

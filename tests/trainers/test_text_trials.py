@@ -261,7 +261,6 @@ def test_a_task_of_glue_is_the_folders_that_is_given_or_the_hubs(tmp_path: Path)
 
 def test_a_data_set_of_ones_own_needs_no_edit_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "TEXTS", dict(TEXTS))
-    monkeypatch.setattr("trainers.config.texts.TEXTS", datasets.TEXTS)
     examples = tuple(Example(f"the {word} thing", "", number % 2) for number, word in enumerate("abcdefghij"))
     own = TextDataset(
         "matthews", 2, False, 10, 10, 5, lambda _: "own", lambda _: TextData(examples, examples, ("no", "yes"), "own")

@@ -1,7 +1,7 @@
 """The encoder of texts and the sub-models that it shall hold."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,9 +9,11 @@ from trainers.config.network import SubModelsConfig, spelled
 from trainers.config.part import Text
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
-from trainers.nested.encoder import DEPTH, HEADS, HIDDEN, NEURONS, EncoderSize, Kept, check_lattice
-from trainers.networks.encoder_sources import EncoderSource, FolderEncoder, encoder_source
+from trainers.nested.encoder_size import DEPTH, HEADS, HIDDEN, NEURONS, EncoderSize, Kept, check_lattice
 from trainers.submodel import SubModel
+
+if TYPE_CHECKING:
+    from trainers.networks.encoder_sources import EncoderSource
 
 
 class EncoderConfig(SubModelsConfig):
@@ -39,12 +41,14 @@ class EncoderConfig(SubModelsConfig):
     )
 
     @property
-    def source(self) -> EncoderSource:
+    def source(self) -> "EncoderSource":
         """Where the encoder comes from.
 
         Raises:
             ConfigError: there is none of that name.
         """
+        from trainers.networks.encoder_sources import encoder_source  # torch, which no check of a value needs
+
         return encoder_source(self.name)
 
     @property
@@ -76,6 +80,8 @@ class EncoderConfig(SubModelsConfig):
             ConfigError: no such encoder.
             DataError: a folder that holds none.
         """
+        from trainers.networks.encoder_sources import FolderEncoder
+
         source, update = self.source, dict[str, Any]()
         if not self.dimensions:
             update["dimensions"] = {DEPTH: (self.full.depth,)}

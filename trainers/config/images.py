@@ -1,12 +1,18 @@
 """The task of classifying images: which ones, how many at once, how they are varied."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from trainers.config.part import Flag, Text, Whole, one_of
 from trainers.config.task import TaskConfig
-from trainers.data.datasets import dataset, known_datasets
+
+
+def _known() -> Iterable[str]:
+    from trainers.data.datasets import known_datasets  # torch, which no other setting needs
+
+    return known_datasets()
 
 
 class ImagesConfig(TaskConfig):
@@ -14,7 +20,7 @@ class ImagesConfig(TaskConfig):
 
     USUAL: ClassVar[str] = "classification"
 
-    dataset: Annotated[Text, one_of("dataset", known_datasets)] = Field(
+    dataset: Annotated[Text, one_of("dataset", _known)] = Field(
         default="cifar10", description="The data set, by its name."
     )
     batch_size: Whole = Field(
@@ -35,6 +41,8 @@ class ImagesConfig(TaskConfig):
 
     def resolved(self) -> "ImagesConfig":
         """With the data set's usual augmentation, unless another was said."""
+        from trainers.data.datasets import dataset
+
         data = dataset(self.dataset)
         usual = self.model_copy(update=self.unsaid(crop_padding=data.crop_padding, flip=data.flip))
         return usual.of(data.train_images)

@@ -1,14 +1,13 @@
 """The names of settings: a full one for each, `optimizer.learning_rate`, and the short ones that mean no other."""
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 from trainers.config.network import SubModelsConfig, plural
 from trainers.config.part import extra, leaves, parts
 from trainers.config.trial import TrialConfig
-from trainers.errors import ConfigError, unknown
+from trainers.errors import ConfigError, nearest, unknown
 
 _DIMENSIONS = "network.dimensions"
 
@@ -46,8 +45,8 @@ def _taken_apart(said: str, value: Any, kind: type[TrialConfig]) -> Iterator[tup
         short = {
             name for name, means in _meanings(kind).items() if len(means) == 1 and name.replace("_", ".") not in full
         }
-        near = get_close_matches(said, short | set(full), n=1, cutoff=0.5)
-        raise unknown("setting", said, near or full)
+        near = nearest(said, sorted(short | set(full), key=lambda name: (len(name), name)))
+        raise unknown("setting", said, [near] if near else full)
     yield meant[0], value
 
 
@@ -87,3 +86,12 @@ def _meanings(kind: type[TrialConfig]) -> dict[str, tuple[str, ...]]:
         found[plural(name)] = {f"{_DIMENSIONS}.{name}": None}
     # A full name means itself, whatever ends with it.
     return {said: (said,) if said in full else tuple(names) for said, names in found.items()}
+
+
+def short_names(kind: type[TrialConfig]) -> dict[str, str]:
+    """The shortest name that means a setting and no other, by its full name; of a dimension's support, its plural."""
+    found: dict[str, str] = {}
+    for said, means in _meanings(kind).items():
+        if len(means) == 1 and len(said) < len(found.get(means[0], means[0])):
+            found[means[0]] = said
+    return found | {f"{_DIMENSIONS}.{name}": plural(name) for name in _dimensions(kind)}

@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, field_validator
 from trainers.config.part import Numbers, Part, Text, Whole, is_number, shown
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
-from trainers.networks.architectures import architecture
 
 
 def plural(name: str) -> str:
@@ -71,6 +70,8 @@ class SubModelsConfig(Part):
 
 
 def _known(name: str) -> str:
+    from trainers.networks.architectures import architecture  # torch, which no other setting needs
+
     architecture(name)
     return name
 

@@ -1,10 +1,13 @@
 """The norm layers of a nested network."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from trainers.config.methods import Affine
 from trainers.config.part import Number, Part, Whole
-from trainers.nested.layers.norms import NormPolicy
+
+NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
 
 
 class NormConfig(Part):

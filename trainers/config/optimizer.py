@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from trainers.config.part import Number, Part, Text, is_number, shown
 from trainers.errors import ConfigError
-from trainers.optimizers.groups import Decayed
+
+Decayed = Literal["all", "matrices"]
 
 
 def _rates(given: Any) -> tuple[tuple[str, float], ...]:

@@ -6,6 +6,7 @@ to whoever wrote the value.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -109,15 +110,26 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Text = Annotated[str, BeforeValidator(_text)]
 
 
-def one_of(kind: str, known: Callable[[], Iterable[str]]) -> AfterValidator:
-    """Refuses a name that is not known when it is given; what is registered by then is."""
+@dataclass(frozen=True)
+class _OneOf:
+    kind: str
+    known: Callable[[], Iterable[str]]
 
-    def check(value: Any) -> Any:
-        if value not in (names := tuple(known())):
-            raise unknown(kind, value, names)
+    def __call__(self, value: Any) -> Any:
+        if value not in (names := tuple(self.known())):
+            raise unknown(self.kind, value, names)
         return value
 
-    return AfterValidator(check)
+
+def one_of(kind: str, known: Callable[[], Iterable[str]]) -> AfterValidator:
+    """Refuses a name that is not known when it is given; what is registered by then is."""
+    return AfterValidator(_OneOf(kind, known))
+
+
+def choices(field: FieldInfo) -> list[str]:
+    """What a field takes, where it takes one of some names."""
+    known = [check.func.known for check in field.metadata if isinstance(getattr(check, "func", None), _OneOf)]
+    return [name for names in known for name in names()] or _choices(field.annotation)
 
 
 def _choices(annotation: Any) -> list[str]:

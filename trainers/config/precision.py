@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from trainers.config.part import Flag, Part
@@ -12,6 +11,8 @@ Precision = Literal["fp32", "bf16"]
 
 def fastest() -> Precision:
     """bf16 where the machine computes it natively (CUDA from Ampere on, AVX512-BF16), else fp32."""
+    import torch  # which no check of a value needs
+
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     # Absent from torch before 2.12, where a processor is then taken to lack it.

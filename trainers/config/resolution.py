@@ -1,21 +1,19 @@
 """From what a study says to the explicit config of a trial, whatever its kind."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
 from trainers.config.names import full_names
 from trainers.config.part import Part, extra, in_a_line, leaves, shown
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
-from trainers.lattice import Lattice
 from trainers.objectives import OBJECTIVES, OF_ONE
 from trainers.own.parts import OWN
-from trainers.sampling.names import sampler
-from trainers.sampling.sampler import Moment, Sampler
-from trainers.submodel import SubModel
+
+if TYPE_CHECKING:
+    from trainers.sampling.sampler import Sampler
 
 _NOTHING_SAID = (None, "auto")
 ConfigT = TypeVar("ConfigT", bound=TrialConfig)
@@ -71,6 +69,9 @@ def check_method(config: TrialConfig) -> None:
     Raises:
         ConfigError: naming the parts.
     """
+    from trainers.sampling.names import sampler  # NumPy, which no check of a value needs
+    from trainers.sampling.sampler import Moment
+
     method = config.method
     chosen = sampler(method.sampler)
     try:
@@ -82,15 +83,21 @@ def check_method(config: TrialConfig) -> None:
             f"objective={method.objective} is defined for one sub-model; sampler={method.sampler} draws more"
         )
     if ("objective", method.objective) in OWN:
-        _check_own_objective(method.objective, chosen, config.lattice)
+        _check_own_objective(config, chosen)
     if chosen.continuous and method.sharing == "separate":
         raise ConfigError(f"sampler={method.sampler} draws widths between the targets; sharing=separate has none")
     if method.distillation == "in-place" and method.sharing != "nested":
         raise ConfigError("distillation=in-place has the largest sub-model of one network teach: use sharing=nested")
 
 
-def _check_own_objective(name: str, chosen: Sampler, lattice: Lattice) -> None:
+def _check_own_objective(config: TrialConfig, chosen: "Sampler") -> None:
     """Tries it on one draw."""
+    import numpy as np
+
+    from trainers.sampling.sampler import Moment
+    from trainers.submodel import SubModel
+
+    name, lattice = config.method.objective, config.lattice
     drawn = chosen.sample(np.random.default_rng(0), Moment(lattice, lambda _: 1))
     given = OBJECTIVES[name](drawn, lattice)
     if not isinstance(given, tuple) or not given or not all(isinstance(each, SubModel) for each in given):

@@ -46,6 +46,14 @@ class TaskConfig(Part):
         default=None,
         description="The metric that the report is about, if not the task's own; the trainer names it.",
     )
+    interim_examples: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1 << 40,
+        description="Evaluations before the last are on so many of the test examples, evenly spread over the test set; "
+        "null: on all.",
+        json_schema_extra={"unit": "examples"},
+    )
 
     def of(self, examples: int | None) -> Self:
         """The config for a data set of so many training examples; None: nobody knows how many. The usual task is None.

@@ -7,7 +7,6 @@ from trainers.config.optimizer import AdamWConfig, OptimizerConfig
 from trainers.config.schedule import ScheduleConfig
 from trainers.config.texts import TextsConfig
 from trainers.config.trial import TrialConfig
-from trainers.networks.encoder_sources import ENCODERS
 
 
 class TextTrialConfig(TrialConfig):
@@ -24,6 +23,8 @@ class TextTrialConfig(TrialConfig):
 
     def identity(self) -> dict[str, Any]:
         """As `TrialConfig.identity`; an encoder in a folder is known by its content, which the data's checksum has."""
+        from trainers.networks.encoder_sources import ENCODERS
+
         known = super().identity()
         if self.network.name not in ENCODERS:
             known["network"] = {name: value for name, value in known["network"].items() if name != "name"}

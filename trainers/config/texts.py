@@ -1,12 +1,18 @@
 """The task of classifying or scoring texts: which ones, how many at once, how much of each."""
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from trainers.config.part import Text, Whole, one_of
 from trainers.config.task import TaskConfig
-from trainers.data.text.datasets import TEXTS
+
+
+def _known() -> Iterable[str]:
+    from trainers.data.text.datasets import TEXTS  # torch, which no other setting needs
+
+    return TEXTS
 
 
 class TextsConfig(TaskConfig):
@@ -14,7 +20,7 @@ class TextsConfig(TaskConfig):
 
     USUAL: ClassVar[str] = "texts"
 
-    dataset: Annotated[Text, one_of("dataset", lambda: TEXTS)] = Field(
+    dataset: Annotated[Text, one_of("dataset", _known)] = Field(
         default="rotten-tomatoes", description="The data set, by its name."
     )
     batch_size: Whole = Field(

@@ -18,7 +18,6 @@ from trainers.config.precision import PrecisionConfig
 from trainers.config.schedule import ScheduleConfig
 from trainers.config.task import TaskConfig
 from trainers.lattice import Lattice
-from trainers.sampling.names import name_of
 
 
 class TrialConfig(Part):
@@ -49,6 +48,8 @@ class TrialConfig(Part):
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
         """What a study's own file may have registered of what a resolved config names, each by its kind and name."""
+        from trainers.sampling.names import name_of  # NumPy, which no check of a value needs
+
         method, task = self.method, self.task
         named = [
             ("sampler", name_of(method.sampler)),
@@ -59,6 +60,13 @@ class TrialConfig(Part):
             *(("metric", name) for name in task.metrics or ()),
         ]
         return tuple(named)
+
+    def evaluated_on(self, examples: int) -> Self:
+        """The config for a test set of so many examples: `interim_examples` only where they make a difference."""
+        interim = self.task.interim_examples
+        if interim is None or (interim < examples and (self.evaluations > 1 or self.evaluates_start)):
+            return self
+        return self.model_copy(update={"task": self.task.model_copy(update={"interim_examples": None})})
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
@@ -82,8 +90,10 @@ class TrialConfig(Part):
         So a field that is added, at a default under which everything stays as it was, leaves every trial the key that
         it has.
         """
-        measured = self.task.model_copy(update={"primary": None})  # all metrics are, whichever is the primary one
-        return _without_defaults(self.model_copy(update={"task": measured}))
+        task = self.task
+        if task.interim_examples is None:  # all metrics are measured, whichever is the primary one
+            task = task.model_copy(update={"primary": None})
+        return _without_defaults(self.model_copy(update={"task": task}))
 
 
 def _without_defaults(part: Part) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from torch import nn
 from trainers.errors import unknown
 from trainers.extraction.weights import load_trained
 from trainers.lattice import Lattice
-from trainers.nested.encoder import Kept, NestedEncoder
+from trainers.nested.encoder import NestedEncoder
+from trainers.nested.encoder_size import Kept
 from trainers.nested.separate import SeparateNetworks
 
 

@@ -122,7 +122,10 @@ def trial_seconds(kind: TrialKind[ConfigT], config: ConfigT, device: torch.devic
     # A forward takes about a third of a pass.
     training += work.forwards * seconds(config.lattice.largest) / 3
     evaluation = sum(map(seconds, config.lattice)) / 3 * kind.test_examples(config) / config.task.batch_size
-    return training + config.evaluations * evaluation
+    interim = config.task.interim_examples
+    if interim is None:
+        return training + config.evaluations * evaluation
+    return training + (1 + config.evaluations * interim / kind.test_examples(config)) * evaluation
 
 
 def throughput(

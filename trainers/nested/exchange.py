@@ -7,13 +7,14 @@ from torch import nn
 
 from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine
+from trainers.config.norm import NormPolicy
 from trainers.lattice import Lattice
 from trainers.nested.beside import install
 from trainers.nested.decompose import compose, decompose
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.dimensions import Dimensions, Stage
 from trainers.nested.layers.layer import ElasticLayer
-from trainers.nested.layers.norms import NormPolicy, norm_layer
+from trainers.nested.layers.norms import norm_layer
 from trainers.nested.network import NestedNetwork
 from trainers.nested.table import Exchanges, nested_forms, standard_exchanges
 from trainers.nested.tracing.anatomy import Anatomy, set_multiples

@@ -6,14 +6,14 @@ Frozen parameters are in no group: they are neither moved nor decayed, and have 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
+from trainers.config.optimizer import Decayed
 from trainers.errors import ConfigError, unknown
 
-Decayed = Literal["all", "matrices"]
 DECAYED: tuple[Decayed, ...] = get_args(Decayed)
 
 

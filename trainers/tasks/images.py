@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
+from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
 from trainers.tasks.measures import Measure, measured, with_measures
 from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
@@ -142,10 +143,15 @@ class ImageClassification:
         """Cross-entropy with the teacher's probabilities (in-place distillation, Yu & Huang 2019)."""
         return F.cross_entropy(precise(outputs), precise(teacher).softmax(1))
 
-    def evaluate(self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable) -> dict[str, float]:
+    def evaluate(
+        self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable, examples: int | None = None
+    ) -> dict[str, float]:
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
         kept: list[Tensor] = []
-        for rows in self._test_rows.split(_EVALUATION_BATCH[self._device.type]):
+        tested = self._test_rows
+        if examples is not None:
+            tested = evenly_spread(examples, len(tested)).to(self._device)
+        for rows in tested.split(_EVALUATION_BATCH[self._device.type]):
             if graphs.capturing:
                 rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
             work = partial(self._measured, forward, rows)
@@ -154,9 +160,9 @@ class ImageClassification:
             if self._measures:
                 kept.append(outputs.clone())
         correct, loss = total.tolist()
-        examples = len(self._test_labels)
-        more = measured(self._measures, torch.cat(kept), self._test_labels) if self._measures else {}
-        return {"acc": 100 * correct / examples, "loss": loss / examples, **more}
+        measured_on = self._test_labels[tested]
+        more = measured(self._measures, torch.cat(kept), measured_on) if self._measures else {}
+        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested), **more}
 
     def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
         """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses; logits."""

@@ -86,13 +86,16 @@ class Task(Protocol):
     def imitation(self, outputs: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """The mean loss against another sub-model's outputs in the labels' place, a scalar (distillation)."""
 
-    def evaluate(self, forward: Callable[..., Outputs], graphs: Graphs, name: Hashable) -> dict[str, float]:
-        """Metrics over the whole test set, by name.
+    def evaluate(
+        self, forward: Callable[..., Outputs], graphs: Graphs, name: Hashable, examples: int | None = None
+    ) -> dict[str, float]:
+        """Metrics over the test set, by name.
 
         Args:
             forward: the network in evaluation mode, called with inputs.
             graphs: run the batches.
             name: of the network at hand among all that are evaluated.
+            examples: of the test set, evenly spread over it, on which to measure; None: on all.
         """
 
 

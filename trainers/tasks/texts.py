@@ -11,6 +11,7 @@ from torch import Tensor
 
 from trainers.data.text.examples import Measured
 from trainers.data.text.tokens import Tokens
+from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
 from trainers.tasks.measures import Measure, measured, with_measures
 from trainers.tasks.task import Batch, Inputs, Metric, Outputs, Shape, precise
@@ -115,9 +116,12 @@ class TextTask:
         ours, theirs = _logits(outputs), _logits(teacher)
         return F.cross_entropy(ours, theirs.softmax(1)) if self._classes else F.mse_loss(ours, theirs)
 
-    def evaluate(self, forward: Callable[..., Outputs], graphs: Graphs, name: Hashable) -> dict[str, float]:
+    def evaluate(
+        self, forward: Callable[..., Outputs], graphs: Graphs, name: Hashable, examples: int | None = None
+    ) -> dict[str, float]:
         lengths, starts = self._test.lengths.cpu().numpy(), self._test.starts.cpu().numpy()
-        order = np.argsort(lengths, kind="stable")
+        tested = np.arange(len(lengths)) if examples is None else evenly_spread(examples, len(lengths)).numpy()
+        order = tested[np.argsort(lengths[tested], kind="stable")]
         found = []
         for rows in np.array_split(order, range(_EVALUATION_BATCH, len(order), _EVALUATION_BATCH)):
             batch = self._gathered(self._test, self._addresses(rows, starts[rows], lengths[rows]))

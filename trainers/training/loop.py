@@ -38,8 +38,9 @@ class Snapshot:
         progress: share of the budget spent, 0..1.
         metrics: filled where an evaluation was due, else empty: `test_<metric>/<label>` of the task's metrics, as
             `test_acc/w050`, and `updates/w050` for every target, the primary metric's average `test_acc_average`,
-            `train_loss` since the last evaluation, `ledger/…` totals, and on CUDA `replayed_passes`, the share of
-            passes that were launched as graphs.
+            with `interim_examples` the primary metric on these alone, `interim_acc/w050`, at the end too, `train_loss`
+            since the last evaluation, `ledger/…` totals, and on CUDA `replayed_passes`, the share of passes that were
+            launched as graphs.
         final: nothing follows.
         diverged: the loss stopped being finite, and training with it.
         save: writes what a resumed trial needs into an existing, empty directory.
@@ -101,7 +102,7 @@ def fit(
     graphs = graphs or Graphs.on(device)
     step = Step(recipe, state, task, device, graphs)
     if recipe.evaluates_start and resume_from is None:
-        yield _snapshot(state, budget, _measure(state, step, task, graphs), final=False)
+        yield _snapshot(state, budget, _measure(state, step, task, graphs, recipe.interim_examples, False), final=False)
     state.network.train()
     while True:
         before = budget.spent(ledger)
@@ -130,8 +131,8 @@ def fit(
         due = done or _evaluation(recipe, after) > _evaluation(recipe, before)
         if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())
-        metrics = _measure(state, step, task, graphs) if due or state.diverged else {}
         final = done or state.diverged
+        metrics = _measure(state, step, task, graphs, recipe.interim_examples, final) if due or final else {}
         yield _snapshot(state, budget, metrics, final)
         if final:
             return
@@ -153,15 +154,19 @@ def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], f
     return Snapshot(ledger.total.updates, ledger.total.passes, progress, metrics, final, state.diverged, state.save)
 
 
-def _measure(state: TrainingState, step: Step, task: Task, graphs: Graphs) -> dict[str, float]:
-    metrics = step.evaluate()
-    ledger = state.ledger
+def _measure(
+    state: TrainingState, step: Step, task: Task, graphs: Graphs, interim_examples: int | None, final: bool
+) -> dict[str, float]:
+    ledger, measured = state.ledger, f"test_{primary(task).name}"
+    metrics = step.evaluate(None if final else interim_examples)
+    if interim_examples is not None:
+        interim = step.evaluate(interim_examples) if final else metrics
+        for target in ledger.lattice:
+            metrics[f"interim_{primary(task).name}/{target.label}"] = interim[f"{measured}/{target.label}"]
     for target in ledger.lattice:
         metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
-    name = f"test_{primary(task).name}"
-    metrics[f"{name}_average"] = sum(metrics[f"{name}/{target.label}"] for target in ledger.lattice) / len(
-        ledger.lattice
-    )
+    scores = [metrics[f"{measured}/{target.label}"] for target in ledger.lattice]
+    metrics[f"{measured}_average"] = sum(scores) / len(scores)
     if ledger.total.updates:
         metrics["train_loss"] = state.take_mean_loss()
     for unit in ("updates", "passes", "samples", "macs", "forwards"):

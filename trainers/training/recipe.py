@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from trainers.acceleration import MakeSgdKernel
+from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine, Distillation
 from trainers.config.norm import NormConfig
 from trainers.config.optimizer import AdamWConfig, OptimizerConfig, SgdConfig
@@ -47,6 +47,7 @@ class Recipe:
         line_penalty: weight of the cos² between the γ of all lines' endpoints in the loss.
         recalibration_batches: over which norms average anew before an evaluation; 0: they do not.
         evaluations: how often the targets are evaluated, evenly over the budget; the last one at its end.
+        interim_examples: of the test set, on which evaluations before the last are; None: on all.
 
     Raises:
         ConfigError: a `clip_norm` that is no positive number.
@@ -69,6 +70,7 @@ class Recipe:
     recalibration_batches: int = 0
     evaluations: int = 1
     evaluates_start: bool = False
+    interim_examples: int | None = None
 
     def __post_init__(self) -> None:
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -76,9 +78,9 @@ class Recipe:
 
     @classmethod
     def from_config(
-        cls, config: TrialConfig, norm: NormConfig | None = None, sgd_kernel: MakeSgdKernel | None = None
+        cls, config: TrialConfig, norm: NormConfig | None = None, kernels: Accelerator | None = None
     ) -> "Recipe":
-        """The parts that a config names; `sgd_kernel` makes what moves parameters in torch's place.
+        """The parts that a config names; `kernels` move parameters in torch's place.
 
         Args:
             norm: of the network, where its norms are chosen.
@@ -88,7 +90,7 @@ class Recipe:
         return cls(
             lattice=config.lattice,
             budget=Budget(config.budget.unit, config.budget.amount),
-            optimizer=_optimizer(config.optimizer, sgd_kernel),
+            optimizer=_optimizer(config.optimizer, kernels or Accelerator()),
             learning_rate=partial(learning_rate, config),
             sampler=sampler(method.sampler),
             objective=OBJECTIVES[method.objective],
@@ -103,6 +105,7 @@ class Recipe:
             recalibration_batches=norm.recalibrated,
             evaluations=config.evaluations,
             evaluates_start=config.evaluates_start,
+            interim_examples=config.task.interim_examples,
         )
 
     def phase(self, extracted: bool) -> tuple[Sampler, Objective]:
@@ -110,13 +113,13 @@ class Recipe:
         return (All(), OBJECTIVES["sum"]) if extracted else (self.sampler, self.objective)
 
 
-def _optimizer(config: OptimizerConfig, sgd_kernel: MakeSgdKernel | None) -> Callable[[nn.Module], Optimizer]:
+def _optimizer(config: OptimizerConfig, kernels: Accelerator) -> Callable[[nn.Module], Optimizer]:
     """Makes the optimizer of a network that a config names."""
     rules = GroupRules(config.decayed, config.rates)
     match config:
         case SgdConfig():
             return partial(
-                Sgd, momentum=config.momentum, weight_decay=config.weight_decay, rules=rules, make_kernel=sgd_kernel
+                Sgd, momentum=config.momentum, weight_decay=config.weight_decay, rules=rules, make_kernel=kernels.sgd
             )
         case AdamWConfig():
             return partial(
@@ -125,4 +128,5 @@ def _optimizer(config: OptimizerConfig, sgd_kernel: MakeSgdKernel | None) -> Cal
                 betas=(config.beta1, config.beta2),
                 epsilon=config.epsilon,
                 rules=rules,
+                make_kernel=kernels.adamw,
             )

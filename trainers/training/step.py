@@ -149,8 +149,8 @@ class Step:
         self._state.extract_all()
         self._graphs.clear()
 
-    def evaluate(self) -> dict[str, float]:
-        """`test_…/label` of every target, from the whole test set."""
+    def evaluate(self, examples: int | None = None) -> dict[str, float]:
+        """`test_…/label` of every target, from so many examples of the test set; None: from all."""
         metrics: dict[str, float] = {}
         network = self._state.network
         for target in self._state.ledger.lattice:
@@ -160,7 +160,8 @@ class Step:
                 recalibration = recalibrated(network, self._forward, self._task.calibration(count))
             with recalibration, torch.no_grad():
                 network.eval()
-                for name, value in self._task.evaluate(self._forward, self._graphs, self._name(target)).items():
+                measured = self._task.evaluate(self._forward, self._graphs, self._name(target), examples)
+                for name, value in measured.items():
                     metrics[f"test_{name}/{target.label}"] = value
             network.train()
         return metrics

@@ -63,6 +63,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
             "precision": config.precision.resolved(),
         }
     )
+    config = config.evaluated_on(dataset(config.task.dataset).test_images)
     batches, accumulation = _batches_per_epoch(config), config.method.accumulation
     budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
@@ -134,7 +135,7 @@ def assemble(config: ImageTrialConfig, seed: int, data: ImageArrays, device: tor
     network.to(device)
     if channels_last:
         network.to(memory_format=torch.channels_last)
-    return Parts(Recipe.from_config(config, config.norm, kernels.sgd), task, network, mac_counter(config))
+    return Parts(Recipe.from_config(config, config.norm, kernels), task, network, mac_counter(config))
 
 
 def train(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from trainers.build import accelerator
 from trainers.config.resolution import check_method, said
 from trainers.config.text_trial import TextTrialConfig
 from trainers.data.text.datasets import text_dataset
@@ -16,7 +17,8 @@ from trainers.data.thinning import evenly_spread
 from trainers.errors import ConfigError
 from trainers.extraction.encoders import export
 from trainers.measuring.cost import Cost, Macs
-from trainers.nested.encoder import DEPTH, NEURONS, NestedEncoder
+from trainers.nested.encoder import NestedEncoder
+from trainers.nested.encoder_size import DEPTH, NEURONS
 from trainers.nested.separate import SeparateNetworks
 from trainers.networks.encoder_sources import encoder_source
 from trainers.networks.encoders import PretrainedEncoder, blank, choose_attention, padding, positions
@@ -43,15 +45,17 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
         DataError: a folder that holds no encoder.
     """
     config = said(given, TextTrialConfig)
+    data = text_dataset(config.task.dataset)
     config = config.model_copy(
         update={
-            "task": config.task.of(text_dataset(config.task.dataset).train_examples),
+            "task": config.task.of(data.train_examples),
             "network": config.network.resolved(),
             "method": config.method.resolved(),
             "optimizer": config.optimizer.resolved(),
             "precision": config.precision.resolved(),
         }
     )
+    config = config.evaluated_on(data.test_examples)
     config.network.check()
     _check_length(config)
     batches, accumulation = _batches_per_epoch(config), config.method.accumulation
@@ -160,7 +164,9 @@ def _parts(
         config.task.primary,
     )
     choose_attention(model, config.precision.activations, device)
-    return Parts(Recipe.from_config(config), task, _network(config, model).to(device), _macs(config))
+    return Parts(
+        Recipe.from_config(config, kernels=accelerator(device)), task, _network(config, model).to(device), _macs(config)
+    )
 
 
 class TextTrials:

@@ -5,20 +5,20 @@ width measures the mismatch of the statistics as much as the weights (see README
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 
 from trainers.acceleration import NormKernels
 from trainers.config.methods import Affine
+from trainers.config.norm import NormPolicy
 from trainers.config.precision import Precision
 from trainers.lattice import Lattice
 from trainers.nested.layers.affine import Affines, LineAffine, SharedAffine
 from trainers.nested.layers.batch_norm import NestedBatchNorm, SwitchableBatchNorm
 from trainers.nested.layers.group_norm import NestedGroupNorm
 
-NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
 NORM_POLICIES: tuple[NormPolicy, ...] = get_args(NormPolicy)
 GROUP_SIZE = 4  # channels; fixed size rather than fixed number of groups, so a prefix normalises as in the whole
 _GROUPS = {"instance": 1, "group": GROUP_SIZE}  # channels; of `layer` all of the active sub-model

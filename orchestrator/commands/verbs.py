@@ -1,0 +1,345 @@
+"""The verbs of a study file, each with its own options.
+
+What a verb needs is imported once it is known and its options are good: `--help` and a typo are answered at once.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.commands.examples import examples
+from orchestrator.commands.numbers import Decimal
+from orchestrator.commands.options import Options, parse_options
+from orchestrator.commands.sections import Below, Chapter, Option, VerbCommand
+from orchestrator.commands.shared_options import (
+    base_options,
+    json_option,
+    layout_options,
+    levels_chapter,
+    preset_option,
+    presets_chapter,
+    sending_options,
+    share_options,
+    shares,
+    store_options,
+    training_options,
+)
+from orchestrator.commands.streams import unshown
+from orchestrator.errors import Stopped, UserError
+from orchestrator.run.environment import silence_mlflow
+from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.study import Layout, Study
+from orchestrator.trainer import Trainer
+
+COMMANDS = {
+    "run": "Train what is missing, then report (the default).",
+    "plan": "Show arms, budgets, what is finished and how long the rest may take.",
+    "status": "Show where every trial stands; --watch follows it.",
+    "report": "Write the tables and the page anew.",
+    "compare": "Compare two arms, or two levels, seed by seed.",
+    "settings": "List what --set takes, with values and meaning.",
+    "extract": "Write one sub-model of a finished trial as a network of its own.",
+    "list": "Show what is in the storage: studies, trials, sizes.",
+    "clean": "Show what could go from the storage; with --yes, remove it.",
+    "submit": "Run it as a job of a Ray cluster.",
+}
+_MORE = {
+    "run": "What is finished is never trained again: the same command goes on after whatever ended it, and with more "
+    "seeds or levels it trains only those.",
+    "plan": "Nothing is started or written. Once seeds are finished it says how many would separate the arms that "
+    "they do not.",
+    "status": "From the tracker alone, wherever the study runs. With --watch it ends with the study: 0, or 1 if a "
+    "trial failed.",
+    "report": "From the tracker alone. A report with --only or --set lies in a folder of its own.",
+    "compare": "A and B are levels, FACTOR=LEVEL or several with commas, of the same factors; every other factor is "
+    "the same on both sides. From the tracker alone: B minus A on the seeds that both have, per sub-model and on "
+    "average, and how many seeds would separate them.",
+    "settings": "WORD shows those in whose name or meaning it is. Values are the preset's.",
+    "extract": "Of one arm, chosen by --only, the first seed that has finished: the sub-model of a label, or the "
+    "largest or smallest within bounds.",
+    "list": "Whatever studies are in it.",
+    "clean": "It never takes what a driver is at.",
+    "submit": "The working tree is sent to the cluster's job server, and this command ends with the study's exit "
+    "status; the same again attaches to it.",
+}
+WHAT = ("unreferenced", "unfinished", "study")
+_SHOWING = ("plan", "status", "report", "compare", "settings", "extract")  # what they are there for is what they show
+Act = Callable[[Plan, Trainer, Options], int]
+MakesTrainer = Trainer | Callable[[], Trainer]
+_MakesChapter = Callable[[Study], Chapter]
+
+
+def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
+    """Every verb of a study, by its name.
+
+    Args:
+        trainer: what trains, or what makes it, called once a verb is known to need it.
+    """
+    what = [*base_options(study), *layout_options(study)]
+    choices: tuple[_MakesChapter, ...] = (presets_chapter, levels_chapter)
+
+    def verb(
+        name: str,
+        params: list[click.Parameter],
+        callback: Callable[..., int],
+        chapters: tuple[_MakesChapter, ...] = choices,
+    ) -> click.Command:
+        return VerbCommand(
+            name,
+            partial(_below, study, name, chapters),
+            params=params,
+            callback=callback,
+            help=f"{COMMANDS[name].removesuffix(' (the default).').removesuffix('.')}.\n\n{_MORE[name]}",
+            short_help=COMMANDS[name],
+        )
+
+    def of_plan(name: str, action: Callable[[Mapping[str, Any]], Act]) -> Callable[..., int]:
+        return partial(_act, study, trainer, name, action)
+
+    json = [json_option()]
+    found = [
+        verb("run", [*what, *store_options(), *_run_options(), *sending_options()], of_plan("run", _run)),
+        verb("plan", [*what, *store_options(), *share_options(), *json], of_plan("plan", _plan)),
+        verb("status", [*what, *store_options(), _watch(), *json], of_plan("status", _status)),
+        verb("report", [*what, *store_options(), *_report_options()], of_plan("report", _report)),
+        verb(
+            "compare",
+            [*_sides(), *base_options(study), *store_options(), *json],
+            partial(_compare, study, trainer),
+        ),
+        verb("settings", [_word(), preset_option(study), *json], partial(_settings, study, trainer), choices[:1]),
+        verb("extract", [*what, *store_options(), *_extract_options()], of_plan("extract", _extract)),
+        verb("list", [*store_options(), *json], partial(_list, study), ()),
+        verb("clean", [*store_options(), *_clean_options()], partial(_clean, study), ()),
+        verb("submit", [*what, *store_options(), *_submit_options(), *sending_options()], of_plan("submit", _submit)),
+    ]
+    return {command.name or "": command for command in found}
+
+
+def _below(study: Study, verb: str, chapters: tuple[_MakesChapter, ...]) -> Below:
+    """Raises `UserError` for a study whose levels could not be shown."""
+    study.check(Layout(baseline=study.baseline))
+    return Below(tuple(chapter(study) for chapter in chapters), tuple(examples(study, verb)))
+
+
+def _report_options() -> list[click.Parameter]:
+    return [
+        Option(
+            "--figures",
+            metavar="FORMAT,…",
+            help="The figures for a paper as well: svg, pdf. A browser of yours draws them.",
+            section="For a paper",
+        ),
+        Option(
+            "--latex",
+            metavar="PART,…",
+            default="macs",
+            show_default=True,
+            help="What LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
+            section="For a paper",
+        ),
+    ]
+
+
+def _run_options() -> list[click.Parameter]:
+    debug = Option(
+        "--debug",
+        is_flag=True,
+        help="One trial after the other in this process, without Ray: a breakpoint in a trial works.",
+        section="Where and how trials run",
+    )
+    address, *given = share_options()
+    return [address, debug, *given, *training_options()]
+
+
+def _submit_options() -> list[click.Parameter]:
+    where = "Where and how trials run"
+    return [
+        Option("--address", metavar="URL", help="The cluster's job server, http://HEAD:8265.", section=where),
+        Option("--no-wait", is_flag=True, help="Leave once the job is there.", section=where),
+        Option("--pip", is_flag=True, help="Have the nodes install what the project depends on.", section=where),
+        *shares(),
+        *training_options(),
+    ]
+
+
+def _watch() -> Option:
+    return Option(
+        "--watch",
+        is_flag=True,
+        help="Follow it until all has ended: a table on a terminal, else a line for every change. Ctrl-C leaves.",
+    )
+
+
+def _sides() -> list[click.Parameter]:
+    return [click.Argument(["first"], metavar="A"), click.Argument(["second"], metavar="B")]
+
+
+def _word() -> click.Parameter:
+    return click.Argument(["word"], required=False)
+
+
+def _extract_options() -> list[click.Parameter]:
+    which, number = "Which sub-model", Decimal()
+    return [
+        Option("--sub-model", metavar="LABEL", help="This one.", section=which),
+        Option(
+            "--max-macs", type=number, metavar="N", help="The largest of at most N multiply-accumulates.", section=which
+        ),
+        Option("--max-params", type=number, metavar="N", help="The largest of at most N parameters.", section=which),
+        Option(
+            "--at-least",
+            type=number,
+            metavar="X",
+            help="The smallest that reached X, where higher is better.",
+            section=which,
+        ),
+        Option(
+            "--at-most",
+            type=number,
+            metavar="X",
+            help="The smallest that got down to X, where lower is better.",
+            section=which,
+        ),
+        Option("--min-accuracy", type=number, metavar="X", help="As --at-least, in per cent.", section=which),
+        Option(
+            "--to",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="The folder to write into.",
+            section="Where it is kept",
+        ),
+    ]
+
+
+def _clean_options() -> list[click.Parameter]:
+    return [
+        Option(
+            "--what",
+            multiple=True,
+            type=click.Choice(WHAT),
+            help="unreferenced (the default): of what the store has no run, or a deleted one; unfinished: checkpoints "
+            "of trials that did not finish; study: all of this study. Repeatable.",
+        ),
+        Option("--yes", is_flag=True, help="Remove what is shown."),
+    ]
+
+
+def _act(
+    study: Study, trainer: MakesTrainer, name: str, action: Callable[[Mapping[str, Any]], Act], **parameters: Any
+) -> int:
+    """What a verb does with a plan. Options that it has alone are checked before there is one."""
+    _prepare()
+    options = parse_options(study, name, parameters)
+    act = action(parameters)
+    plan, made = planned(study, trainer, options)
+    return _all_shown(name, act(plan, made, options))
+
+
+def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan, Trainer]:
+    """The plan that options ask for, and what trains it."""
+    base = {**study.presets[options.preset].settings, **options.overrides}
+    study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
+    made = trainer() if callable(trainer) else trainer
+    return make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data), made
+
+
+def _all_shown(name: str, status: int) -> int:
+    if name in _SHOWING and (why := unshown()):
+        raise Stopped(f"not all of it could be shown: {why}")
+    return status
+
+
+def _prepare() -> None:
+    """What every verb needs."""
+    _require_home()
+    silence_mlflow()
+
+
+def _require_home() -> None:
+    """Ray and MLflow end in a traceback where there is none, as for a container's user without a name."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise UserError("the user has no home folder, which Ray and MLflow need: set HOME to one (HOME=/tmp/me)")
+
+
+def _run(parameters: Mapping[str, Any]) -> Act:
+    from orchestrator.commands.run import run_study
+
+    return run_study
+
+
+def _plan(parameters: Mapping[str, Any]) -> Act:
+    from orchestrator.commands.plan import show_plan
+
+    return show_plan
+
+
+def _report(parameters: Mapping[str, Any]) -> Act:
+    from orchestrator.commands.report import parse_pictures, report_study
+    from orchestrator.report.latex_parts import read_parts
+
+    latex = read_parts("--latex", parameters["latex"])
+    return partial(report_study, latex=latex, pictures=parse_pictures(parameters))
+
+
+def _status(parameters: Mapping[str, Any]) -> Act:
+    if parameters["watch"]:
+        from orchestrator.commands.watching import watch_status
+
+        return watch_status
+    from orchestrator.commands.status import show_status
+
+    return show_status
+
+
+def _extract(parameters: Mapping[str, Any]) -> Act:
+    from orchestrator.commands.extract import extract_sub_model, parse_extraction
+
+    return partial(extract_sub_model, extraction=parse_extraction(parameters))
+
+
+def _submit(parameters: Mapping[str, Any]) -> Act:
+    from orchestrator.commands.submit import parse_submission, submit_study
+
+    return partial(submit_study, submission=parse_submission(parameters))
+
+
+def _compare(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
+    from orchestrator.commands.compare import compare_arms, parse_sides
+
+    _prepare()
+    options = parse_options(study, "compare", parameters)
+    sides = parse_sides(study, parameters["first"], parameters["second"])
+    plans = [planned(study, trainer, options.at(study, side))[0] for side in sides]
+    return _all_shown("compare", compare_arms(plans[0], plans[1], sides, options))
+
+
+def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
+    from orchestrator.commands.settings import show_settings
+
+    _prepare()
+    made = trainer() if callable(trainer) else trainer
+    status = show_settings(study, made, parameters["preset"], parameters["word"] or "", parameters["as_json"])
+    return _all_shown("settings", status)
+
+
+def _list(study: Study, **parameters: Any) -> int:
+    from orchestrator.commands.listing import show_storage
+
+    _prepare()
+    return show_storage(parse_options(study, "list", parameters))
+
+
+def _clean(study: Study, **parameters: Any) -> int:
+    from orchestrator.commands.clean import clean_storage
+
+    _prepare()
+    options = parse_options(study, "clean", parameters)
+    return clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"])

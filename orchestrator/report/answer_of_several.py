@@ -1,0 +1,132 @@
+"""Answers of a study with several rankings: of tables that do not compare, of sub-models over tasks, over budgets.
+
+What they have in common is said once, a line each says the rest. Over budgets it is told who overtakes whom, where the
+first place changes; not where any two lines cross, which would be dozens of sentences of three methods.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from orchestrator.report.ranking import Ranking
+from orchestrator.report.words import ONE_SEED, counted, listed
+from orchestrator.study.levels import SEPARATOR
+
+_MOST_CHANGES = 3  # of the first place, that are told one by one
+_MOST_PLACES = 4
+_MOST_TOLD = 3  # rankings, each with its first arm
+
+
+def headline_of_several(rankings: Sequence[Ranking]) -> str:
+    """`SortedNet has the highest average test accuracy in 3 of 4 tables (…), NS in 1 (…). …`"""
+    places: dict[str, list[str]] = {}
+    for ranking in rankings:
+        if ranking.leader is not None:
+            places.setdefault(ranking.leader, []).append(ranking.place)
+    if not places:
+        return "No arm has a mean in any table, so nothing can be compared."
+    best, total = f"the {rankings[0].metric.best} {_what(rankings)}", sum(map(len, places.values()))
+    if len(places) == 1:
+        (leader,) = places
+        where = f"in both rows ({listed(places[leader])})" if total == 2 else f"in all {total} rows"
+        return f"{leader} has {best} {where}. {certainty(rankings)}"
+    if total <= _MOST_TOLD:
+        said = [f"{each.leader} at {each.place}, {each.mean(each.leader)}" for each in rankings if each.leader]
+        return f"{_capital(best.removeprefix('the '))}: {'; '.join(said)}. {certainty(rankings)}"
+    (leader, most), *others = sorted(places.items(), key=lambda item: -len(item[1]))
+    rest = [f"{arm} in {len(its)} ({listed(its)})" for arm, its in others]
+    named = f"{leader} has {best} in {len(most)} of {total} rows ({listed(most)})"
+    return f"{', '.join([named, *rest[:2]])}{' and others in the rest' * (len(rest) > 2)}. {certainty(rankings)}"
+
+
+def headline_over(axis: str, rankings: Sequence[Ranking]) -> str:
+    """`Highest average test accuracy by budget: NS, overtaken by SortedNet between ½× and 1×. …`
+
+    Args:
+        axis: the factor whose levels are in order, one of the parts of every ranking's `where`.
+    """
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for ranking in rankings:
+        level = level_on(axis, ranking)
+        panel = SEPARATOR.join(part for part in ranking.where if part != f"{axis} {level}")
+        if ranking.leader is not None:
+            panels.setdefault(panel, []).append((level, ranking.leader))
+    if not panels:
+        return "No arm has a mean in any table, so nothing can be compared."
+    told: dict[str, list[str]] = {}
+    leaders_change: set[str] = set()
+    for panel, leaders in panels.items():
+        told.setdefault(course := _course(leaders), []).append(panel)
+        if len({leader for _, leader in leaders}) > 1:
+            leaders_change.add(course)
+    best = f"{rankings[0].metric.best} {_what(rankings)}"
+    if len(told) == 1:
+        (course,) = told
+        names = [panel for panel in panels if panel]
+        where = f", {listed(names)}{' alike' * (len(names) > 1)}" if names else ""
+        by = f"by {axis}" if course in leaders_change else f"at every {axis}"
+        return f"{_capital(best)} {by}{where}: {course}. {certainty(rankings)}"
+    courses = "; ".join(f"{listed(where)}: {course}" for course, where in told.items())
+    return f"{_capital(best)} by {axis}. {_capital(courses)}. {certainty(rankings)}"
+
+
+def level_on(axis: str, ranking: Ranking) -> str:
+    """The level of a factor that a ranking is of, as `where` has it; empty if it is of none."""
+    before = f"{axis} "
+    return next((part.removeprefix(before) for part in ranking.where if part.startswith(before)), "")
+
+
+def _course(leaders: Sequence[tuple[str, str]]) -> str:
+    """`NS, overtaken by SortedNet between ½× and 1×`, from the leader at every level."""
+    first = leaders[0][1]
+    changes = [(low, high, after) for (low, before), (high, after) in pairwise(leaders) if before != after]
+    if len(changes) > _MOST_CHANGES:
+        last = leaders[-1]
+        return f"{first} at {leaders[0][0]}, then the lead changes {len(changes)} times, to {last[1]} at {last[0]}"
+    return ", ".join([first, *(f"overtaken by {after} between {low} and {high}" for low, high, after in changes)])
+
+
+def certainty(rankings: Sequence[Ranking]) -> str:
+    """In how many of them the first is separated from all others."""
+    compared = [ranking for ranking in rankings if ranking.others]
+    if not compared:
+        return "There is nothing to compare it with."
+    seeds = sorted({ranking.seeds for ranking in compared})
+    if seeds == [1]:
+        return ONE_SEED
+    n = counted(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    decided = [ranking.place for ranking in compared if ranking.decided]
+    if not decided:
+        nothing = all(ranking.undecided for ranking in compared)
+        return f"Nothing is separated at {n}." if nothing else f"In none is the first separated from all others ({n})."
+    if len(decided) == len(compared):
+        return f"In each the first is separated from all others ({n})."
+    where = f" ({listed(decided)})" if len(decided) <= _MOST_PLACES else ""
+    return f"Separated from all others in {len(decided)} of {len(compared)}{where}, {n}."
+
+
+def line_of(ranking: Ranking) -> str:
+    """`budget 1× · w050: SortedNet 47.63 %, 0.83 points ahead of NS (not separated)`."""
+    if ranking.leader is None:
+        return f"{ranking.place}: no arm has a mean"
+    text = f"{ranking.place}: {ranking.leader} {ranking.mean(ranking.leader)}"
+    if not ranking.others:
+        return text
+    second = ranking.others[0]
+    lead = ranking.lead(second)
+    text += f", {ranking.by_points(lead.statistics.mean)} ahead of {second}"
+    if ranking.seeds == 1:
+        return text
+    if ranking.decided:
+        return f"{text} (separated from all others, {lead.certainty})"
+    level = "" if len(ranking.level) == 1 and second in ranking.level else f" from {listed(ranking.level)}"
+    return f"{text} (not separated{level}{', ' * bool(lead.certainty)}{lead.certainty})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _what(rankings: Sequence[Ranking]) -> str:
+    """What all of them are of; less what differs."""
+    named = {ranking.what for ranking in rankings}
+    return named.pop() if len(named) == 1 else rankings[0].metric.title

@@ -1,0 +1,116 @@
+"""The console script: a study by its name or path is what the study file is by itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from studies import launcher
+
+ROOT = Path(__file__).parents[2]
+OWN = """
+from beside import TITLE
+from orchestrator import Factor, Preset, Study, main
+from tests.orchestrator.planted import Planted
+
+STUDY = Study("own", TITLE, {"tiny": Preset({"seconds": 0.0, "budget": {"unit": "updates", "amount": 1}}, 2, "")},
+              (Factor("method", {"NS": {"method": "NS", "norm": "batch"}, "LCS": {"method": "LCS", "norm": "batch"}}),))
+
+if __name__ == "__main__":
+    main(STUDY, Planted)
+"""
+
+
+def launched(*arguments: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "studies.launcher", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A study of somebody's, with a module beside it."""
+    (tmp_path / "beside.py").write_text("TITLE = 'A study of my own'\n")
+    (tmp_path / "own.py").write_text(OWN)
+    return tmp_path / "own.py"
+
+
+def test_every_study_of_the_package_is_listed_with_what_it_asks_and_none_is_imported() -> None:
+    done = launched("studies")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = [line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert names == sorted(path.stem for path in (ROOT / "studies").glob("*.py") if "main(STUDY" in path.read_text())
+    assert "Table 1: slimmable networks (NS)" in done.stdout
+
+
+def test_a_file_anywhere_runs_as_by_itself_and_its_status_is_its_own(own: Path) -> None:
+    done = launched("plan", "own.py", "--json", cwd=own.parent)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    told = json.loads(done.stdout)
+    assert (told["study"], len(told["trials"])) == ("own", 4)
+    done = launched("run", str(own), "--only", "method=ns")
+    assert (done.returncode, done.stderr) == (2, "error: unknown level of method 'ns': did you mean 'NS'?\n")
+
+
+def test_a_study_by_name_shows_its_own_help_and_answers_a_typo_without_torch() -> None:
+    done = launched("plan", "cifar_norm_ablation", "--help")
+    assert done.returncode == 0
+    assert "Factors and their levels:" in done.stdout
+    done = launched("plan", "cifar_norm_ablation", "--preset", "smok")
+    assert (done.returncode, done.stderr) == (2, "error: unknown preset 'smok': did you mean 'smoke'?\n")
+
+
+WRONG = {
+    "name": (["run", "cifar_norm_ablatoin"], "did you mean 'cifar_norm_ablation'?"),
+    "path": (["run", "nowhere/x.py"], "nowhere/x.py: no such file"),
+    "verb": (["rnu", "x"], "did you mean 'run'?"),
+    "no study": (["run"], "Missing argument 'STUDY'"),
+    "no study file": (["run", str(ROOT / "studies" / "presets.py")], "runs no study: end it with a call of main"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_no_study_is_one_line(case: str) -> None:
+    arguments, why = WRONG[case]
+    done = launched(*arguments)
+    assert done.returncode == 2
+    assert why in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_its_help_and_version_are_short(capsys: pytest.CaptureFixture[str]) -> None:
+    done = launched("--help")
+    assert done.returncode == launched().returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "sortednet-studies run cifar_norm_ablation --preset smoke" in done.stdout
+    assert launched("--version").stdout.startswith("sortednet-studies ")
+
+
+def completed(*words: str) -> list[str]:
+    done = launched(
+        _SORTEDNET_STUDIES_COMPLETE="bash_complete",
+        COMP_WORDS=" ".join(("sortednet-studies", *words)),
+        COMP_CWORD=str(len(words)),
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+
+def test_a_shell_completes_verbs_studies_options_presets_and_levels() -> None:
+    assert completed("sta") == ["status"]
+    assert "cifar_norm_ablation" in completed("run", "cifar_n")
+    assert "--equalize" in completed("run", "cifar_norm_ablation", "--eq")
+    assert completed("run", "cifar_norm_ablation", "--preset", "sm") == ["smoke"]
+    assert completed("plan", "cifar_norm_ablation", "--only", "norm=batch-s") == ["norm=batch-switchable"]
+
+
+def test_a_study_file_is_one_that_ends_with_main() -> None:
+    assert "presets" not in launcher.packaged()
+    assert "launcher" not in launcher.packaged()
