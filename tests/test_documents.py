@@ -5,12 +5,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/own-study.md", "docs/own-parts.md")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -36,15 +35,12 @@ def test_every_document_shows_something() -> None:
 
 
 @pytest.mark.parametrize("place", range(len(PYTHON)), ids=lambda place: f"{PYTHON[place][0]} {place}")
-def test_python_in_documents_runs(place: int, request: pytest.FixtureRequest) -> None:
-    from trainers.data.datasets import DATASETS
-    from trainers.sampling.names import SAMPLERS
+def test_python_in_documents_runs(place: int) -> None:
+    from tests.trainers.own_tables import put_back
 
-    for table in (DATASETS, SAMPLERS):  # put back afterwards, without what a reader's example adds
-        before: dict[str, Any] = dict(table)
-        request.addfinalizer(lambda table=table, before=before: (table.clear(), table.update(before)))
     document, text = PYTHON[place]
-    exec(compile(text, document, "exec"), {"__name__": "example"})
+    with put_back():
+        exec(compile(text, document, "exec"), {"__name__": "example"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,14 +55,16 @@ PUBLIC = {
         "Anytime",
         "Exchange",
         "FollowingLayer",
+        "ImageArrays",
         "Lattice",
+        "Moment",
         "NestedEncoder",
         "Reordering",
         "SubModel",
         "describe",
         "nest",
     ),
-    "orchestrator": ("Factor", "Preset", "Study", "main"),
+    "orchestrator": ("Factor", "Preset", "Study", "main", "results"),
 }
 
 
