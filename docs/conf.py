@@ -4,6 +4,7 @@ The sources are the pages as GitHub shows them, README and CONTRIBUTING among th
 between them, and from them to files, is the same there and here, and one that leads nowhere fails the build.
 """
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -20,7 +21,7 @@ include_patterns = ["*.md", "docs/**.md", "benchmarks/README.md", "deploy/README
 html_theme = "furo"
 html_extra_path = ["site"]  # sends whoever opens the site's folder to the first page
 html_copy_source = False
-html_show_sphinx = False
+html_show_copyright = html_show_sphinx = False
 
 myst_heading_anchors = 3  # named as GitHub names them
 
@@ -39,11 +40,11 @@ nitpick_ignore_regex = [("py:.*", r"[a-z_]+(\.\w+)+"), ("py:exc", "(Config|Data|
 """What autodoc read off signatures is right, whether a page has it or not; what somebody typed must be found."""
 
 CONTENTS = {
-    "Start": ("../README", "own-*", "studies"),
+    "Start": ("README <../README>", "own-*", "studies"),
     "How to": ("any-network", "texts", "data", "report*", "mlflow*", "failures", "storage", "cluster"),
     "Look up": ("command-line*", "methods", "networks", "reference/*"),
     "Understand": ("fair", "statistics", "speed", "architecture", "../CONTRIBUTING", "../CHANGELOG"),
-    "Beside the code": ("../benchmarks/README", "../deploy/README"),
+    "Beside the code": ("Benchmarks <../benchmarks/README>", "Slurm, KubeRay, a tracking server <../deploy/README>"),
 }
 """Of the site, beside every page. They are not in the first page itself, which GitHub would show them in as code."""
 
@@ -67,9 +68,21 @@ def _keep_colons(app: Sphinx, what: str, name: str, of: object, options: object,
         lines[:0] = ["..", ""]  # a comment, which is nothing to read
 
 
+def _as_python(
+    app: Sphinx, what: str, name: str, of: object, options: object, signature: str | None, gives: str | None
+) -> tuple[str, str | None] | None:
+    """A signature that can be read as one, with `...` for a field's factory; none of a protocol, which nobody calls."""
+    if signature is None:
+        return None  # as it is
+    if getattr(of, "_is_protocol", False):
+        return "", None
+    return re.sub(r"<class '(\w+)'>", r"\1", signature.replace("<factory>", "...")), gives
+
+
 def setup(app: Sphinx) -> None:
     for package in (orchestrator, trainers):  # their public names are imported where they are first used
         for name in package.__all__:
             setattr(package, name, getattr(package, name))
     app.connect("source-read", _add_contents)
+    app.connect("autodoc-process-signature", _as_python)
     app.connect("autodoc-process-docstring", _keep_colons, priority=400)  # before napoleon
