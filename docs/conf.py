@@ -40,7 +40,7 @@ nitpick_ignore_regex = [("py:.*", r"[a-z_]+(\.\w+)+"), ("py:exc", "(Config|Data|
 """What autodoc read off signatures is right, whether a page has it or not; what somebody typed must be found."""
 
 CONTENTS = {
-    "Start": ("README <../README>", "own-*", "studies"),
+    "Start": ("README <../README>", "own-study*", "own-parts*", "studies"),
     "How to": ("any-network", "texts", "data", "report*", "mlflow*", "failures", "storage", "cluster"),
     "Look up": ("command-line*", "methods", "networks", "reference/*"),
     "Understand": ("fair", "statistics", "speed", "architecture", "../CONTRIBUTING", "../CHANGELOG"),
