@@ -35,6 +35,7 @@ COMMANDS = {
     "submit": "run it as a job of the cluster whose job server is at --address",
 }
 _TRAINING = ("run", "submit")  # what the others are there for is what they show
+_HELP = frozenset({"-h", "--help"})
 
 
 WHAT = ("unreferenced", "unfinished", "study")
@@ -62,7 +63,8 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
         result = _command(study, trainer).main(
             arguments, prog_name=f"{study.name}.py", standalone_mode=False, obj=(f"{study.name}.py", *arguments)
         )
-        return result if isinstance(result, int) else 0
+        status = result if isinstance(result, int) else 0
+        return _shown(status) if _HELP.intersection(arguments) else status
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:
@@ -86,6 +88,14 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
         return 130
 
 
+def _shown(status: int) -> int:
+    """The exit status of what is there to show something: 1, said in a line, if not all of it could be shown."""
+    if why := unshown():
+        print(f"stopped: not all of it could be shown: {why}", file=sys.stderr)
+        return 1
+    return status
+
+
 def _show_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A fault of ours as Python shows it, but for passwords: libraries quote the addresses that they were given."""
     lines = traceback.format_exception(kind, error, trace)
@@ -99,7 +109,7 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
 
     @click.command(
         help=f"{study.title}.\n\nCOMMAND is one of: {commands}.",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        context_settings={"help_option_names": sorted(_HELP), "max_content_width": 110},
     )
     @click.argument("command", default="run")
     @click.option("--preset", default=default, show_default=True, help=presets)
@@ -185,20 +195,18 @@ def _command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> click.Co
         if name == "list":
             from orchestrator.commands.listing import show_storage
 
-            return show_storage(options)
+            return _shown(show_storage(options))
         if name == "clean":
             from orchestrator.commands.clean import clean_storage
 
-            return clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"])
+            return _shown(clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"]))
         act = _action(name, parameters)
         base = {**study.presets[options.preset].settings, **options.overrides}
         study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
         made = trainer() if callable(trainer) else trainer
         plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
         status = act(plan, made, options)
-        if name not in _TRAINING and (why := unshown()):
-            raise Stopped(f"not all of it could be shown: {why}")
-        return status
+        return status if name in _TRAINING else _shown(status)
 
     return command
 
