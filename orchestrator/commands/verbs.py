@@ -66,7 +66,7 @@ _MORE = {
     "status; the same again attaches to it.",
 }
 WHAT = ("unreferenced", "unfinished", "study")
-_SHOWING = ("plan", "status", "report", "compare", "settings", "extract")  # what they are there for is what they show
+_TRAINING = ("run", "submit")  # what the others are there for is what they show
 Act = Callable[[Plan, Trainer, Options], int]
 MakesTrainer = Trainer | Callable[[], Trainer]
 _MakesChapter = Callable[[Study], Chapter]
@@ -236,7 +236,8 @@ def _act(
     options = parse_options(study, name, parameters)
     act = action(parameters)
     plan, made = planned(study, trainer, options)
-    return _all_shown(name, act(plan, made, options))
+    status = act(plan, made, options)
+    return status if name in _TRAINING else all_shown(status)
 
 
 def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan, Trainer]:
@@ -247,8 +248,13 @@ def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan
     return make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data), made
 
 
-def _all_shown(name: str, status: int) -> int:
-    if name in _SHOWING and (why := unshown()):
+def all_shown(status: int) -> int:
+    """The exit status of what was to show something.
+
+    Raises:
+        Stopped: not all of it could be shown.
+    """
+    if why := unshown():
         raise Stopped(f"not all of it could be shown: {why}")
     return status
 
@@ -318,7 +324,7 @@ def _compare(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
     options = parse_options(study, "compare", parameters)
     sides = parse_sides(study, parameters["first"], parameters["second"])
     plans = [planned(study, trainer, options.at(study, side))[0] for side in sides]
-    return _all_shown("compare", compare_arms(plans[0], plans[1], sides, options))
+    return all_shown(compare_arms(plans[0], plans[1], sides, options))
 
 
 def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
@@ -327,14 +333,14 @@ def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
     _prepare()
     made = trainer() if callable(trainer) else trainer
     status = show_settings(study, made, parameters["preset"], parameters["word"] or "", parameters["as_json"])
-    return _all_shown("settings", status)
+    return all_shown(status)
 
 
 def _list(study: Study, **parameters: Any) -> int:
     from orchestrator.commands.listing import show_storage
 
     _prepare()
-    return show_storage(parse_options(study, "list", parameters))
+    return all_shown(show_storage(parse_options(study, "list", parameters)))
 
 
 def _clean(study: Study, **parameters: Any) -> int:
@@ -342,4 +348,4 @@ def _clean(study: Study, **parameters: Any) -> int:
 
     _prepare()
     options = parse_options(study, "clean", parameters)
-    return clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"])
+    return all_shown(clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"]))
