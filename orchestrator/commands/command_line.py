@@ -74,14 +74,6 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
         return 130
 
 
-def _shown(status: int) -> int:
-    """The exit status of what is there to show something: 1, said in a line, if not all of it could be shown."""
-    if why := unshown():
-        print(f"stopped: not all of it could be shown: {why}", file=sys.stderr)
-        return 1
-    return status
-
-
 def _show_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A fault of ours as Python shows it, but for passwords: libraries quote the addresses that they were given."""
     lines = traceback.format_exception(kind, error, trace)
