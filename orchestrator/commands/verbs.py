@@ -3,7 +3,9 @@
 What a verb needs is imported once it is known and its options are good: `--help` and a typo are answered at once.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -244,8 +246,23 @@ def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan
     """The plan that options ask for, and what trains it."""
     base = {**study.presets[options.preset].settings, **options.overrides}
     study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
-    made = trainer() if callable(trainer) else trainer
-    return make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data), made
+    with _told_on_a_terminal():
+        made = trainer() if callable(trainer) else trainer
+        plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
+    return plan, made
+
+
+@contextmanager
+def _told_on_a_terminal() -> Iterator[None]:
+    """What trains takes seconds to import."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    from orchestrator.commands.console import plain_console
+    from orchestrator.run.waiting import waiting
+
+    with waiting(plain_console(), "Reading the study"):
+        yield
 
 
 def all_shown(status: int) -> int:
