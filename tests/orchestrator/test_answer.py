@@ -200,7 +200,7 @@ def test_one_arm_is_told_by_its_largest_and_smallest_sub_model_and_how_they_are_
     )
     assert said.details[1] == (
         "Of every two of which one is nested in the other the larger is at least as good in 96 %; where it is not, it "
-        "is 5.00 short."
+        "is 5.00 points short."
     )
     assert answer(results(("", {"a": (60.0,)}), widths=(1.0,))).headline == (
         "a: 60.00 % test accuracy, 1 seed, and nothing to compare it with."
