@@ -36,7 +36,11 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"[a-z_]+(\.\w+)+"), ("py:exc", "(Config|Data|User)Error")]
+nitpick_ignore_regex = [
+    ("py:.*", r"[a-z_]+(\.\w+)+"),
+    ("py:class", "Answer|Drawing|Looks|Results|Table"),  # imported for types alone
+    ("py:exc", "(Config|Data|User)Error"),
+]
 """What autodoc read off signatures is right, whether a page has it or not; what somebody typed must be found."""
 
 CONTENTS = {

@@ -23,6 +23,7 @@ PLACES = ("*.md", "docs/**/*.md", "benchmarks/README.md", "deploy/README.md")
 DOCUMENTS = sorted(str(path.relative_to(ROOT)) for place in PLACES for path in ROOT.glob(place))
 SHELL = ("sh", "bash", "console")
 SHOWN = ("text", "json", "csv", "latex", "yaml", "html", "{eval-rst}")  # nothing in them can be run
+BESIDE = ("py",)  # needs a finished study; run by a test of that page's own
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def test_documents_show_what_can_be_run() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_block_says_what_it_is(document: str) -> None:
     for block in blocks(document):
-        assert block.language in ("python", *SHELL, *SHOWN), f"{document}:{block.line}"
+        assert block.language in ("python", *SHELL, *SHOWN, *BESIDE), f"{document}:{block.line}"
 
 
 @pytest.mark.parametrize("document", PYTHON)
