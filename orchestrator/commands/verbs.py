@@ -13,9 +13,8 @@ from typing import Any
 import click
 
 from orchestrator.commands.examples import examples
-from orchestrator.commands.numbers import Decimal
 from orchestrator.commands.options import Options, parse_options
-from orchestrator.commands.sections import Below, Chapter, Option, VerbCommand
+from orchestrator.commands.sections import Below, Chapter, VerbCommand
 from orchestrator.commands.shared_options import (
     base_options,
     json_option,
@@ -25,11 +24,20 @@ from orchestrator.commands.shared_options import (
     presets_chapter,
     sending_options,
     share_options,
-    shares,
     store_options,
-    training_options,
 )
 from orchestrator.commands.streams import unshown
+from orchestrator.commands.verb_options import (
+    WHAT,
+    clean_options,
+    extract_options,
+    report_options,
+    run_options,
+    sides,
+    submit_options,
+    watch_option,
+    word,
+)
 from orchestrator.errors import Stopped, UserError
 from orchestrator.run.environment import silence_mlflow
 from orchestrator.study.plan import Plan, make_plan
@@ -67,7 +75,6 @@ _MORE = {
     "submit": "The working tree is sent to the cluster's job server, and this command ends with the study's exit "
     "status; the same again attaches to it.",
 }
-WHAT = ("unreferenced", "unfinished", "study")
 _TRAINING = ("run", "submit")  # what the others are there for is what they show
 Act = Callable[[Plan, Trainer, Options], int]
 MakesTrainer = Trainer | Callable[[], Trainer]
@@ -103,20 +110,20 @@ def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
 
     json = [json_option()]
     found = [
-        verb("run", [*what, *store_options(), *_run_options(), *sending_options()], of_plan("run", _run)),
+        verb("run", [*what, *store_options(), *run_options(), *sending_options()], of_plan("run", _run)),
         verb("plan", [*what, *store_options(), *share_options(), *json], of_plan("plan", _plan)),
-        verb("status", [*what, *store_options(), _watch(), *json], of_plan("status", _status)),
-        verb("report", [*what, *store_options(), *_report_options()], of_plan("report", _report)),
+        verb("status", [*what, *store_options(), watch_option(), *json], of_plan("status", _status)),
+        verb("report", [*what, *store_options(), *report_options()], of_plan("report", _report)),
         verb(
             "compare",
-            [*_sides(), *base_options(study), *store_options(), *json],
+            [*sides(), *base_options(study), *store_options(), *json],
             partial(_compare, study, trainer),
         ),
-        verb("settings", [_word(), preset_option(study), *json], partial(_settings, study, trainer), choices[:1]),
-        verb("extract", [*what, *store_options(), *_extract_options()], of_plan("extract", _extract)),
+        verb("settings", [word(), preset_option(study), *json], partial(_settings, study, trainer), choices[:1]),
+        verb("extract", [*what, *store_options(), *extract_options()], of_plan("extract", _extract)),
         verb("list", [*store_options(), *json], partial(_list, study), ()),
-        verb("clean", [*store_options(), *_clean_options()], partial(_clean, study), ()),
-        verb("submit", [*what, *store_options(), *_submit_options(), *sending_options()], of_plan("submit", _submit)),
+        verb("clean", [*store_options(), *clean_options()], partial(_clean, study), ()),
+        verb("submit", [*what, *store_options(), *submit_options(), *sending_options()], of_plan("submit", _submit)),
     ]
     return {command.name or "": command for command in found}
 
@@ -125,109 +132,6 @@ def _below(study: Study, verb: str, chapters: tuple[_MakesChapter, ...]) -> Belo
     """Raises `UserError` for a study whose levels could not be shown."""
     study.check(Layout(baseline=study.baseline))
     return Below(tuple(chapter(study) for chapter in chapters), tuple(examples(study, verb)))
-
-
-def _report_options() -> list[click.Parameter]:
-    return [
-        Option(
-            "--figures",
-            metavar="FORMAT,…",
-            help="The figures for a paper as well: svg, pdf. A browser of yours draws them.",
-            section="For a paper",
-        ),
-        Option(
-            "--latex",
-            metavar="PART,…",
-            default="macs",
-            show_default=True,
-            help="What LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
-            section="For a paper",
-        ),
-    ]
-
-
-def _run_options() -> list[click.Parameter]:
-    debug = Option(
-        "--debug",
-        is_flag=True,
-        help="One trial after the other in this process, without Ray: a breakpoint in a trial works.",
-        section="Where and how trials run",
-    )
-    address, *given = share_options()
-    return [address, debug, *given, *training_options()]
-
-
-def _submit_options() -> list[click.Parameter]:
-    where = "Where and how trials run"
-    return [
-        Option("--address", metavar="URL", help="The cluster's job server, http://HEAD:8265.", section=where),
-        Option("--no-wait", is_flag=True, help="Leave once the job is there.", section=where),
-        Option("--pip", is_flag=True, help="Have the nodes install what the project depends on.", section=where),
-        *shares(),
-        *training_options(),
-    ]
-
-
-def _watch() -> Option:
-    return Option(
-        "--watch",
-        is_flag=True,
-        help="Follow it until all has ended: a table on a terminal, else a line for every change. Ctrl-C leaves.",
-    )
-
-
-def _sides() -> list[click.Parameter]:
-    return [click.Argument(["first"], metavar="A"), click.Argument(["second"], metavar="B")]
-
-
-def _word() -> click.Parameter:
-    return click.Argument(["word"], required=False)
-
-
-def _extract_options() -> list[click.Parameter]:
-    which, number = "Which sub-model", Decimal()
-    return [
-        Option("--sub-model", metavar="LABEL", help="This one.", section=which),
-        Option(
-            "--max-macs", type=number, metavar="N", help="The largest of at most N multiply-accumulates.", section=which
-        ),
-        Option("--max-params", type=number, metavar="N", help="The largest of at most N parameters.", section=which),
-        Option(
-            "--at-least",
-            type=number,
-            metavar="X",
-            help="The smallest that reached X, where higher is better.",
-            section=which,
-        ),
-        Option(
-            "--at-most",
-            type=number,
-            metavar="X",
-            help="The smallest that got down to X, where lower is better.",
-            section=which,
-        ),
-        Option("--min-accuracy", type=number, metavar="X", help="As --at-least, in per cent.", section=which),
-        Option(
-            "--to",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="The folder to write into.",
-            section="Where it is kept",
-        ),
-    ]
-
-
-def _clean_options() -> list[click.Parameter]:
-    return [
-        Option(
-            "--what",
-            multiple=True,
-            type=click.Choice(WHAT),
-            help="unreferenced (the default): of what the store has no run, or a deleted one; unfinished: checkpoints "
-            "of trials that did not finish; study: all of this study. Repeatable.",
-        ),
-        Option("--yes", is_flag=True, help="Remove what is shown."),
-    ]
 
 
 def _act(
@@ -339,9 +243,9 @@ def _compare(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
 
     _prepare()
     options = parse_options(study, "compare", parameters)
-    sides = parse_sides(study, parameters["first"], parameters["second"])
-    plans = [planned(study, trainer, options.at(study, side))[0] for side in sides]
-    return all_shown(compare_arms(plans[0], plans[1], sides, options))
+    chosen = parse_sides(study, parameters["first"], parameters["second"])
+    plans = [planned(study, trainer, options.at(study, side))[0] for side in chosen]
+    return all_shown(compare_arms(plans[0], plans[1], chosen, options))
 
 
 def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
