@@ -1,16 +1,17 @@
 """What the loop of `trainers` measures and counts, whatever the task, as the engine has it declared."""
 
-from orchestrator.trainer import Declaration, Metric, Total
+from orchestrator.trainer import Declaration, Metric, ServedModel, Total
 from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
-def declaration(metrics: tuple[TaskMetric, ...], flops: str = "") -> Declaration:
+def declaration(metrics: tuple[TaskMetric, ...], flops: str = "", served: ServedModel | None = None) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
     Args:
         metrics: of the task.
         flops: how they are counted, where they are.
+        served: how finished networks are served, where they are.
     """
     measured = tuple(
         Metric(
@@ -49,5 +50,7 @@ def declaration(metrics: tuple[TaskMetric, ...], flops: str = "") -> Declaration
         artifacts=(WEIGHTS,),
         weights=WEIGHTS,
         flops=flops,
+        dataset="task.dataset",
+        served=served,
         interim=f"interim_{primary.name.removeprefix('test_')}",
     )

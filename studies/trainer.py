@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.errors import UserError
 from orchestrator.setting import Setting
-from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from orchestrator.trainer import Declaration, Outlook, Place, Probe, ServedModel, Snapshot, SubModelCost, TrialBudget
 from trainers.config.describing import described
 from trainers.config.names import full_names
 from trainers.config.resolution import ConfigT, said
@@ -56,6 +56,7 @@ class LoopTrainer(Generic[ConfigT]):
         config: the class of its trials' configs.
         kind: of its trials, which torch is imported for.
         flops: how they are counted, where they are.
+        served: how finished networks are served, where they are.
 
     Raises:
         UserError: one that is not registered.
@@ -66,6 +67,7 @@ class LoopTrainer(Generic[ConfigT]):
     declaration: Later[Declaration]
     name: str
     flops: str = ""
+    served: ServedModel | None = None
     _said: Mapping[str, Any] = MappingProxyType({})  # of the task, as a study would say it
     _brought: OwnParts | None = None  # of the process that it came from
 
@@ -76,7 +78,8 @@ class LoopTrainer(Generic[ConfigT]):
             from studies.declaration import declaration
 
             with _for_the_user():
-                vars(self)["declaration"] = declaration(self._measured(task, metrics, primary), self.flops)
+                measured = self._measured(task, metrics, primary)
+                vars(self)["declaration"] = declaration(measured, self.flops, self.served)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_brought": OwnParts.here()}

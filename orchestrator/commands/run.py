@@ -23,6 +23,7 @@ from orchestrator.commands.report_folder import report_folder, report_name
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import is_submitted, prepare_environment
+from orchestrator.run.idleness import calmest
 from orchestrator.run.limits import require_address_space
 from orchestrator.run.machine import cpus_here
 from orchestrator.run.patience import Patience
@@ -341,10 +342,15 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
 
 
 def _measure_latency(run: _Run, recorder: "Recorder") -> None:
-    """On the driver's machine, now that no trial runs beside it."""
+    """On the driver's machine, now that no trial runs beside it, and whether anything else does."""
     place = replace(run.place, threads=max(1, int(run.options.cpus)))
-    milliseconds: dict[str, Mapping[str, float]] = {}
-    for _, arms in run.plan.sub_models:  # once for every network
-        measured = run.trainer.latencies(run.plan.first_trials[arms[0]].config, place)
-        milliseconds |= dict.fromkeys(arms, measured)
-    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), milliseconds))
+
+    def measure() -> dict[str, Mapping[str, float]]:
+        milliseconds: dict[str, Mapping[str, float]] = {}
+        for _, arms in run.plan.sub_models:  # once for every network
+            if measured := run.trainer.latencies(run.plan.first_trials[arms[0]].config, place):
+                milliseconds |= dict.fromkeys(arms, measured)
+        return milliseconds
+
+    found, others = calmest(measure)
+    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), found, others))

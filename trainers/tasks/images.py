@@ -1,6 +1,6 @@
 """Image classification as a task: cropped and mirrored images, cross-entropy, accuracy."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,24 @@ from trainers.training.graphs import Graphs
 
 _EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
 _CALIBRATION_BATCH = 250
+
+
+class Normalisation:
+    """Images of whole numbers from 0 to 255, made what networks are trained on.
+
+    Args:
+        mean, std: per channel, of pixels scaled to 0..1.
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | None = None) -> None:
+        means, deviations = torch.tensor(mean), torch.tensor(std)
+        self.scale = (1 / (255 * deviations)).view(1, -1, 1, 1).to(device)
+        self.shift = (-means / deviations).view(1, -1, 1, 1).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Of images `(N, C, H, W)` uint8, in fp32."""
+        return (images * self.scale).add_(self.shift)
 
 
 class ImageClassification:
@@ -71,9 +89,7 @@ class ImageClassification:
             self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         self._labels = arrays.train_labels.to(device)
         self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
-        mean, std = torch.tensor(arrays.mean), torch.tensor(arrays.std)
-        self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device)
-        self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
+        self._normalise = Normalisation(arrays.mean, arrays.std, device)
         self._epochs: dict[int, Tensor] = {}
         self._test_rows = torch.arange(len(self._test_labels), device=device)
         self._evaluated: dict[int, Tensor] = {}  # by number of rows, where captured evaluations read them
@@ -103,7 +119,7 @@ class ImageClassification:
 
     def gather(self, selection: Tensor) -> Batch:
         if self._kernels is not None:
-            scaled = self._scale, self._shift, self._padding, self._layout
+            scaled = self._normalise.scale, self._normalise.shift, self._padding, self._layout
             images, labels = self._kernels.cropped(selection, self._plain, self._labels, *scaled)
             return {"inputs": images, "targets": labels}
         chosen, mirrored, down, right = selection.unbind()
@@ -172,4 +188,4 @@ class ImageClassification:
         return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()]), outputs
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return (images * self._scale).add_(self._shift).contiguous(memory_format=self._layout)
+        return self._normalise(images).contiguous(memory_format=self._layout)
