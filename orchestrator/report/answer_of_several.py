@@ -62,9 +62,11 @@ def headline_over(axis: str, rankings: Sequence[Ranking]) -> str:
     if len(told) == 1:
         (course,) = told
         names = [panel for panel in panels if panel]
+        if course not in leaders_change:
+            where = f" ({listed(names)})" if names else ""
+            return f"{course} has the {best} at every {axis}{where}. {certainty(rankings)}"
         where = f", {listed(names)}{' alike' * (len(names) > 1)}" if names else ""
-        by = f"by {axis}" if course in leaders_change else f"at every {axis}"
-        return f"{_capital(best)} {by}{where}: {course}. {certainty(rankings)}"
+        return f"{_capital(best)} by {axis}{where}: {course}. {certainty(rankings)}"
     courses = "; ".join(f"{listed(where)}: {course}" for course, where in told.items())
     return f"{_capital(best)} by {axis}. {_capital(courses)}. {certainty(rankings)}"
 

@@ -231,7 +231,9 @@ def test_over_budgets_it_is_told_who_overtakes_whom_and_each_budget_is_a_short_l
     assert len(said.details) == 9 + 1
     assert max(map(len, said.details)) < 130
     same = answer(over_budgets(("US",) * 3), axis="budget").headline
-    assert same.startswith("Highest average test accuracy over 2 sub-models at every budget, equalize updates: US.")
+    assert same.startswith(
+        "US has the highest average test accuracy over 2 sub-models at every budget (equalize updates). "
+    )
     twice = answer(over_budgets(("NS", "US", "NS"), ("NS", "US", "NS")), axis="budget").headline
     assert "alike: NS, overtaken by US between ½× and 1×, overtaken by NS between 1× and 2×." in twice
 
