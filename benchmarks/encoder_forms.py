@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from benchmarks import encoder_reference
 from benchmarks.encoder_reference import LONGEST, Padding, Work
 from trainers import Lattice, SubModel
+from trainers.build import accelerator
 from trainers.config.precision import Precision, fastest
 from trainers.data.text.analogue import ANALOGUE
 from trainers.data.text.tokens import Tokens, tokenize
@@ -131,7 +132,7 @@ def ours(
     recipe = Recipe(
         _LATTICE,
         Budget("updates", 1 << 30),
-        partial(AdamW, weight_decay=0.0),
+        partial(AdamW, weight_decay=0.0, make_kernel=accelerator(_CPU).adamw),
         lambda _: _RATE,
         sampler=fixed(sub_model.label),
         precision=precision,

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from orchestrator.secrecy.redaction import without_passwords
 
+_LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters
+
 
 class UserError(Exception):
     """One line saying what was wrong, where, and what to do. Raised before anything starts; the exit status is 2."""
@@ -20,11 +22,20 @@ class ClusterLost(Stopped):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the nearest that does."""
+    """The error for a name that does not exist, with the nearest that does, or as many of them as go into a line."""
     choices = list(known)
-    near = nearest(name, choices)
-    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(choices)}"
-    return UserError(f"unknown {kind} {name[:80]!r}: {hint}")
+    near = nearest(name[:_LONGEST_NAME], choices)
+    hint = f"did you mean {near!r}?" if near else f"choose from {_some(choices)}"
+    return UserError(f"unknown {kind} {name[:_LONGEST_NAME]!r}: {hint}")
+
+
+def _some(names: list[str]) -> str:
+    room = _LONGEST_CHOICE
+    for index, name in enumerate(names):
+        room -= len(name) + len(", ")
+        if room < 0:
+            return f"{', '.join(names[:index])}, … ({len(names)} in all)"
+    return ", ".join(names)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -129,6 +129,23 @@ class Total:
 
 
 @dataclass(frozen=True)
+class ServedModel:
+    """How the network of a finished trial answers where models are served: `predict(examples, params)` at any size.
+
+    Attributes:
+        loader: a module whose `_load_pyfunc(folder)` gives what answers; the folder has the artifacts and the config.
+        examples: their type as numpy calls it, `uint8`.
+        dimensions: of an array of examples, whose first is their number.
+        packages: that it needs besides this one.
+    """
+
+    loader: str
+    examples: str
+    dimensions: int
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What a trainer measures, counts and keeps.
 
@@ -140,6 +157,8 @@ class Declaration:
         interim: of the primary metric at every evaluation, and at the last one too, on those examples that evaluations
             before the last are on, where a config has these be fewer: as `NAME/LABEL`; empty: that never happens.
         flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
+        dataset: the setting, by its full name, that names what is trained on; empty: it has no name.
+        served: how a finished trial's network is served; None: it is not.
 
     Raises:
         ValueError: no primary metric or several; weights that are no artifact.
@@ -150,6 +169,8 @@ class Declaration:
     artifacts: tuple[str, ...] = ()
     weights: str = ""
     flops: str = ""
+    dataset: str = ""
+    served: ServedModel | None = None
     interim: str = ""
 
     def __post_init__(self) -> None:
@@ -275,6 +296,12 @@ class Trainer(Protocol):
 
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Of a resolved config what its trial is known by, as JSON values: all that is not at its default."""
+
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """What the study's own file defines of a resolved config, by what it is, a digest each. Part of its identity.
+
+        Raises `UserError` where that cannot be told.
+        """
 
     def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         """Identifies all that is read from outside without fetching it: what is known by its content alone, in `data`.

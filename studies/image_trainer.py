@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from orchestrator.trainer import Declaration
+from orchestrator.trainer import Declaration, ServedModel
 from studies.trainer import Later, LoopTrainer
 from trainers.config.image_trial import ImageTrialConfig
 
 if TYPE_CHECKING:
     from trainers.trials.kind import TrialKind
+
+_SERVED = ServedModel("trainers.extraction.served_images", "uint8", 4, ("torch", "torchvision", "safetensors", "numpy"))
 
 
 def _kind() -> "TrialKind[ImageTrialConfig]":
@@ -19,7 +21,7 @@ def _kind() -> "TrialKind[ImageTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().metrics, short={"acc": "accuracy"}, decimals={"loss": 3})
+    return declaration(_kind().task.metrics, served=_SERVED)
 
 
 class ImageTrainer(LoopTrainer[ImageTrialConfig]):
@@ -28,4 +30,5 @@ class ImageTrainer(LoopTrainer[ImageTrialConfig]):
     config = ImageTrialConfig
     kind = Later(_kind)
     declaration = Later(_declaration)
+    served = _SERVED
     name = "sortednet image classification 5"  # raised whenever the same config gives another result

@@ -114,6 +114,34 @@ MakeSgdKernel = Callable[[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], 
 
 
 @dataclass(frozen=True)
+class AdamWRule:
+    """What every step of AdamW does with the parameters of a group.
+
+    Attributes:
+        betas: β₁ and β₂, how much of the first and second moment stays at a step.
+        epsilon: added to the root of the second moment.
+        weight_decay: decoupled; times the rate.
+    """
+
+    betas: tuple[float, float]
+    epsilon: float
+    weight_decay: float
+
+
+class AdamWKernel(Protocol):
+    """Steps of one parameter, whose tensors lie where they do for good."""
+
+    def step(self, rate: float, count: int) -> None:
+        """Step number `count`, from 1 on; the gradient is zero afterwards."""
+
+    def forget(self) -> None:
+        """The moments may be others from now on."""
+
+
+MakeAdamWKernel = Callable[[Tensor, Tensor, Tensor, Tensor, AdamWRule], AdamWKernel | None]
+
+
+@dataclass(frozen=True)
 class Accelerator:
     """What there is beyond torch's own, each part by itself; None where there is nothing.
 
@@ -122,9 +150,11 @@ class Accelerator:
         norms: of norm layers.
         classification: of images on the device.
         sgd: (parameters, gradients, momenta, momentum, weight decay) → its kernel.
+        adamw: (parameter, gradient, first moment, second moment, rule) → its kernel; None for what is left to torch.
     """
 
     network: Callable[[nn.Module], NetworkKernels | None] | None = None
     norms: NormKernels | None = None
     classification: ClassificationKernels | None = None
     sgd: MakeSgdKernel | None = None
+    adamw: MakeAdamWKernel | None = None

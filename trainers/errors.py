@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters
+
 
 class ConfigError(ValueError):
     """A setting that cannot be used. Raised before anything starts."""
@@ -14,11 +16,20 @@ class DataError(RuntimeError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:
-    """The error for a name that does not exist, with the nearest that does."""
-    choices = sorted(known)
-    near = nearest(str(name), choices)
-    hint = f"did you mean {near!r}?" if near else f"choose from {', '.join(choices)}"
-    return ConfigError(f"unknown {kind} {str(name)[:80]!r}: {hint}")
+    """The error for a name that does not exist, with the nearest that does, or as many of them as go into a line."""
+    choices, asked = sorted(known), str(name)[:_LONGEST_NAME]
+    near = nearest(asked, choices)
+    hint = f"did you mean {near!r}?" if near else f"choose from {_some(choices)}"
+    return ConfigError(f"unknown {kind} {asked!r}: {hint}")
+
+
+def _some(names: list[str]) -> str:
+    room = _LONGEST_CHOICE
+    for index, name in enumerate(names):
+        room -= len(name) + len(", ")
+        if room < 0:
+            return f"{', '.join(names[:index])}, … ({len(names)} in all)"
+    return ", ".join(names)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, absolute, writable
-from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
+from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker, tracked_trials
 from orchestrator.errors import UserError, reason, unknown
-from orchestrator.study.plan import Plan
+from orchestrator.study.plan import Plan, Trial
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
@@ -82,8 +82,29 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
             raise absent(weights_name, trial.label, run.artifacts)
         writable(extraction.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, extraction.folder)
+        _say_where_from(plan, trial, tracker, run, label, extraction.folder)
     plain_console().print(f"{label} of {trial.label}: {extraction.folder}", markup=False, soft_wrap=True)
     return 0
+
+
+def _say_where_from(
+    plan: Plan, trial: Trial, tracker: "Tracker", run: "TrackedTrial", label: str, folder: Path
+) -> None:
+    """Writes beside the sub-model which trial it is of and what it was measured to do, as far as that is recorded."""
+    from orchestrator.report.latency import read_latency
+    from orchestrator.report.model_card import origin_of, write_card
+    from orchestrator.track.tracker import parse_csv
+
+    experiment = experiment_id(plan, tracker)
+    assert experiment is not None
+    latency = read_latency(tracker, experiment, plan)
+    cost = next(cost for cost in trial.sub_models if cost.label == label)
+    try:
+        table = parse_csv(tracker.read_text(run.artifacts, "sub_models.csv"))
+    except csv.Error:  # the network is whole; what it was measured to do is not known
+        table = []
+    row = next((row for row in table if row.get("sub_model") == label), {})
+    write_card(folder, plan, origin_of(plan, trial, run, cost, row, latency), latency)
 
 
 def _refuse_the_wrong_way(metric: Metric, extraction: Extraction) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
-from orchestrator.commands.status import STATES
+from orchestrator.commands.states import state, with_leases
 from orchestrator.commands.tracking import find_tracker
 
 _SETTINGS_SHOWN = 60  # characters
@@ -23,9 +23,10 @@ def show_storage(options: Options) -> int:
     if tracker is not None:
         from orchestrator.track.inventory import holdings
 
-        for holding in holdings(tracker):
-            trials = holding.standings
-            states = Counter(STATES.get(status, status.lower()) for status in trials.values())
+        found, is_trained = with_leases(options.storage, lambda: holdings(tracker))
+        for holding in found:
+            trials = holding.trials
+            states = Counter(state(run.status, run.diverged, is_trained(key)) for key, run in trials.items())
             inside = {run.folder for run in holding.runs if is_in(run.folder, options.storage)}
             rows.append(
                 {
@@ -75,7 +76,7 @@ def megabytes(count: int) -> str:
 
 
 def _files(path: Path) -> Iterable[Path]:
-    return path.rglob("*") if path.is_dir() else (path,)
+    return path.rglob("*") if path.is_dir() and not path.is_symlink() else (path,)
 
 
 def _length(file: Path) -> int:

@@ -55,6 +55,9 @@ def report_study(
         )
     for line in earlier_trials(plan, trainer, tracker):
         raise UserError(line)
+    from orchestrator.track.namesakes import refuse_namesake
+
+    refuse_namesake(tracker, experiment, plan, Path(sys.argv[0]).resolve())
     writable(options.storage, "--storage")
     print_headline(print_report(plan, options, tracker, experiment, latex, pictures))
     return 0
@@ -73,6 +76,7 @@ def print_report(
     from orchestrator.report.results import read_results
     from orchestrator.report.sequential import recorded_looks
     from orchestrator.report.writer import write_report
+    from orchestrator.track.view import page_of
 
     results = read_results(tracker, experiment, plan)
     folder, looks = report_folder(plan, options.storage), recorded_looks(tracker, experiment, plan.base_key)
@@ -86,7 +90,7 @@ def print_report(
     if console.is_terminal:
         from orchestrator.commands.terminal_tables import on_terminal
 
-        for part in on_terminal(report, folder):
+        for part in on_terminal(report):
             console.print(part)
     else:
         say(answer_as_markdown(report.answer) + "\n")
@@ -100,7 +104,8 @@ def print_report(
         say(f"diverged: {each.line}")
     for trial in results.unpaired:
         say(f"left out, since another arm lacks the seed: {trial}")
-    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, experiment)}"):
+    page = page_of(plan, tracker, experiment)
+    for line in (f"Report: {folder / 'index.html'}", f"MLflow: {_interface(options, page)}"):
         console.print(line, markup=False, soft_wrap=True)  # to be copied whole
     return report
 
@@ -110,9 +115,9 @@ def print_headline(report: "Report") -> None:
     plain_console().print(report.answer.headline, markup=False)
 
 
-def _interface(options: Options, experiment: str) -> str:
-    """Where MLflow shows the study's runs, and by what command first; its pages for generative AI come up otherwise."""
-    page, uri = f"#/experiments/{experiment}?workflowType=machine_learning", shown_address(options.tracking_uri)
+def _interface(options: Options, page: str) -> str:
+    """Where MLflow shows the study's runs, and by what command first."""
+    uri = shown_address(options.tracking_uri)
     if options.artifacts is None:
         return f"{uri.rstrip('/')}/{page}"
     mlflow = Path(sys.executable).parent / "mlflow"

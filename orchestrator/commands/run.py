@@ -3,7 +3,6 @@
 What takes long goes on aside from the start: a new database, the data and importing Tune take as long as Ray to start.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -23,12 +22,14 @@ from orchestrator.commands.report import print_headline, print_report
 from orchestrator.commands.report_folder import report_folder, report_name
 from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
-from orchestrator.run.environment import prepare_environment
+from orchestrator.run.environment import is_submitted, prepare_environment
+from orchestrator.run.idleness import calmest
 from orchestrator.run.limits import require_address_space
 from orchestrator.run.machine import cpus_here
 from orchestrator.run.patience import Patience
 from orchestrator.run.progress import Progress
 from orchestrator.run.resources import Resources
+from orchestrator.run.scratch import find_place_for_scratch
 from orchestrator.run.signals import ended_as_by_ctrl_c, heed_signals, ignore_signals
 from orchestrator.run.sockets import find_place_for_sockets
 from orchestrator.run.waiting import waiting
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from orchestrator.track.recorder import Recorder
     from orchestrator.track.tracker import Tracker
 
-_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
 _INTERRUPTED = 130
 
 
@@ -106,6 +106,7 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     from orchestrator.run.lease import Lease, lease_path
 
     writable(options.storage, "--storage")
+    find_place_for_scratch(options.storage / "scratch")
     lease = Lease(lease_path(options.storage, plan.study.name, plan.base_key))
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
@@ -140,7 +141,9 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
     missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
     if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
         from orchestrator.run.tidying import tidy
+        from orchestrator.track.namesakes import refuse_namesake
 
+        run.patience.keep_trying(lambda: refuse_namesake(tracker, experiment, run.plan, run.script))
         tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
     if missing:
         run.lease.cover([trial.key for trial in missing])
@@ -148,10 +151,15 @@ def _prepare(run: _Run) -> Iterator[_Preparation]:
 
     def open_recorder() -> "Recorder":
         mlflow.result()
+        from orchestrator.track.namesakes import sign
         from orchestrator.track.recorder import Recorder
 
         patch = diff(run.script.parent)
-        return run.patience.keep_trying(lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch))
+        recorder = run.patience.keep_trying(
+            lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch)
+        )
+        run.patience.keep_trying(lambda: sign(recorder.tracker, recorder.parent_id, run.plan, run.script))
+        return recorder
 
     with ThreadPoolExecutor(4) as threads:
         mlflow = threads.submit(import_module, "orchestrator.track.recorder")
@@ -230,7 +238,7 @@ def _tree(run: _Run) -> Iterator[Path | None]:
     """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
     from orchestrator.submit.package import package
 
-    if run.options.address is None or _JOB_VARIABLE in os.environ:
+    if run.options.address is None or is_submitted():
         yield None
         return
     tree = package(run.script, run.options.storage, run.options.included)
@@ -334,10 +342,15 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
 
 
 def _measure_latency(run: _Run, recorder: "Recorder") -> None:
-    """On the driver's machine, now that no trial runs beside it."""
+    """On the driver's machine, now that no trial runs beside it, and whether anything else does."""
     place = replace(run.place, threads=max(1, int(run.options.cpus)))
-    milliseconds: dict[str, Mapping[str, float]] = {}
-    for _, arms in run.plan.sub_models:  # once for every network
-        measured = run.trainer.latencies(run.plan.first_trials[arms[0]].config, place)
-        milliseconds |= dict.fromkeys(arms, measured)
-    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), milliseconds))
+
+    def measure() -> dict[str, Mapping[str, float]]:
+        milliseconds: dict[str, Mapping[str, float]] = {}
+        for _, arms in run.plan.sub_models:  # once for every network
+            if measured := run.trainer.latencies(run.plan.first_trials[arms[0]].config, place):
+                milliseconds |= dict.fromkeys(arms, measured)
+        return milliseconds
+
+    found, others = calmest(measure)
+    run.patience.keep_trying(lambda: recorder.note_latency(run.trainer.device_name(place), found, others))

@@ -10,17 +10,14 @@ from rich.table import Table
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options
+from orchestrator.commands.states import state, with_leases
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
-from orchestrator.run.lease import trained_now
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_name
 from orchestrator.trainer import Metric, Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial, Tracker
-
-
-STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,13 @@ def show_status(plan: Plan, trainer: Trainer, options: Options) -> int:
 
 def read_statuses(plan: Plan, options: Options, tracker: "Tracker | None") -> list[TrialStatus]:
     """Of every trial of a plan."""
-    trained_before = trained_now(options.storage)  # before and after: a driver may end or begin in between
-    tracked = tracked_trials(plan, tracker)
-    trained_after = trained_now(options.storage)
+    tracked, is_trained = with_leases(options.storage, lambda: tracked_trials(plan, tracker))
     metric, statuses = plan.declaration.primary, list[TrialStatus]()
     for trial in plan.trials:
         run = tracked.get(trial.key)
-        state = "missing" if run is None else _state(run, trained_before(trial.key) or trained_after(trial.key))
+        stands = "missing" if run is None else state(run.status, run.diverged, is_trained(trial.key))
         average = None if run is None or run.diverged else _average(run, trial, metric)
-        statuses.append(TrialStatus(trial, state, average))
+        statuses.append(TrialStatus(trial, stands, average))
     return statuses
 
 
@@ -87,14 +82,6 @@ def status_table(plan: Plan, statuses: Sequence[TrialStatus]) -> Table:
         shown = "–" if status.average is None else metric.text(status.average)
         table.add_row(trial.arm.label, str(trial.seed), status.state, shown, trial.key[:12])
     return table
-
-
-def _state(tracked: "TrackedTrial", is_trained: bool) -> str:
-    """A driver that was killed leaves its runs open: they run no more."""
-    if tracked.status == "FINISHED" and tracked.diverged:
-        return "diverged"
-    status = "KILLED" if tracked.status == "RUNNING" and not is_trained else tracked.status
-    return STATES.get(status, status.lower())
 
 
 def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:

@@ -14,17 +14,17 @@ import pandas as pd
 
 from orchestrator.errors import UserError
 from orchestrator.report.divergence import Divergence
+from orchestrator.report.latency import Latency, read_latency
 from orchestrator.report.trials import legible_tag, trials_of
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan
-from orchestrator.track.limits import as_name
+from orchestrator.track.metric_names import total_of
 from orchestrator.track.relocation import absent
 from orchestrator.track.tracker import (
     ARM,
     BUDGET,
     EPOCH,
     FACTOR,
-    LATENCY,
     OUTCOME,
     SECONDS,
     SEED,
@@ -35,7 +35,7 @@ from orchestrator.track.tracker import (
 from orchestrator.trainer import LEDGER, Declaration, Metric
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
-_ORIGINS = ("version.", "git.", "data.", "device", "command")
+_ORIGINS = ("version.", "git.", "data.", "code.", "device", "command")
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,6 @@ class Failure:
     trial: str
     error: str
     traceback: str
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of every sub-model for one example, by (table, arm) and label, and where they were measured."""
-
-    device: str
-    milliseconds: dict[tuple[str, str], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -196,7 +188,7 @@ def read_results(tracker: Tracker, experiment: str, plan: Plan) -> Results:
         unpaired=tuple(unpaired),
         failures=failures,
         unfinished=sum(trial.status not in ("FINISHED", "FAILED") for trial in trials),
-        latency=_latency(tracker, experiment, plan),
+        latency=read_latency(tracker, experiment, plan),
         about=_about(finished),
         declaration=plan.declaration,
         updates_per_epoch=_updates_per_epoch(finished, facet_of, names),
@@ -255,9 +247,7 @@ def _rows(
         f"{FACTOR}{factor.name}" if factor.name in taken else factor.name: trial.tags.get(f"{FACTOR}{factor.name}", "")
         for factor in plan.study.factors
     }
-    totals = {
-        f"total_{total.name}": trial.metrics.get(as_name(f"{LEDGER}/{total.name}")) for total in plan.declaration.totals
-    }
+    totals = {f"total_{total.name}": total_of(trial.metrics, total.name) for total in plan.declaration.totals}
     with legible_tag(trial, SECONDS):
         common = {**who, **levels, "outcome": trial.tags.get(OUTCOME, ""), "seconds": float(trial.tags[SECONDS])}
     costs = plan.first_trials[label].sub_models
@@ -359,29 +349,6 @@ def _against(plan: Plan) -> dict[str, str]:
     return pairs
 
 
-def _latency(tracker: Tracker, experiment: str, plan: Plan) -> Latency | None:
-    """As measured last; None if it was not, or the trainer measures none."""
-    parent = tracker.parent(experiment, plan.base_key)
-    if parent is None:
-        return None
-    try:
-        kept = tracker.read_json(parent.info.artifact_uri, LATENCY)
-        if not kept or not kept["milliseconds"]:
-            return None
-        found = kept["milliseconds"]
-        apart = isinstance(next(iter(found.values())), dict)  # else of an earlier version: the first arm's, for all
-        by_arm: dict[tuple[str, str], dict[str, float]] = {}
-        for arm in plan.arms:
-            if measured := found.get(arm.label) if apart else found:
-                where = plan.study.facet(dict(arm.levels)), plan.compared(dict(arm.levels))
-                by_arm[where] = {name: float(value) for name, value in measured.items()}
-        return Latency(str(kept["device"]), by_arm) if by_arm else None
-    except _UNREADABLE as error:
-        raise UserError(
-            f"{LATENCY} of the run {parent.info.run_id} is not as it was recorded ({_what(error)}): delete that file"
-        ) from error
-
-
 def _what(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
 
@@ -405,8 +372,8 @@ def _without_partner(trials: Sequence[TrackedTrial]) -> list[str]:
 def _spent(trial: TrackedTrial, plan: Plan) -> str:
     """`40 of 120 updates`; empty where that was not recorded."""
     unit, amount = _budget(trial, plan)
-    spent = trial.metrics.get(f"{LEDGER}/{unit}", math.nan)
-    return f"{spent:,.0f} of {amount:,} {unit}" if math.isfinite(spent) else ""
+    spent = total_of(trial.metrics, unit)
+    return f"{spent:,.0f} of {amount:,} {unit}" if spent is not None and math.isfinite(spent) else ""
 
 
 def _refuse_unequal_budgets(trials: Sequence[TrackedTrial], plan: Plan) -> None:

@@ -199,6 +199,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         _left_out(results.sub_models, shown),
         _not_shared(results.sub_models, shared),
         flops_rule(results),
+        "" if results.latency is None else results.latency.remark,
     ]
     diverged = {arm: in_place(len(gone), results.seeds[results.facets[0], arm]) for arm, gone in lost.items()}
     measured = {} if results.latency is None else results.latency.milliseconds

@@ -5,6 +5,8 @@ import os
 import secrets
 from contextlib import suppress
 
+_JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # Ray sets it for the driver of a submitted job
+
 
 def keep_files_in_utf_8() -> None:
     """Whatever the locale (`LC_ALL=C` with `PYTHONUTF8=0`), for this process, its libraries and those it starts.
@@ -45,3 +47,8 @@ def _draw_token() -> None:
     time where there is none yet write it both, and one of them goes on with what the other has replaced."""
     if not os.environ.keys() & {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+
+def is_submitted() -> bool:
+    """Whether this process is the driver of a submitted job, which runs on a cluster from a copy of the tree."""
+    return _JOB_VARIABLE in os.environ

@@ -1,7 +1,7 @@
 """Where a Ray that is started here keeps its sockets.
 
 Its own choice is a folder `ray` where `TMPDIR` says, or in `/tmp`. That may be too long a name for a socket, missing,
-read-only, on a file system without sockets, or somebody else's: Ray ends then, and not always in words.
+read-only, full, on a file system without sockets, or somebody else's: Ray ends then, and not always in words.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_IWGRP, S_IWOTH
 
 from orchestrator.errors import UserError
+from orchestrator.run.scratch import has_room
 
 _LONGEST_IN_RAY = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 _LONGEST = 107  # bytes of a socket's whole name on Linux
@@ -45,6 +46,8 @@ def find_place_for_sockets(others: Sequence[str] = _OTHERS) -> None:
 def _takes_sockets(folder: Path) -> bool:
     """Whether Ray could make its folders and sockets there, found by doing as it does."""
     rays = folder / "ray"
+    if not has_room(folder):  # for its logs, which are beside them
+        return False
     try:
         rays.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=rays) as session, socket.socket(socket.AF_UNIX) as tried:

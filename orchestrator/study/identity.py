@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 
@@ -17,7 +18,13 @@ def canonical(value: Any) -> str:
     Raises:
         TypeError: something without a canonical form, with the path to it.
     """
-    return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        plain = _plain(value, "$")
+        return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except ValueError as error:  # what Python does not write as digits, either
+        raise TypeError("a number of thousands of digits has no canonical form") from error
+    except RecursionError as error:
+        raise TypeError("what is nested without end has no canonical form") from error
 
 
 def fingerprint(**content: Any) -> str:
@@ -37,4 +44,10 @@ def _plain(value: Any, path: str) -> Any:
             if not isinstance(key, str):
                 raise TypeError(f"{path}: key {key!r} is no text, so it has no canonical form")
         return {key: _plain(item, f"{path}.{key}") for key, item in value.items()}
-    raise TypeError(f"{path}: {value!r} has no canonical form; give numbers, texts, lists or mappings of them")
+    raise TypeError(f"{path}: {_shown(value)} has no canonical form; give numbers, texts, lists or mappings of them")
+
+
+def _shown(value: Any) -> str:
+    with suppress(Exception):  # what a class of somebody's own may do
+        return repr(value)[:80]
+    return f"a {type(value).__name__}"

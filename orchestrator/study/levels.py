@@ -9,6 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -35,8 +36,10 @@ def level_name(value: Any) -> str:
         return value
     try:
         return json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return repr(value)  # has no canonical form either, which is said of the setting
+    except (TypeError, ValueError, RecursionError):  # has no canonical form either, which is said of the setting
+        with suppress(Exception):  # what a class of somebody's own may do
+            return repr(value)
+        return f"a value ({type(value).__name__}) that cannot be written"
 
 
 def by_value(text: str, names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlflow.entities import Run, ViewType
 
-from orchestrator.track.tracker import BASE, KEY, PRESET, SETTINGS, Standing, Tracker, counting
+from orchestrator.track.tracker import BASE, KEY, PRESET, SETTINGS, Tracker, counting, has_diverged
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class KnownRun:
         key: of its trial; empty for a base config's.
         folder: where its artifacts are on this machine, if they are.
         deleted: whether it was deleted in MLflow, where it can be restored from.
+        diverged: as `has_diverged`.
     """
 
     run_id: str
@@ -24,6 +25,7 @@ class KnownRun:
     status: str
     folder: Path | None
     deleted: bool
+    diverged: bool
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,14 @@ class Holding:
     runs: Sequence[KnownRun]
 
     @property
+    def trials(self) -> dict[str, KnownRun]:
+        """Of every trial the run that counts, by the trial's key."""
+        return counting((run.key, run) for run in self.runs if run.key and not run.deleted)
+
+    @property
     def standings(self) -> dict[str, str]:
-        """MLflow's status of every trial, of its run that counts, by the trial's key."""
-        live = ((run.key, Standing(run.run_id, run.status)) for run in self.runs if run.key and not run.deleted)
-        return {key: standing.status for key, standing in counting(live).items()}
+        """MLflow's status of every trial, by its key."""
+        return {key: run.status for key, run in self.trials.items()}
 
 
 def holdings(tracker: Tracker) -> list[Holding]:
@@ -60,4 +66,5 @@ def holdings(tracker: Tracker) -> list[Holding]:
 
 def _known(tracker: Tracker, run: Run) -> KnownRun:
     folder, deleted = tracker.folder(run.info.artifact_uri), run.info.lifecycle_stage == "deleted"
-    return KnownRun(run.info.run_id, run.data.tags.get(KEY, ""), run.info.status, folder, deleted)
+    tags = run.data.tags
+    return KnownRun(run.info.run_id, tags.get(KEY, ""), run.info.status, folder, deleted, has_diverged(tags))

@@ -18,7 +18,8 @@ _COMMAND_LIMIT = 5000  # characters that MLflow keeps in a tag
 
 
 def provenance(directory: Path, versions: Mapping[str, str], command: Sequence[str]) -> dict[str, str]:
-    """Tags: `git.commit`, `git.dirty`, `git.diff` (a digest) of the checkout that holds `directory`, `version.…`.
+    """Tags: `git.commit`, `git.dirty`, `git.diff` (a digest) of the checkout that holds `directory`, `version.…`, and
+    those by which MLflow shows a run's source.
 
     In a copy made for a cluster, commit and changes are those of the checkout that it was made of.
 
@@ -28,13 +29,16 @@ def provenance(directory: Path, versions: Mapping[str, str], command: Sequence[s
     """
     shown = shlex.join(without_passwords(word) for word in command)
     tags = {f"version.{name}": text for name, text in versions.items()} | {"command": shown[:_COMMAND_LIMIT]}
+    tags |= {"mlflow.source.name": " ".join(command[:1]), "mlflow.source.type": "LOCAL"}
     tags |= {"version.python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
             tags[f"version.{package}"] = version(package)
         except PackageNotFoundError:
             tags[f"version.{package}"] = "not installed"
-    return tags | (_carried(directory)[0] or commit(directory))
+    tags |= _carried(directory)[0] or commit(directory)
+    known = {"mlflow.source.git.commit": tags["git.commit"]} if tags.get("git.commit", "none") != "none" else {}
+    return tags | known
 
 
 def commit(directory: Path, included: Included = NOTHING, ignored: Sequence[str] = ()) -> dict[str, str]:

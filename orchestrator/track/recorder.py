@@ -4,12 +4,10 @@ Per trial and step a point is written once, however often it is handed over: a r
 the checkpoint's history fills whatever gap a crash left. Every method may be called again after it failed midway.
 """
 
-import csv
 import hashlib
-import io
 import json
-import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,21 @@ from mlflow.tracking.client import MlflowClient
 
 from orchestrator.secrecy.redaction import without_passwords
 from orchestrator.study.plan import Plan, Trial
-from orchestrator.track.limits import NAME_LIMIT, PARAM_LIMIT, VALUE_LIMIT, as_name, as_value
+from orchestrator.track import served_model
+from orchestrator.track.inputs import inputs_of, inputs_of_all
+from orchestrator.track.limits import NAME_LIMIT, VALUE_LIMIT, as_name, as_value
+from orchestrator.track.metric_names import MetricNames
+from orchestrator.track.parameters import in_batches, params_of
+from orchestrator.track.sub_model_table import sub_model_table
+from orchestrator.track.summary import DESCRIPTION, averages_of_arms, described_by
 from orchestrator.track.tracker import (
     ARM,
     ARM_SETTINGS,
     BASE,
     BUDGET,
+    CODE,
     DEVICE,
+    DIVERGED,
     EPOCH,
     FACTOR,
     KEY,
@@ -42,10 +48,10 @@ from orchestrator.track.tracker import (
     Standing,
     Tracker,
 )
-from orchestrator.trainer import LEDGER
+from orchestrator.track.view import views_of
 
 _LANES = 8  # writers at once, for a store that takes several
-_METRICS_AT_ONCE, _PARAMS_AT_ONCE = 800, 100  # a batch holds 1,000 metrics, parameters and tags
+_METRICS_AT_ONCE = 800  # a batch holds 1,000 metrics, parameters and tags
 _TRACEBACK_LIMIT = 1_000_000
 
 
@@ -57,6 +63,7 @@ class Recorder:
         self.tracker = tracker
         self.lanes = 1 if tracker.uri.startswith("sqlite") else _LANES
         self._plan, self._provenance = plan, dict(provenance)
+        self._names = MetricNames(plan.declaration)
         experiment = tracker.experiment(plan.study.name, create=True)
         assert experiment is not None
         self.experiment = experiment
@@ -68,10 +75,13 @@ class Recorder:
             self.parent_id, written = parent.info.run_id, set(parent.data.params)
             self._client.update_run(self.parent_id, status="RUNNING")
             standings = tracker.standings(experiment, plan.base_key)
-        params = _params(plan.base)
+        params = params_of(plan.base)
         if not written.issuperset(param.key for param in params):  # it is new, or what made it came no further
-            for some in _batches(params):
+            for some in in_batches(params):
                 self._client.log_batch(self.parent_id, params=some)
+        if inputs := inputs_of_all(plan):  # the same again changes nothing
+            self._client.log_inputs(self.parent_id, inputs)
+        self._show()
         if diff:
             tracker.attach_text(self.parent_id, diff, f"diffs/{self._provenance['git.diff']}.patch")
         self._runs = {key: standing.run_id for key, standing in standings.items()}
@@ -80,6 +90,13 @@ class Recorder:
         self._unwritten: dict[str, list[Param]] = {}  # parameters of runs that nothing has been written into yet
         self._devices: dict[str, str] = {}
         self._doubtful: set[str] = set()  # trials whose run may have been created though no answer came
+
+    def _show(self) -> None:
+        """Has the experiment's page open with this plan, by an address that names it."""
+        known = self._client.get_experiment(self.experiment).tags
+        for tag, shown in views_of(self._plan).items():
+            if known.get(tag) != shown:
+                self._client.set_experiment_tag(self.experiment, tag, shown)
 
     def _create_parent(self) -> str:
         plan = self._plan
@@ -102,7 +119,9 @@ class Recorder:
 
     def start(self, trial: Trial, device: str) -> None:
         """Opens the trial's run, or takes it up again. `device` is what the worker says it runs on, if it is known."""
-        self._unwritten[trial.key] = _params({**trial.config, "seed": trial.seed})  # the same again changes nothing
+        levels = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
+        params = params_of({**trial.config, **levels, "seed": trial.seed})
+        self._unwritten[trial.key] = params  # the same again changes nothing
         self._devices[trial.key] = device
         if trial.key in self._doubtful:
             standings = self.tracker.standings(self.experiment, self._plan.base_key)
@@ -116,8 +135,9 @@ class Recorder:
             self._client.update_run(run_id, status="RUNNING")
             if device:
                 self._client.set_tag(run_id, DEVICE, as_value(device))
+            self._note_inputs(trial)
             return
-        factors = {f"{FACTOR}{name}": level for name, level in trial.arm.levels}
+        code = {f"{CODE}{name}": digest for name, digest in trial.code.items()}
         tags = {
             "study.role": "trial",
             "mlflow.parentRunId": self.parent_id,
@@ -133,9 +153,15 @@ class Recorder:
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
-        run_id = self._create(tags | factors)
+        run_id = self._create(tags | levels | code)
         self._doubtful.discard(trial.key)
         self._runs[trial.key], self._steps[trial.key] = run_id, set()
+        self._note_inputs(trial)
+
+    def _note_inputs(self, trial: Trial) -> None:
+        """What the trial is trained on; the same again changes nothing."""
+        if inputs := inputs_of(trial, self._plan.declaration):
+            self._client.log_inputs(self._runs[trial.key], inputs)
 
     def _sentinel(self, trial: Trial) -> str:
         """The metric that is in every point, and the last of it to be written."""
@@ -168,20 +194,21 @@ class Recorder:
             if point["step"] in steps or any(step == point["step"] for _, step in batches):
                 continue
             metrics = [
-                MlflowMetric(as_name(name), float(value), int(point["time"]), int(point["step"]))
+                MlflowMetric(self._names.kept(name), float(value), int(point["time"]), int(point["step"]))
                 for name, value in point["metrics"].items()
+                if self._names.is_worth_keeping(name, value)
             ]
             metrics.sort(key=lambda metric: metric.key == sentinel)
             starts = range(0, len(metrics), _METRICS_AT_ONCE)
             batches += [(metrics[first : first + _METRICS_AT_ONCE], None) for first in starts[:-1]]
             batches.append((metrics[starts[-1] :], point["step"]))
-        for params in _batches(self._unwritten.get(trial.key, []))[:-1]:
+        for params in in_batches(self._unwritten.get(trial.key, []))[:-1]:
             self._client.log_batch(run_id, params=params)
         if (trial.key in self._unwritten or tags) and not batches:
             batches = [([], None)]
         for index, (batch, step) in enumerate(batches):
             last = index == len(batches) - 1
-            params = _batches(self._unwritten.get(trial.key, []))[-1]
+            params = in_batches(self._unwritten.get(trial.key, []))[-1]
             self._client.log_batch(run_id, batch, params=params, tags=tags if last else ())
             self._unwritten.pop(trial.key, None)
             if step is not None:
@@ -193,15 +220,21 @@ class Recorder:
         """Fills gaps from the history, attaches the artifacts and closes the run."""
         self.record(trial, history, [RunTag(OUTCOME, as_value(outcome)), RunTag(SECONDS, f"{seconds:.1f}")])
         run_id = self._runs[trial.key]  # a new one, if the run was found deleted just now
+        artifacts = [name for name in self.artifact_names if (checkpoint / name).is_file()]
+        served = self._plan.declaration.served if artifacts and history and outcome != DIVERGED else None
         with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
             folder = Path(scratch)
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))
             (folder / "history.json").write_text(json.dumps({"points": list(history)}))
-            (folder / "sub_models.csv").write_text(_sub_model_table(trial, history))
-            for name in self._plan.declaration.artifacts:
-                if (checkpoint / name).is_file():
-                    shutil.copyfile(checkpoint / name, folder / name)
+            (folder / "sub_models.csv").write_text(sub_model_table(trial, history))
+            for name in artifacts:  # weights are large, and the temporary folder may be small
+                (folder / name).symlink_to((checkpoint / name).resolve())
+            if served is not None:
+                known_by = served_model.put_together(folder, artifacts, served, trial, run_id, history[-1]["time"])
+                self._client.set_tag(run_id, served_model.KNOWN_BY, known_by)
             self.tracker.attach(run_id, folder)
+        if served is not None and (kept := self.artifacts(trial)) is not None:
+            served_model.link_beside(artifacts, kept)
         self._client.set_terminated(run_id, "FINISHED")
         self.finished.add(trial.key)
 
@@ -229,9 +262,13 @@ class Recorder:
         for run_id in (*opened, self.parent_id):
             self._client.set_terminated(run_id, "KILLED")
 
-    def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]]) -> None:
-        """Keeps the latency of every target, by arm and label, with the base config."""
-        measured = {"device": device, "milliseconds": dict(milliseconds)}
+    def note_latency(self, device: str, milliseconds: Mapping[str, Mapping[str, float]], others: float) -> None:
+        """Keeps the latency of every target, by arm and label, with the base config.
+
+        Args:
+            others: share of the machine that other processes took meanwhile.
+        """
+        measured = {"device": device, "others": round(others, 3), "milliseconds": dict(milliseconds)}
         self.tracker.attach_text(self.parent_id, json.dumps(measured, indent=2), LATENCY)
 
     def note_looks(self, looks: Mapping[str, Any]) -> None:
@@ -241,23 +278,25 @@ class Recorder:
     def attach_report(self, folder: Path, trials: Sequence[Trial], name: str = "report") -> None:
         """Copies the report into the parent run by a name, and closes it: as finished if all of these trials are."""
         self.tracker.attach(self.parent_id, folder, name)
+        self._summarise(folder, name)
         complete = all(trial.key in self.finished for trial in trials)
         self._client.set_terminated(self.parent_id, "FINISHED" if complete else "FAILED")
 
-
-def _sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:
-    """The trial's targets with their cost and the metrics of the last evaluation."""
-    last: Mapping[str, float] = history[-1]["metrics"] if history else {}
-    groups = sorted({name.partition("/")[0] for name in last if "/" in name} - {LEDGER})
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    dimensions = sorted(trial.sub_models[0].dimensions)
-    table.writerow(["sub_model", *dimensions, "macs", "parameters", *groups])
-    for cost in trial.sub_models:
-        values = [last.get(f"{group}/{cost.label}", "") for group in groups]
-        place = [cost.dimensions[name] for name in dimensions]
-        table.writerow([cost.label, *place, cost.macs, cost.parameters, *values])
-    return out.getvalue()
+    def _summarise(self, report: Path, name: str) -> None:
+        """The description of the base config's run, and the averages of its arms; the same again changes nothing."""
+        found = averages_of_arms(self._plan, self.tracker.trials(self.experiment, self._plan.base_key))
+        known, now = self._client.get_run(self.parent_id).data, int(time.time() * 1000)
+        metrics = [
+            MlflowMetric(name, value, now, seeds)
+            for name, (value, seeds) in found.items()
+            if known.metrics.get(name) != value
+        ]
+        text = described_by(report, name)
+        tags = [RunTag(DESCRIPTION, text)] if text and known.tags.get(DESCRIPTION) != text else []
+        for first in range(0, len(metrics), _METRICS_AT_ONCE):
+            self._client.log_batch(self.parent_id, metrics[first : first + _METRICS_AT_ONCE])
+        if tags:
+            self._client.log_batch(self.parent_id, tags=tags)
 
 
 def settings_text(base: Mapping[str, Any]) -> str:
@@ -266,22 +305,7 @@ def settings_text(base: Mapping[str, Any]) -> str:
 
 
 def settings_of(trial: Trial) -> str:
-    """A digest of what a trial's arm sets and is trained on: an arm of the same name may be another thing elsewhere."""
-    content = json.dumps([dict(trial.arm.settings), trial.data_checksum], sort_keys=True, default=str)
+    """A digest of what a trial's arm sets, runs and is trained on: the same name may be another thing elsewhere."""
+    own = [dict(trial.code)] if trial.code else []
+    content = json.dumps([dict(trial.arm.settings), trial.data_checksum, *own], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _params(config: Mapping[str, Any], prefix: str = "") -> list[Param]:
-    params: list[Param] = []
-    for name, value in sorted(config.items()):
-        if isinstance(value, Mapping):
-            params += _params(value, f"{prefix}{name}.")
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            params.append(Param(as_name(f"{prefix}{name}"), as_value(text, PARAM_LIMIT)))
-    return params
-
-
-def _batches(params: Sequence[Param]) -> list[Sequence[Param]]:
-    """As many at once as a store takes; one batch of none where there are none."""
-    return [params[first : first + _PARAMS_AT_ONCE] for first in range(0, len(params), _PARAMS_AT_ONCE)] or [[]]

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts, list_artifacts
@@ -29,10 +29,13 @@ from orchestrator.track.relocation import BESIDE, ROOT, places, relocate
 from orchestrator.track.sqlite_address import file_of
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
+CODE = "code."  # before what the study's own file defines, by what it is
 PRESET, SETTINGS, RUN_NAME = "study.preset", "study.settings", "mlflow.runName"
 ROLE, ARM_SETTINGS, SECONDS = "study.role", "arm.settings", "seconds"
 DEVICE, LATENCY, BUDGET, EPOCH = "device", "latency.json", "budget", "updates_per_epoch"
 LOOKS = "looks.json"
+DIVERGED = "diverged"  # an outcome
+MODEL = "model"  # the folder of a run's model, among its artifacts
 _PAGE, _READERS = 1000, 16
 _ORDER = ("FINISHED", "RUNNING", "KILLED", "FAILED")
 
@@ -68,11 +71,21 @@ class TrackedTrial:
 
     @property
     def diverged(self) -> bool:
-        """Whether it ended because its loss was no number, so that what it measured is no result."""
-        return self.tags.get(OUTCOME) == "diverged"
+        """As `has_diverged`."""
+        return has_diverged(self.tags)
 
 
-_Run = TypeVar("_Run", Standing, TrackedTrial)
+def has_diverged(tags: Mapping[str, str]) -> bool:
+    """Whether a run with these tags ended because its loss was no number, so that what it measured is no result."""
+    return tags.get(OUTCOME) == DIVERGED
+
+
+class _OfTrial(Protocol):
+    @property
+    def status(self) -> str: ...
+
+
+_Run = TypeVar("_Run", bound=_OfTrial)
 
 
 class Tracker:
@@ -241,12 +254,14 @@ class Tracker:
     def fetch(self, artifacts: str, name: str, scratch: str) -> Path | None:
         """An artifact as a file on this machine, put into the folder `scratch` unless it is one; None without one.
 
+        A server keeps the files of a trial's model with the model alone.
+
         Raises:
             MlflowException, OSError: as `read_text`.
         """
         if folders := places(artifacts, self._artifacts):
             return next((folder / name for folder in folders if (folder / name).is_file()), None)
-        return self._downloaded(artifacts, name, scratch)
+        return self._downloaded(artifacts, name, scratch) or self._downloaded(artifacts, f"{MODEL}/{name}", scratch)
 
     def _downloaded(self, artifacts: str, name: str, scratch: str) -> Path | None:
         """Through this store's server, whatever MLflow's default is."""

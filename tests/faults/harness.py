@@ -24,7 +24,7 @@ from tests.faults import chain
 SCRIPT = Path(__file__).parent / "chain.py"
 TIMEOUT = 600
 _STARTED: list["subprocess.Popen[str]"] = []  # since `end_all`
-EVALUATED = ("test_acc/w050", "test_acc/w100", "ledger/updates", "test_acc_average")
+EVALUATED = ("test_acc/w050", "test_acc/w100", "total/updates", "test_acc/average")
 
 
 def heed_ctrl_c() -> None:

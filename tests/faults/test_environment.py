@@ -1,13 +1,17 @@
 """What a driver changes of its environment, and what it does without on a host that offers little."""
 
 import os
+import subprocess
 import tempfile
+from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import UserError
+from orchestrator.run import scratch
+from orchestrator.run.scratch import find_place_for_scratch
 from orchestrator.run.sockets import find_place_for_sockets
 from tests.faults import harness
 
@@ -71,6 +75,77 @@ def test_where_sockets_can_be_nothing_is_changed(short: Path, monkeypatch: pytes
     monkeypatch.setenv("TMPDIR", str(short))
     find_place_for_sockets([])
     assert "RAY_TMPDIR" not in os.environ
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The folders, to be filled in, that look as if their disk had no room."""
+    usage, folders, usual = namedtuple("usage", "total used free"), set[str](), scratch.shutil.disk_usage
+    monkeypatch.setattr(
+        scratch.shutil, "disk_usage", lambda path: usage(9, 8, 1) if str(path) in folders else usual(path)
+    )
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return folders
+
+
+def test_sockets_and_what_ray_logs_beside_them_go_where_there_is_room(
+    short: Path, full: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (short / "good").mkdir()
+    monkeypatch.setenv("TMPDIR", str(short))
+    full.add(str(short))
+    find_place_for_sockets([str(short / "good")])
+    assert os.environ["RAY_TMPDIR"] == str(short / "good")
+
+
+@pytest.mark.parametrize("why", ["it is full", "there is none", "nothing"])
+def test_temporary_files_go_where_they_can_be(
+    why: str, short: Path, full: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short))
+    other = short / "other"
+    if why == "it is full":
+        full.add(str(short))
+    elif why == "there is none":
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/proc"])
+    find_place_for_scratch(other)
+    expected = short if why == "nothing" else other
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(expected)
+    assert other.exists() == (expected == other)
+
+
+def test_where_no_temporary_file_can_be_it_is_said(
+    short: Path, full: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short))
+    full.add(str(short))
+    (short / "other").touch()
+    with pytest.raises(UserError, match=f"neither in {short}, nor in {short}/other: .* Set TMPDIR to a folder with"):
+        find_place_for_scratch(short / "other")
+
+
+def own_mounts(*mounts: str) -> tuple[str, ...]:
+    """Words before a command, which then has these mounts to itself; skips where nobody may do so."""
+    alone = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--mount")
+    tried = subprocess.run([*alone, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("mounts of one's own are not to be had here")
+    return *alone, "bash", "-c", " && ".join([*(f"mount -t tmpfs -o {each}" for each in mounts), 'exec "$@"']), "bash"
+
+
+@pytest.mark.parametrize("mode", [[], ["--debug"]], ids=["under Ray", "under --debug"])
+def test_a_study_runs_where_home_is_read_only_and_the_temporary_folder_has_no_room(
+    mode: list[str], calm: Path, tmp_path: Path
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    temporary.mkdir()
+    prefix = own_mounts(f"ro tmpfs {home}", f"size=8k tmpfs {temporary}")
+    env = {"HOME": str(home), "TMPDIR": str(temporary)}
+    done = harness.ended(harness.start(tmp_path / "s", *mode, env=env, prefix=("env", "-u", "XDG_CACHE_HOME", *prefix)))
+    assert (done.status, done.err) == (0, ""), done
+    harness.same(tmp_path / "s", calm)
+    assert list((tmp_path / "s" / "scratch").iterdir()) == []
 
 
 def test_a_study_runs_on_a_host_that_offers_little(calm: Path, tmp_path: Path) -> None:

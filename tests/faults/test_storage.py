@@ -198,6 +198,39 @@ def test_artifacts_that_never_were_in_the_storage_are_left_where_they_are(tmp_pa
     assert (done.status, done.err) == (0, ""), done
 
 
+def test_a_run_whose_artifacts_stayed_behind_is_read_there_and_all_others_are_where_the_storage_is(
+    calm: Path, tmp_path: Path
+) -> None:
+    """As where a version that knew nothing of the move has trained a trial meanwhile."""
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
+    shutil.copytree(first, moved)
+    of_trials = sorted(path.parents[1] for path in (first / "artifacts").rglob("sub_models.csv"))
+    behind = of_trials[0].name
+    shutil.rmtree(moved / "artifacts" / "chain" / behind)
+    for run in of_trials[1:]:
+        shutil.rmtree(run)
+    done = harness.run_here(moved, "report", "--seeds", "1")
+    assert (done.status, done.err) == (0, ""), done
+    done = harness.run_here(moved, "--debug")
+    assert (done.status, done.err) == (0, ""), done
+    assert "3 of 6 trials to run" in done.out
+    pd.testing.assert_frame_equal(harness.table(moved), harness.table(calm), check_exact=True)
+    old = [place for place in _places(moved) if place.startswith(first.as_uri())]
+    assert old == [(first / "artifacts" / "chain" / behind / "artifacts").as_uri()]
+
+
+def test_a_run_that_no_longer_says_where_its_artifacts_are_is_named(calm: Path, tmp_path: Path) -> None:
+    storage = shutil.copytree(calm, tmp_path / "s")
+    with closing(sqlite3.connect(storage / "mlflow.db")) as database, database:
+        database.execute(
+            "UPDATE runs SET artifact_uri = NULL WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'seed')"
+        )
+    done = harness.run_here(storage, "report")
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "sub_models.csv of a · seed 0 is not there" in done.err
+
+
 def test_a_moved_storage_on_which_somebody_runs_is_read_and_not_changed(calm: Path, tmp_path: Path) -> None:
     first, moved = tmp_path / "first", tmp_path / "moved"
     assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
@@ -275,14 +308,14 @@ def test_list_shows_every_base_config_with_its_trials_and_sizes(tmp_path: Path) 
     process.communicate()
     assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
     first, second = _listed(storage)
-    assert (first["study"], first["preset"], first["trials"]) == ("chain", "short", {"running": 1})
+    assert (first["study"], first["preset"], first["trials"]) == ("chain", "short", {"interrupted": 1})  # by a kill
     assert json.loads(second["settings"])["steps"] == 20
     assert second["trials"] == {"done": 3}
     written = [path for path in (storage / "artifacts").rglob("*") if path.is_file()]
     assert first["artifact_bytes"] + second["artifact_bytes"] == sum(path.stat().st_size for path in written)
     assert first["checkpoint_bytes"] > second["checkpoint_bytes"] / 3
     shown = harness.run_here(storage, "list").out
-    assert "1 running" in shown
+    assert "1 interrupted" in shown
     assert "3 done" in shown
 
 
@@ -294,6 +327,8 @@ def test_clean_removes_what_it_showed_once_it_is_asked_to_and_the_study_goes_on(
     stray = storage / "trials" / ("0" * 64)
     stray.mkdir()
     (stray / "left").write_bytes(bytes(3_000_000))
+    link = storage / "trials" / ("1" * 64)
+    link.symlink_to(calm)
     before = _content(storage)
     shown = harness.run_here(storage, "clean")
     assert (shown.status, shown.err) == (0, ""), shown
@@ -301,6 +336,8 @@ def test_clean_removes_what_it_showed_once_it_is_asked_to_and_the_study_goes_on(
     assert _content(storage) == before
     assert harness.run_here(storage, "clean", "--yes").status == 0
     assert not stray.exists()
+    assert not link.is_symlink()
+    assert (calm / "whole").exists()
     assert _checkpoints(storage)
     assert harness.run_here(storage, "clean", "--what", "unfinished", "--yes").status == 0
     assert not _checkpoints(storage)
@@ -323,6 +360,7 @@ def test_clean_leaves_alone_what_a_driver_is_at(calm: Path, tmp_path: Path) -> N
     storage = tmp_path / "s"
     assert harness.run_here(storage, "--debug", "--seeds", "1", "--set", "steps=20").status == 0
     process = harness.start_held(storage, "--debug")
+    assert [each["trials"] for each in _listed(storage)] == [{"done": 3}, {"running": 1}]
     before = _content(storage / "trials")
     every = [word for what in ("unreferenced", "unfinished", "study") for word in ("--what", what)]
     done = harness.run_here(storage, "clean", *every, "--yes")

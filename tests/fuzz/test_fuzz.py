@@ -227,7 +227,7 @@ def test_reports(fuzz: int, tmp_path: Path) -> None:
         point = {"step": last.step, "time": 1, "metrics": last.metrics}
         recorder.start(trial, "paper")
         recorder.finish(trial, "finished", 1.0, [point], tmp_path)
-    recorder.note_latency("paper", {arm.label: {"w050": 1.0, "w100": 2.0} for arm in plan.arms})
+    recorder.note_latency("paper", {arm.label: {"w050": 1.0, "w100": 2.0} for arm in plan.arms}, 0.0)
     names = ("history.json", "sub_models.csv", "latency.json")
     artifacts = [path for path in (tmp_path / "kept").rglob("*") if path.name in names]
     assert len(artifacts) == 2 * len(plan.trials) + 1

@@ -169,6 +169,25 @@ def test_what_somebody_left_in_the_folder_keeps_nothing_from_being_saved_or_foun
     assert kept == {"step-000000000007", "step-000000000008"}
 
 
+def test_a_plain_file_that_is_named_like_a_checkpoint_is_somebody_elses(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path / "trial")
+    save(folder, 5)
+    left = [tmp_path / "trial" / name for name in ("step-000000000004", "step-000000000099")]
+    for path in left:
+        path.write_text("stray")
+    again = CheckpointFolder(tmp_path / "trial")
+    again.claim()
+    assert again.latest() is not None
+    assert again.passed_over == []
+    for step in (6, 7):
+        save(again, step)
+    assert [path.read_text() for path in left] == ["stray", "stray"]
+    assert sorted(path.name for path in (tmp_path / "trial").iterdir() if path.is_dir()) == [
+        "step-000000000006",
+        "step-000000000007",
+    ]
+
+
 def test_what_a_file_system_leaves_in_a_checkpoint_as_it_is_written_is_not_vouched_for(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path / "trial")
 

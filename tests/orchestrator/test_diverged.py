@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -219,6 +220,18 @@ def test_status_says_diverged_and_gives_no_number(some: Tasks, capsys: pytest.Ca
     assert run(some.plan.study, some.trainer, arguments) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if "sorted" in line]
     assert sum("diverged" in line and "–" in line for line in lines) == 2
+
+
+def test_list_counts_what_diverged_as_status_does(some: Tasks, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = []
+    for command in ("status", "list"):
+        arguments = [command, "--json", "--storage", str(some.folder), "--seeds", "5"]
+        assert run(some.plan.study, some.trainer, arguments) == 0
+        counted.append(json.loads(capsys.readouterr().out))
+    status, listed = counted
+    states = Counter(trial["state"] for trial in status["trials"] if trial["state"] != "missing")
+    assert listed["studies"][0]["trials"] == states
+    assert states["diverged"] == 2
 
 
 def test_what_diverged_is_not_extracted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,8 +86,20 @@ def test_a_factor_over_any_setting_is_planned_and_chosen_by_its_value(
     assert trial["arm"] == f"{level_name(levels[0])} · NS"
 
 
+class _Mute:
+    def __repr__(self) -> str:
+        raise OSError("nothing")
+
+
+def _endless() -> list[Any]:
+    found: list[Any] = []
+    for _ in range(100_000):
+        found = [found]
+    return found
+
+
 def test_a_value_that_no_trial_could_be_known_by_is_refused_in_a_line() -> None:
-    for value in (float("nan"), float("inf"), {1, 2}, object()):
+    for value in (float("nan"), float("inf"), {1, 2}, object(), 10**5000, [-(10**5000)], _Mute(), _endless()):
         with pytest.raises(UserError, match="has no canonical form"):
             make_plan(study(Factor.of("task", ["rte", value])), _Plain(), "tiny", {}, (0,))
 
@@ -98,6 +110,9 @@ class _Plain(TaskTrainer):
 
     def budget(self, config: Any) -> Any:
         return super().budget({"task": ""})
+
+    def data_checksum(self, config: Any, data: Path | None) -> str:
+        return "none"
 
 
 REFUSED: dict[str, tuple[Factor, str]] = {

@@ -92,12 +92,12 @@ def test_recording_twice_adds_nothing_and_a_gap_is_filled(plan: Plan, tracker: T
     (tmp_path / "end" / "weights.safetensors").write_bytes(b"weights")
     second.finish(trial, "finished", 2.0, replayed, tmp_path / "end")
     (tracked,) = tracker.trials(second.experiment, plan.base_key)
-    for key in ("test_acc/w050", "updates/w100", "ledger/macs"):
+    for key in ("test_acc/w050", "updates/w100", "total/macs"):
         assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2, 4]
     assert tracked.params["budget.amount"] == "4"
     assert tracked.tags["factor.method"] == "NS"
     assert {file.path for file in tracker.client.list_artifacts(tracked.run_id)} == {
-        "config.json", "history.json", "sub_models.csv", "weights.safetensors",
+        "config.json", "history.json", "model", "sub_models.csv", "weights.safetensors",
     }  # fmt: skip
     assert Recorder(tracker, plan, {}).finished == {trial.key}
 
@@ -126,7 +126,7 @@ def test_a_point_cut_off_midway_is_written_whole_when_it_is_handed_over_again(
     second.record(trial, [many])
     (tracked,) = tracker.trials(second.experiment, plan.base_key)
     assert len(tracked.metrics) == len(many["metrics"])
-    for key in ("test_loss/3", "test_loss/999", "ledger/updates"):
+    for key in ("test_loss/3", "test_loss/999", "total/updates"):
         assert [metric.step for metric in tracker.client.get_metric_history(tracked.run_id, key)] == [2]
     assert tracked.params["budget.amount"] == "4"
 

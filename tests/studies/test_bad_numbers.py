@@ -32,7 +32,7 @@ SETTINGS = (
     "batch_size=1048576", "accumulation=4097", "evaluations=1e9", "warmup=1.0000001",
     "momentum=-1e-320", "clip_norm=1e-320", "budget.amount=1e40", "budget_scale=1e-320", "epochs=nan", "multiple=0",
     "within=[1e400]", "within=[-1]", "within=[0]", "stages=-1", "depths=[1e300]", f"depths=[{DIGITS}]",
-    "extract_at=nan",
+    "extract_at=nan", "a=1", f"{'x' * 5000}=1", "network=torchvision:",
 )  # fmt: skip
 SAMPLERS = (
     "fixed()", "uniform()", "linear(0)", "fixed(w033)", "geometric(0)", "geometric(1)", "geometric(nan)",

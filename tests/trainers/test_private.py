@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of the compiled kernels in a cache of its own; of the kernels only the names, which takes less."""
     names = "\n".join(f'extern "C" void {name}() {{}}' for name in library._SIGNATURES)
     (tmp_path / "names.cpp").write_text(names)
-    monkeypatch.setattr(library, "_SOURCE", tmp_path / "names.cpp")
+    monkeypatch.setattr(library, "_SOURCES", (tmp_path / "names.cpp",))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
     library.library.cache_clear()

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.conftest import FOUR, tiny
-from trainers.measuring.timing import seconds_per_pass
+from trainers.measuring import timing
+from trainers.measuring.timing import latency, seconds_per_pass
 from trainers.nested.network import NestedNetwork
 from trainers.training.step import Step
 from trainers.trials.images import IMAGES
@@ -33,3 +34,17 @@ def test_the_passes_timed_are_those_of_the_loops_own_step(settings: dict[str, An
     assert timed.keys() == set(FOUR)
     assert all(made.count((target, nested, 16)) == 4 for target in FOUR)  # one to warm up, and the best of three
     assert len(made) == 16
+
+
+def test_a_machine_that_slows_down_makes_no_sub_model_slower_than_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def slowing() -> float:
+        nonlocal asked
+        asked += 1
+        return 0.001 * asked**2  # every pass takes longer than the one before
+
+    monkeypatch.setattr(timing.time, "perf_counter", slowing)
+    found = latency(IMAGES, tiny(), CPU)
+    assert found.keys() == set(FOUR)
+    assert max(found.values()) == pytest.approx(min(found.values()), rel=0.03)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trainers.accelerated import norm
+from trainers.accelerated import adamw, norm
 from trainers.accelerated.cpreresnet import fuse
 from trainers.acceleration import Accelerator, ClassificationKernels
 from trainers.devices.cuda import has_triton
@@ -20,11 +20,14 @@ class _Norms:
 
 
 OF_NETWORKS = Accelerator(network=fuse, norms=_Norms())
+_ON_CPU = replace(OF_NETWORKS, adamw=adamw.rows)
 
 
 def for_device(device: torch.device) -> Accelerator:
-    """What there is for training on a device: that of networks, which look at where their inputs are, and on CUDA that
-    of batches, losses and optimizer steps."""
+    """What there is for training on a device: that of networks, which look at where their inputs are, on CPU that of
+    AdamW's steps, and on CUDA that of batches, losses and SGD's."""
+    if device.type == "cpu":
+        return _ON_CPU
     if device.type != "cuda" or not has_triton():
         return OF_NETWORKS
     from trainers.accelerated.triton_sgd import Steps

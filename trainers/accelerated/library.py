@@ -1,4 +1,4 @@
-"""Compiles `norm.cpp` for this processor and loads it; without a compiler everything works on torch's own kernels.
+"""Compiles the kernels in C++ for this processor and loads them; without a compiler everything works on torch's own.
 
 A shared library is kept per source, flags, compiler, C library and processor, so a home folder that several kinds of
 machine share is no trap; its name holds its checksum, so that half a library is not loaded; and only in a folder that
@@ -20,8 +20,8 @@ import torch
 
 from trainers.devices.private import check_private, private_folder, say
 
-_SOURCE = Path(__file__).parent / "norm.cpp"
-_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fopenmp", "-fPIC", "-shared")
+_SOURCES = tuple(Path(__file__).parent / name for name in ("norm.cpp", "adamw.cpp"))
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fopenmp", "-fPIC", "-shared")
 _SECONDS = 120
 _POINTER, _LONG, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int, ctypes.c_float
 _SHAPE = (_LONG, _LONG, _LONG)  # images, pixels, channels
@@ -31,6 +31,8 @@ _SIGNATURES = {
     "batch_norm_forward": (*(_POINTER,) * 8, _FLOAT, *_SHAPE, _INT, _FLOAT, _INT),
     "batch_norm_backward": (*(_POINTER,) * 9, *_SHAPE, _INT, _INT),
     "known_norm_forward": (*(_POINTER,) * 4, *_SHAPE, _INT, _INT),
+    "adamw_met": (*(_POINTER,) * 3, *(_LONG,) * 2, _INT),
+    "adamw_step": (*(_POINTER,) * 5, *(_LONG,) * 2, *(_FLOAT,) * 7, _INT, _INT),
 }
 
 
@@ -94,7 +96,7 @@ def _key(compiler: str) -> str:
         platform.libc_ver(),
         _processor(),
     )
-    return hashlib.sha256(_SOURCE.read_bytes() + "\n".join(map(str, about)).encode()).hexdigest()
+    return hashlib.sha256(b"".join(map(Path.read_bytes, _SOURCES)) + "\n".join(map(str, about)).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:
@@ -113,7 +115,7 @@ def _processor() -> str:
 
 def _compile(compiler: str, folder: Path) -> Path:
     built = folder / "kernels.so"
-    command = [compiler, *_FLAGS, str(_SOURCE), "-o", str(built)]
+    command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", str(built)]
     subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
     return built
 

@@ -5,6 +5,9 @@ import os
 import platform
 from functools import cache
 
+import torch
+from torch import Tensor
+
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # mallopt(3)
 _KEPT, _GROWN_BY = 1 << 30, 1 << 28
 _PRIMITIVES = 16384
@@ -25,3 +28,21 @@ def prepare_cpu() -> None:
         for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT), (_TOP_PAD, _GROWN_BY)):
             if mallopt(option, value) != 1:
                 raise OSError(f"mallopt({option}, {value}) was refused")
+
+
+def overruns(x: Tensor, stride: tuple[int, int]) -> bool:
+    """Whether the weights' gradient of a 1×1 convolution with a stride would be written beyond its memory.
+
+    oneDNN does that for 2 to 7 channels in the channels-last layout, be it the inputs' or the weights', where the
+    processor has AVX2 but not AVX512 (torch 2.14.1: `jit_1x1:avx2`). Picking the pixels beforehand is the same
+    convolution without a stride.
+
+    Args:
+        x: (N, C, H, W).
+    """
+    return stride != (1, 1) and x.shape[1] < 8 and x.is_cpu and torch.is_grad_enabled() and _has_avx2_alone()
+
+
+@cache
+def _has_avx2_alone() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"

@@ -1,5 +1,6 @@
 """One network that answers at any size: the sub-model is chosen per call, and nothing is copied."""
 
+from collections.abc import Mapping
 from threading import Lock
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from trainers.errors import unknown
 from trainers.measuring.cost import MacCounter
 from trainers.nested.network import NestedNetwork
+from trainers.nested.separate import SeparateNetworks
 
 
 class Anytime:
@@ -18,14 +20,17 @@ class Anytime:
 
     Args:
         network: trained; put into evaluation mode.
+        macs: of every target by its label; counted unless given.
+
+    Raises:
+        ValueError: separate networks without them.
     """
 
-    def __init__(self, network: NestedNetwork) -> None:
+    def __init__(self, network: NestedNetwork | SeparateNetworks, macs: Mapping[str, int] | None = None) -> None:
         self._network = network.eval()
         self._lock = Lock()
         self._targets = {target.label: target for target in network.lattice}
-        macs = MacCounter(network)
-        self.macs = {label: macs(target) for label, target in self._targets.items()}
+        self.macs = _counted(network) if macs is None else dict(macs)
 
     def __call__(self, x: Tensor, sub_model: str | None = None, max_macs: float | None = None) -> Tensor:
         """Logits of `x: (N, C, H, W)`, normalised as in training.
@@ -38,13 +43,14 @@ class Anytime:
             ConfigError: no such target.
             ValueError: none is so small, or both are given.
         """
-        label = self._choose(sub_model, max_macs)
+        label = self.choose(sub_model, max_macs)
         with self._lock, torch.inference_mode():
             self._network.activate(self._targets[label])
             out: Tensor = self._network(x)
         return out
 
-    def _choose(self, sub_model: str | None, max_macs: float | None) -> str:
+    def choose(self, sub_model: str | None = None, max_macs: float | None = None) -> str:
+        """The label of the target that would answer; as `__call__`."""
         if max_macs is None:
             label = sub_model or self._network.lattice.largest.label
             if label not in self._targets:
@@ -58,3 +64,10 @@ class Anytime:
                 f"no target has {max_macs:,.0f} MACs or fewer; the smallest has {min(self.macs.values()):,}"
             )
         return max(fitting, key=self.macs.__getitem__)
+
+
+def _counted(network: NestedNetwork | SeparateNetworks) -> dict[str, int]:
+    if isinstance(network, SeparateNetworks):
+        raise ValueError("separate networks do not say what they take: give the multiply-accumulates of each")
+    macs = MacCounter(network)
+    return {target.label: macs(target) for target in network.lattice}

@@ -14,6 +14,7 @@ from trainers.build import build, multiply
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import unknown
+from trainers.extraction.onnx_program import ONNX, can_write_onnx, write_onnx
 from trainers.extraction.weights import load_trained
 from trainers.measuring.cost import measure
 from trainers.submodel import SubModel
@@ -42,10 +43,12 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
 
     `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
     and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is
-    the same network as a program for any batch size, which `torch.export.load` runs without this package.
+    the same network as a program for any batch size, which `torch.export.load` runs without this package; where the
+    extra `[onnx]` is installed, `model.onnx` is that as ONNX, tried with ONNX Runtime.
 
     Raises:
         ConfigError: no target of that label.
+        DataError: the weights of another network; or ONNX Runtime finds other scores.
         OSError: the folder cannot be written; what is left there has no description, and so cannot be loaded.
     """
     targets = {target.label: target for target in config.lattice}
@@ -58,7 +61,8 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
         {name: tensor.detach() for name, tensor in named_weights(network).items()}
     )  # before the export, which leaves the network's parameters without their values
     exported = io.BytesIO()
-    torch.export.save(program(network, shape), exported)
+    runnable = program(network, shape)
+    torch.export.save(runnable, exported)
     about = {
         "label": label,
         "target": dict(targets[label].dims),
@@ -69,9 +73,12 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
         "config": config.as_dict(),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).unlink(missing_ok=True)  # of an earlier one: it shall not describe these weights
+    for earlier in (CONFIG, ONNX):  # they shall not describe these weights, or be taken for them
+        (folder / earlier).unlink(missing_ok=True)
     (folder / WEIGHTS).write_bytes(values)
     (folder / PROGRAM).write_bytes(exported.getvalue())
+    if can_write_onnx():
+        write_onnx(runnable, shape, folder / ONNX)
     (folder / CONFIG).write_text(json.dumps(about, indent=2))
 
 

@@ -22,7 +22,8 @@ from trainers.training.state import TrainingState
 from trainers.training.step import Step
 from trainers.trials.kind import ConfigT, TrialKind
 
-_REPEATS, _LATENCY_REPEATS = 3, 9
+_REPEATS = 3
+_TURNS, _WARMING = 4, 1  # of sub-models whose latency is measured, and passes before those that are
 _NODES = 32  # moments of the budget at which a changing distribution is looked at
 _WARM, _SYNCHRONISED = 5, 8  # steps
 _CONTEXT_BYTES = 600 << 20  # of a process on a GPU, beside what torch reserves
@@ -165,18 +166,21 @@ def throughput(
 
 
 def latency(kind: TrialKind[ConfigT], config: ConfigT, device: torch.device) -> dict[SubModel, float]:
-    """Seconds that each target, extracted, takes for one example in fp32, the median of several."""
+    """Seconds that each target, extracted, takes for one example in fp32, the median of several.
+
+    The targets take turns, forth and back, so that whatever slows the machine for a while slows all alike.
+    """
     shared = config.model_copy(update={"method": config.method.model_copy(update={"sharing": "nested"})})
     parts = kind.rehearse(shared, torch.device("cpu"))
     example = tuple(tensor.to(device) for tensor in parts.task.example(parts.task.shape))
-    found = {}
-    for target in config.lattice:
-        network = parts.network.extract(target).eval().to(device)
-        times = []
-        with torch.inference_mode():
-            for _ in range(_LATENCY_REPEATS + 2):
-                started = time.perf_counter()
-                tree_leaves(network(*example))[0].sum().item()
-                times.append(time.perf_counter() - started)
-        found[target] = statistics.median(times[2:])
-    return found
+    times: dict[SubModel, list[float]] = {target: [] for target in config.lattice}
+    for turn in range(_TURNS):
+        for target in config.lattice.targets[:: 1 if turn % 2 == 0 else -1]:
+            network = parts.network.extract(target).eval().to(device)  # anew: all at once may be too large
+            with torch.inference_mode():
+                for repeat in range(-_WARMING, _REPEATS):
+                    started = time.perf_counter()
+                    tree_leaves(network(*example))[0].sum().item()
+                    if repeat >= 0:
+                        times[target].append(time.perf_counter() - started)
+    return {target: statistics.median(taken) for target, taken in times.items()}

@@ -1,6 +1,6 @@
 """Image classification as a task: cropped and mirrored images, cross-entropy, accuracy."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,11 +12,30 @@ from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
 from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
+from trainers.tasks.measures import Measure, measured, with_measures
 from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
 from trainers.training.graphs import Graphs
 
 _EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
 _CALIBRATION_BATCH = 250
+
+
+class Normalisation:
+    """Images of whole numbers from 0 to 255, made what networks are trained on.
+
+    Args:
+        mean, std: per channel, of pixels scaled to 0..1.
+        device: where the images are.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device | None = None) -> None:
+        means, deviations = torch.tensor(mean), torch.tensor(std)
+        self.scale = (1 / (255 * deviations)).view(1, -1, 1, 1).to(device)
+        self.shift = (-means / deviations).view(1, -1, 1, 1).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Of images `(N, C, H, W)` uint8, in fp32."""
+        return (images * self.scale).add_(self.shift)
 
 
 class ImageClassification:
@@ -35,11 +54,13 @@ class ImageClassification:
         flip: mirror every other image at random.
         channels_last: memory layout of the batches.
         kernels: make batches and losses in place of torch's own operations.
+        measures: what else is measured, of logits and labels.
+        primary: the name of the primary metric; None: the accuracy.
     """
 
     metrics: tuple[Metric, ...] = (
-        Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True),
-        Metric("loss", "test loss", "", higher_is_better=False),
+        Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True, short="accuracy"),
+        Metric("loss", "test loss", "", higher_is_better=False, decimals=3),
     )
 
     def __init__(
@@ -52,7 +73,11 @@ class ImageClassification:
         flip: bool,
         channels_last: bool = False,
         kernels: ClassificationKernels | None = None,
+        measures: tuple[Measure, ...] = (),
+        primary: str | None = None,
     ) -> None:
+        self.metrics = with_measures(self.metrics, measures, primary)
+        self._measures = measures
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._padding, self._flip = crop_padding, flip
         self._kernels = kernels
@@ -64,9 +89,7 @@ class ImageClassification:
             self._crops = F.pad(images, (crop_padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
         self._labels = arrays.train_labels.to(device)
         self._test_images, self._test_labels = arrays.test_images.to(device), arrays.test_labels.to(device)
-        mean, std = torch.tensor(arrays.mean), torch.tensor(arrays.std)
-        self._scale = (1 / (255 * std)).view(1, -1, 1, 1).to(device)
-        self._shift = (-mean / std).view(1, -1, 1, 1).to(device)
+        self._normalise = Normalisation(arrays.mean, arrays.std, device)
         self._epochs: dict[int, Tensor] = {}
         self._test_rows = torch.arange(len(self._test_labels), device=device)
         self._evaluated: dict[int, Tensor] = {}  # by number of rows, where captured evaluations read them
@@ -96,7 +119,7 @@ class ImageClassification:
 
     def gather(self, selection: Tensor) -> Batch:
         if self._kernels is not None:
-            scaled = self._scale, self._shift, self._padding, self._layout
+            scaled = self._normalise.scale, self._normalise.shift, self._padding, self._layout
             images, labels = self._kernels.cropped(selection, self._plain, self._labels, *scaled)
             return {"inputs": images, "targets": labels}
         chosen, mirrored, down, right = selection.unbind()
@@ -140,22 +163,29 @@ class ImageClassification:
         self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable, examples: int | None = None
     ) -> dict[str, float]:
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        kept: list[Tensor] = []
         tested = self._test_rows
         if examples is not None:
             tested = evenly_spread(examples, len(tested)).to(self._device)
         for rows in tested.split(_EVALUATION_BATCH[self._device.type]):
             if graphs.capturing:
                 rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
-            total += graphs.run(("evaluation", name, len(rows)), partial(self._measured, forward, rows), pure=True)
+            work = partial(self._measured, forward, rows)
+            sums, outputs = graphs.run(("evaluation", name, len(rows)), work, pure=True)
+            total += sums
+            if self._measures:
+                kept.append(outputs.clone())
         correct, loss = total.tolist()
-        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested)}
+        measured_on = self._test_labels[tested]
+        more = measured(self._measures, torch.cat(kept), measured_on) if self._measures else {}
+        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested), **more}
 
-    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
+    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses; logits."""
         labels = self._test_labels[rows]
         outputs = precise(forward(self._normalised(self._test_images[rows])))
         correct = (outputs.argmax(1) == labels).sum().double()
-        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()])
+        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()]), outputs
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return (images * self._scale).add_(self._shift).contiguous(memory_format=self._layout)
+        return self._normalise(images).contiguous(memory_format=self._layout)

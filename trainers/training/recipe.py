@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from trainers.acceleration import MakeSgdKernel
+from trainers.acceleration import Accelerator
 from trainers.config.methods import Affine, Distillation
 from trainers.config.norm import NormConfig
 from trainers.config.optimizer import AdamWConfig, OptimizerConfig, SgdConfig
@@ -78,9 +78,9 @@ class Recipe:
 
     @classmethod
     def from_config(
-        cls, config: TrialConfig, norm: NormConfig | None = None, sgd_kernel: MakeSgdKernel | None = None
+        cls, config: TrialConfig, norm: NormConfig | None = None, kernels: Accelerator | None = None
     ) -> "Recipe":
-        """The parts that a config names; `sgd_kernel` makes what moves parameters in torch's place.
+        """The parts that a config names; `kernels` move parameters in torch's place.
 
         Args:
             norm: of the network, where its norms are chosen.
@@ -90,7 +90,7 @@ class Recipe:
         return cls(
             lattice=config.lattice,
             budget=Budget(config.budget.unit, config.budget.amount),
-            optimizer=_optimizer(config.optimizer, sgd_kernel),
+            optimizer=_optimizer(config.optimizer, kernels or Accelerator()),
             learning_rate=partial(learning_rate, config),
             sampler=sampler(method.sampler),
             objective=OBJECTIVES[method.objective],
@@ -113,13 +113,13 @@ class Recipe:
         return (All(), OBJECTIVES["sum"]) if extracted else (self.sampler, self.objective)
 
 
-def _optimizer(config: OptimizerConfig, sgd_kernel: MakeSgdKernel | None) -> Callable[[nn.Module], Optimizer]:
+def _optimizer(config: OptimizerConfig, kernels: Accelerator) -> Callable[[nn.Module], Optimizer]:
     """Makes the optimizer of a network that a config names."""
     rules = GroupRules(config.decayed, config.rates)
     match config:
         case SgdConfig():
             return partial(
-                Sgd, momentum=config.momentum, weight_decay=config.weight_decay, rules=rules, make_kernel=sgd_kernel
+                Sgd, momentum=config.momentum, weight_decay=config.weight_decay, rules=rules, make_kernel=kernels.sgd
             )
         case AdamWConfig():
             return partial(
@@ -128,4 +128,5 @@ def _optimizer(config: OptimizerConfig, sgd_kernel: MakeSgdKernel | None) -> Cal
                 betas=(config.beta1, config.beta2),
                 epsilon=config.epsilon,
                 rules=rules,
+                make_kernel=kernels.adamw,
             )

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.devices.cpu import overruns
 from trainers.nested.layers.layer import Shape, image_shape
 from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length, whole_multiple
 from trainers.submodel import SubModel
@@ -62,6 +63,8 @@ class NestedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.prefix(x.shape[1])
         groups = x.shape[1] // self.per_group if self.grouped else 1
+        if self.kernel_size == (1, 1) and self.padding == (0, 0) and overruns(x, self.stride):
+            return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], weight, bias, groups=groups)
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
     def prefix(self, channels: int) -> tuple[Tensor, Tensor | None]:
