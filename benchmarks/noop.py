@@ -81,6 +81,9 @@ class NoopTrainer:
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
 
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        return {}
+
     def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         return "none"
 

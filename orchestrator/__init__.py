@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.commands.command_line import main
+    from orchestrator.notebook import results
     from orchestrator.study.study import Factor, Preset, Study
 else:
     _MODULES = {
@@ -15,6 +16,7 @@ else:
         "Preset": "orchestrator.study.study",
         "Study": "orchestrator.study.study",
         "main": "orchestrator.commands.command_line",
+        "results": "orchestrator.notebook",
     }
 
     def __getattr__(name: str) -> object:
@@ -23,4 +25,4 @@ else:
         return getattr(import_module(_MODULES[name]), name)
 
 
-__all__ = ["Factor", "Preset", "Study", "main"]
+__all__ = ["Factor", "Preset", "Study", "main", "results"]

@@ -297,6 +297,12 @@ class Trainer(Protocol):
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Of a resolved config what its trial is known by, as JSON values: all that is not at its default."""
 
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """What the study's own file defines of a resolved config, by what it is, a digest each. Part of its identity.
+
+        Raises `UserError` where that cannot be told.
+        """
+
     def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         """Identifies all that is read from outside without fetching it: what is known by its content alone, in `data`.
 

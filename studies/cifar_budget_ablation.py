@@ -13,7 +13,9 @@ BUDGETS = {"½×": 0.5, "1×": 1.0, "2×": 2.0, "4×": 4.0}
 STUDY = Study(
     name="cifar_budget_ablation",
     title="Methods × update budgets × what is equal",
-    presets=scaled(updates=200, seeds=1, quick={"evaluations": 1}, varied=("equalize",)),
+    presets=scaled(
+        updates=200, seeds=1, quick={"evaluations": 1}, varied=("equalize",), smoke_only=(("equalize", "passes"),)
+    ),
     factors=(
         Factor.of("method", ["NS", "LCS-p", "SortedNet"]),
         Factor("budget", {name: {"budget_scale": scale} for name, scale in BUDGETS.items()}),

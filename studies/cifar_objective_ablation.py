@@ -15,7 +15,7 @@ from studies.presets import scaled
 STUDY = Study(
     name="cifar_objective_ablation",
     title="Objectives × gradient accumulation",
-    presets=scaled(updates=400, seeds=3, quick={"evaluations": 1}),
+    presets=scaled(updates=400, seeds=3, quick={"evaluations": 1}, smoke={"updates": 200, "equalize": "updates"}),
     factors=(
         Factor(
             "objective",

@@ -1,25 +1,15 @@
 """What the loop of `trainers` measures and counts, whatever the task, as the engine has it declared."""
 
-from collections.abc import Mapping
-
 from orchestrator.trainer import Declaration, Metric, ServedModel, Total
 from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
-def declaration(
-    metrics: tuple[TaskMetric, ...],
-    short: Mapping[str, str],
-    decimals: Mapping[str, int],
-    flops: str = "",
-    served: ServedModel | None = None,
-) -> Declaration:
+def declaration(metrics: tuple[TaskMetric, ...], flops: str = "", served: ServedModel | None = None) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
     Args:
         metrics: of the task.
-        short: what a metric is called where there is little room, by its name.
-        decimals: how many are printed, by a metric's name, if not two.
         flops: how they are counted, where they are.
         served: how finished networks are served, where they are.
     """
@@ -30,8 +20,8 @@ def declaration(
             metric.unit,
             metric.higher_is_better,
             metric.primary,
-            decimals.get(metric.name, 2),
-            short=short.get(metric.name, ""),
+            metric.decimals,
+            short=metric.short,
         )
         for metric in metrics
     )

@@ -21,7 +21,7 @@ def _kind() -> "TrialKind[ImageTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().metrics, short={"acc": "accuracy"}, decimals={"loss": 3}, served=_SERVED)
+    return declaration(_kind().task.metrics, served=_SERVED)
 
 
 class ImageTrainer(LoopTrainer[ImageTrialConfig]):
@@ -30,4 +30,5 @@ class ImageTrainer(LoopTrainer[ImageTrialConfig]):
     config = ImageTrialConfig
     kind = Later(_kind)
     declaration = Later(_declaration)
+    served = _SERVED
     name = "sortednet image classification 5"  # raised whenever the same config gives another result

@@ -22,7 +22,7 @@ STUDY = Study(
         seeds=3,
         common={"method": "SortedNet", "norm": "batch-recalibrated", "evaluates_start": True},
         quick={"evaluations": 5, "interim_examples": None, "equalize": "updates"},
-        smoke={"evaluations": 2},
+        smoke={"evaluations": 2, "equalize": "updates"},
     ),
     factors=(Factor.of("order", ["trained", "l1", "gamma"]),),
     baseline={"order": "trained"},

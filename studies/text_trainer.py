@@ -24,7 +24,7 @@ def _kind() -> "TrialKind[TextTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().metrics, short={"score": "score"}, decimals={"loss": 3}, flops=_FLOPS)
+    return declaration(_kind().task.metrics, _FLOPS)
 
 
 class TextTrainer(LoopTrainer[TextTrialConfig]):
@@ -33,4 +33,5 @@ class TextTrainer(LoopTrainer[TextTrialConfig]):
     config = TextTrialConfig
     kind = Later(_kind)
     declaration = Later(_declaration)
+    flops = _FLOPS
     name = "sortednet text encoders 1"  # raised whenever the same config gives another result

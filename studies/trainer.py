@@ -7,19 +7,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from orchestrator.errors import UserError
 from orchestrator.setting import Setting
-from orchestrator.trainer import Declaration, Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
+from orchestrator.trainer import Declaration, Outlook, Place, Probe, ServedModel, Snapshot, SubModelCost, TrialBudget
 from trainers.config.describing import described
 from trainers.config.names import full_names
 from trainers.config.resolution import ConfigT, said
 from trainers.errors import ConfigError, DataError
+from trainers.own.parts import code
+from trainers.own.travelling import OwnParts
 
 if TYPE_CHECKING:
     import torch
 
+    from trainers.tasks.task import Metric
     from trainers.trials.kind import TrialKind
 
 _NO_MEMORY = "can't allocate memory"  # what torch's allocator for the processor says
@@ -41,17 +45,55 @@ class Later(Generic[_Made]):
 
 
 class LoopTrainer(Generic[ConfigT]):
-    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. Stateless: workers import it by name.
+    """Trains by `trainers.training.loop.fit`, whatever the kind of trials. To workers it brings the study's own parts.
+
+    Args:
+        task: a task that the study's file registers, whose metrics are declared in the place of the usual ones.
+        metrics: those that it registers and that are measured beside the task's own, by name.
+        primary: the one of all of them that the report is about, if not the task's own.
 
     Attributes:
         config: the class of its trials' configs.
         kind: of its trials, which torch is imported for.
+        flops: how they are counted, where they are.
+        served: how finished networks are served, where they are.
+
+    Raises:
+        UserError: one that is not registered.
     """
 
     config: type[ConfigT]
     kind: "Later[TrialKind[ConfigT]]"
     declaration: Later[Declaration]
     name: str
+    flops: str = ""
+    served: ServedModel | None = None
+    _said: Mapping[str, Any] = MappingProxyType({})  # of the task, as a study would say it
+    _brought: OwnParts | None = None  # of the process that it came from
+
+    def __init__(self, task: str | None = None, metrics: Sequence[str] = (), primary: str | None = None) -> None:
+        said = {"task.name": task, "task.metrics": list(metrics) or None, "task.primary": primary}
+        self._said = {name: value for name, value in said.items() if value is not None}
+        if self._said:
+            from studies.declaration import declaration
+
+            with _for_the_user():
+                measured = self._measured(task, metrics, primary)
+                vars(self)["declaration"] = declaration(measured, self.flops, self.served)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_brought": OwnParts.here()}
+
+    @property
+    def _declared(self) -> "tuple[Metric, ...]":
+        said = self._said
+        return self._measured(said.get("task.name"), said.get("task.metrics", ()), said.get("task.primary"))
+
+    def _measured(self, task: str | None, metrics: Sequence[str], primary: str | None) -> "tuple[Metric, ...]":
+        from trainers.tasks.measures import measures, with_measures
+        from trainers.tasks.names import task_class
+
+        return with_measures(task_class(task, self.kind.task).metrics, measures(metrics), primary)
 
     def settings(self) -> tuple[Setting, ...]:
         return tuple(Setting(**vars(each)) for each in described(self.config))
@@ -59,7 +101,14 @@ class LoopTrainer(Generic[ConfigT]):
     def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
             said(settings, self.config)  # first: what cannot be is said before torch is imported
-            return self.kind.resolve(settings).as_dict()
+            config = self.kind.resolve({**self._said, **full_names(settings, self.config)})
+            task = config.task
+            if self._measured(task.name, task.metrics or (), task.primary) != self._declared:
+                raise ConfigError(
+                    "another task, or other metrics, than the study's trainer declares: name them where it is named, "
+                    "main(STUDY, lambda: image_trainer(task=…, metrics=[…], primary=…))"
+                )
+            return config.as_dict()
 
     def budget(self, config: Mapping[str, Any]) -> TrialBudget:
         resolved = self._read(config)
@@ -93,6 +142,10 @@ class LoopTrainer(Generic[ConfigT]):
     def full_names(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         with _for_the_user():
             return full_names(settings, self.config)
+
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        with _for_the_user():
+            return code(self._read(config).names)
 
     def identity(self, config: Mapping[str, Any]) -> dict[str, Any]:
         return self._read(config).identity()
@@ -166,6 +219,9 @@ class LoopTrainer(Generic[ConfigT]):
             raise
 
     def _read(self, config: Mapping[str, Any]) -> ConfigT:
+        if self._brought is not None:
+            self._brought.install()
+            self._brought = None
         return self.config.from_dict(config)
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trainers.data.images.arrays import ImageArrays
     from trainers.extraction.anytime import Anytime
     from trainers.lattice import Lattice
     from trainers.nested.describing import describe
@@ -15,13 +16,16 @@ if TYPE_CHECKING:
     from trainers.nested.layers.layer import FollowingLayer
     from trainers.nested.reordering import Reordering
     from trainers.nested.table import Exchange
+    from trainers.sampling.sampler import Moment
     from trainers.submodel import SubModel
 else:
     _MODULES = {
         "Anytime": "trainers.extraction.anytime",
         "Exchange": "trainers.nested.table",
         "FollowingLayer": "trainers.nested.layers.layer",
+        "ImageArrays": "trainers.data.images.arrays",
         "Lattice": "trainers.lattice",
+        "Moment": "trainers.sampling.sampler",
         "NestedEncoder": "trainers.nested.encoder",
         "Reordering": "trainers.nested.reordering",
         "SubModel": "trainers.submodel",
@@ -39,7 +43,9 @@ __all__ = [
     "Anytime",
     "Exchange",
     "FollowingLayer",
+    "ImageArrays",
     "Lattice",
+    "Moment",
     "NestedEncoder",
     "Reordering",
     "SubModel",

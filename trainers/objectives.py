@@ -30,4 +30,6 @@ OBJECTIVES: dict[str, Objective] = {
     "stochastic-summation": stochastic_summation,
     "sum": summed,
 }
-"""By their names in a config. The first two are defined for one drawn sub-model only."""
+"""By their names in a config."""
+OF_ONE = frozenset({"stochastic-loss", "stochastic-summation"})
+"""Those that are defined for one drawn sub-model only."""

@@ -83,7 +83,10 @@ def _remove(chosen: Sequence[_Removal], storage: Path, tracker: "Tracker") -> No
         for removal in chosen:
             if removal.run_id:  # first: without its files a run would be a result that cannot be read
                 tracker.client.delete_run(removal.run_id)
-            shutil.rmtree(removal.path)
+            if removal.path.is_symlink():  # what it leads to is nobody's here
+                removal.path.unlink()
+            else:
+                shutil.rmtree(removal.path)
 
 
 def _removals(known: "Sequence[Holding]", study: str, storage: Path, what: Sequence[str]) -> Iterator[_Removal]:

@@ -12,7 +12,7 @@ from orchestrator.commands.examples import examples, study_file
 from orchestrator.commands.sections import Below, Chapter, Option, write_below
 from orchestrator.commands.shared_options import levels_chapter, presets_chapter
 from orchestrator.commands.streams import outlive_streams
-from orchestrator.commands.verbs import COMMANDS, verbs
+from orchestrator.commands.verbs import COMMANDS, all_shown, verbs
 from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.run.environment import keep_files_in_utf_8
 from orchestrator.run.patience import is_store_error
@@ -22,7 +22,8 @@ from orchestrator.trainer import Trainer
 
 __all__ = ["COMMANDS", "main", "run", "study_command"]
 _USUAL = "run"
-_OF_THE_WHOLE = ("-h", "--help", "--version")
+_HELP = ("-h", "--help")
+_OF_THE_WHOLE = (*_HELP, "--version")
 
 
 def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
@@ -48,7 +49,8 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
         result = command.main(
             arguments, prog_name=study_file(), standalone_mode=False, obj=(f"{study.name}.py", *arguments)
         )
-        return result if isinstance(result, int) else 0
+        status = result if isinstance(result, int) else 0
+        return all_shown(status) if set(_HELP) & set(arguments) else status
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.Abort:

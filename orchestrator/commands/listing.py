@@ -76,7 +76,7 @@ def megabytes(count: int) -> str:
 
 
 def _files(path: Path) -> Iterable[Path]:
-    return path.rglob("*") if path.is_dir() else (path,)
+    return path.rglob("*") if path.is_dir() and not path.is_symlink() else (path,)
 
 
 def _length(file: Path) -> int:

@@ -90,7 +90,7 @@ def print_report(
     if console.is_terminal:
         from orchestrator.commands.terminal_tables import on_terminal
 
-        for part in on_terminal(report, folder):
+        for part in on_terminal(report):
             console.print(part)
     else:
         say(answer_as_markdown(report.answer) + "\n")

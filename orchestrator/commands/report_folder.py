@@ -8,7 +8,7 @@ overwrite it; so what differs is in the folder's name, as `--only` and `--set` t
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -68,10 +68,20 @@ def _arms(plan: Plan) -> Iterator[str]:
     if [arm.levels for arm in study.arms({}, usual)] != [arm.levels for arm in plan.arms]:
         if layout.design != usual.design:
             yield layout.design
-        yield from (f"{factor}={level}" for factor, level in dict.fromkeys(layout.only) if layout.only != usual.only)
+        asked, before = _by_factor(layout.only), _by_factor(usual.only)
+        yield from (
+            f"{factor}={level}" for factor, level in dict.fromkeys(layout.only) if asked[factor] != before.get(factor)
+        )
     if dict(layout.baseline) != dict(usual.baseline):
         yield "against"
         yield from (f"{factor}={level}" for factor, level in layout.baseline.items())
+
+
+def _by_factor(levels: Sequence[tuple[str, str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for factor, level in levels:
+        found.setdefault(factor, set()).add(level)
+    return found
 
 
 def _settings(plan: Plan) -> Iterator[str]:

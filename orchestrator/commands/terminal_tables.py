@@ -5,7 +5,6 @@ tables than can be read one after the other the averages make up one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -20,17 +19,14 @@ from orchestrator.report.writer import Report
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.trainer import Metric
 
-_MOST_COLUMNS = 6  # sub-models and their average, or arms
+_WIDTH, _NUMBER, _BETWEEN = 80, 6, 2  # of a terminal, of `+12.34` and of what is around it, in characters
+_MOST_ARMS = 6  # as columns
 _MOST_TASKS = 8  # beside their average
 _MOST_TABLES = 4
 
 
-def on_terminal(report: Report, folder: Path) -> Iterator[RenderableType]:
-    """What is printed of a report, the answer first.
-
-    Args:
-        folder: where its files lie.
-    """
+def on_terminal(report: Report) -> Iterator[RenderableType]:
+    """What is printed of a report, the answer first."""
     yield Text(report.answer.headline, "bold")
     for line in report.answer.details:
         item = Table.grid(padding=(0, 1, 0, 0))
@@ -40,16 +36,16 @@ def on_terminal(report: Report, folder: Path) -> Iterator[RenderableType]:
     yield from map(tasks_for_terminal, report.task_tables)
     tables = report.tables
     arms = list(dict.fromkeys(arm for table in tables for arm in table.arms))
-    if len(tables) > _MOST_TABLES and len(arms) <= _MOST_COLUMNS:
+    if len(tables) > _MOST_TABLES and len(arms) <= _MOST_ARMS:
         yield averages_for_terminal(tables, arms)
     else:
         yield from map(for_terminal, tables)
-    yield Text(_note(report, folder), "dim")
+    yield Text(_note(report), "dim")
 
 
 def for_terminal(found: Accuracies) -> Group:
     """A row per arm, so that it fits; beneath it SD, published value and difference to the baseline."""
-    rows = found.rows if len(found.rows) <= _MOST_COLUMNS else (found.rows[0], *found.rows[-2:])
+    rows = found.rows if _has_room(found) else (found.rows[0], *found.rows[-2:])
     shown = _empty("arm", rows)
     for arm in found.arms:
         cells = [found.cells.get((row, arm)) for row in rows]
@@ -66,6 +62,12 @@ def for_terminal(found: Accuracies) -> Group:
             if any(needed):
                 shown.add_row("  seeds", *needed, style="dim")
     return Group(_title(found.metric, found.seeds, found.title), shown)
+
+
+def _has_room(found: Accuracies) -> bool:
+    """Whether every sub-model has: of long names some of the width, since they are folded."""
+    names = min(max(map(len, found.arms)), _WIDTH // 3)
+    return names + sum(max(len(row), _NUMBER) + _BETWEEN for row in found.rows) + _BETWEEN <= _WIDTH
 
 
 def averages_for_terminal(tables: Sequence[Accuracies], arms: Sequence[str]) -> Group:
@@ -146,7 +148,7 @@ def _printed(cells: Sequence[Cell | None]) -> list[str]:
     return ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
 
 
-def _note(report: Report, folder: Path) -> str:
+def _note(report: Report) -> str:
     """What the tables' marks are, and where the rest is."""
     shown: list[Accuracies | TaskTable] = [*report.task_tables, *report.tables]
     best, several = shown[0].metric.best, any(len(table.arms) > 1 for table in shown)
@@ -158,5 +160,5 @@ def _note(report: Report, folder: Path) -> str:
         notes.append("Seeds: about so many in all would separate an arm from its baseline.")
     if any(table.compares for table in shown):
         notes.append("Published: †, derived.")
-    notes.append(f"Budgets, tests, published sources and the ledger: {folder / 'table.md'}")
+    notes.append("Budgets, tests, published sources and the ledger are on the page and in table.md beside it.")
     return " ".join(notes)

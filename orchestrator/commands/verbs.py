@@ -3,7 +3,9 @@
 What a verb needs is imported once it is known and its options are good: `--help` and a typo are answered at once.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,8 @@ from typing import Any
 import click
 
 from orchestrator.commands.examples import examples
-from orchestrator.commands.numbers import Decimal
 from orchestrator.commands.options import Options, parse_options
-from orchestrator.commands.sections import Below, Chapter, Option, VerbCommand
+from orchestrator.commands.sections import Below, Chapter, VerbCommand
 from orchestrator.commands.shared_options import (
     base_options,
     json_option,
@@ -23,11 +24,20 @@ from orchestrator.commands.shared_options import (
     presets_chapter,
     sending_options,
     share_options,
-    shares,
     store_options,
-    training_options,
 )
 from orchestrator.commands.streams import unshown
+from orchestrator.commands.verb_options import (
+    WHAT,
+    clean_options,
+    extract_options,
+    report_options,
+    run_options,
+    sides,
+    submit_options,
+    watch_option,
+    word,
+)
 from orchestrator.errors import Stopped, UserError
 from orchestrator.run.environment import silence_mlflow
 from orchestrator.study.plan import Plan, make_plan
@@ -65,8 +75,7 @@ _MORE = {
     "submit": "The working tree is sent to the cluster's job server, and this command ends with the study's exit "
     "status; the same again attaches to it.",
 }
-WHAT = ("unreferenced", "unfinished", "study")
-_SHOWING = ("plan", "status", "report", "compare", "settings", "extract")  # what they are there for is what they show
+_TRAINING = ("run", "submit")  # what the others are there for is what they show
 Act = Callable[[Plan, Trainer, Options], int]
 MakesTrainer = Trainer | Callable[[], Trainer]
 _MakesChapter = Callable[[Study], Chapter]
@@ -101,20 +110,20 @@ def verbs(study: Study, trainer: MakesTrainer) -> dict[str, click.Command]:
 
     json = [json_option()]
     found = [
-        verb("run", [*what, *store_options(), *_run_options(), *sending_options()], of_plan("run", _run)),
+        verb("run", [*what, *store_options(), *run_options(), *sending_options()], of_plan("run", _run)),
         verb("plan", [*what, *store_options(), *share_options(), *json], of_plan("plan", _plan)),
-        verb("status", [*what, *store_options(), _watch(), *json], of_plan("status", _status)),
-        verb("report", [*what, *store_options(), *_report_options()], of_plan("report", _report)),
+        verb("status", [*what, *store_options(), watch_option(), *json], of_plan("status", _status)),
+        verb("report", [*what, *store_options(), *report_options()], of_plan("report", _report)),
         verb(
             "compare",
-            [*_sides(), *base_options(study), *store_options(), *json],
+            [*sides(), *base_options(study), *store_options(), *json],
             partial(_compare, study, trainer),
         ),
-        verb("settings", [_word(), preset_option(study), *json], partial(_settings, study, trainer), choices[:1]),
-        verb("extract", [*what, *store_options(), *_extract_options()], of_plan("extract", _extract)),
+        verb("settings", [word(), preset_option(study), *json], partial(_settings, study, trainer), choices[:1]),
+        verb("extract", [*what, *store_options(), *extract_options()], of_plan("extract", _extract)),
         verb("list", [*store_options(), *json], partial(_list, study), ()),
-        verb("clean", [*store_options(), *_clean_options()], partial(_clean, study), ()),
-        verb("submit", [*what, *store_options(), *_submit_options(), *sending_options()], of_plan("submit", _submit)),
+        verb("clean", [*store_options(), *clean_options()], partial(_clean, study), ()),
+        verb("submit", [*what, *store_options(), *submit_options(), *sending_options()], of_plan("submit", _submit)),
     ]
     return {command.name or "": command for command in found}
 
@@ -125,109 +134,6 @@ def _below(study: Study, verb: str, chapters: tuple[_MakesChapter, ...]) -> Belo
     return Below(tuple(chapter(study) for chapter in chapters), tuple(examples(study, verb)))
 
 
-def _report_options() -> list[click.Parameter]:
-    return [
-        Option(
-            "--figures",
-            metavar="FORMAT,…",
-            help="The figures for a paper as well: svg, pdf. A browser of yours draws them.",
-            section="For a paper",
-        ),
-        Option(
-            "--latex",
-            metavar="PART,…",
-            default="macs",
-            show_default=True,
-            help="What LaTeX's tables have beside accuracies: published, sortedness, macs; or none.",
-            section="For a paper",
-        ),
-    ]
-
-
-def _run_options() -> list[click.Parameter]:
-    debug = Option(
-        "--debug",
-        is_flag=True,
-        help="One trial after the other in this process, without Ray: a breakpoint in a trial works.",
-        section="Where and how trials run",
-    )
-    address, *given = share_options()
-    return [address, debug, *given, *training_options()]
-
-
-def _submit_options() -> list[click.Parameter]:
-    where = "Where and how trials run"
-    return [
-        Option("--address", metavar="URL", help="The cluster's job server, http://HEAD:8265.", section=where),
-        Option("--no-wait", is_flag=True, help="Leave once the job is there.", section=where),
-        Option("--pip", is_flag=True, help="Have the nodes install what the project depends on.", section=where),
-        *shares(),
-        *training_options(),
-    ]
-
-
-def _watch() -> Option:
-    return Option(
-        "--watch",
-        is_flag=True,
-        help="Follow it until all has ended: a table on a terminal, else a line for every change. Ctrl-C leaves.",
-    )
-
-
-def _sides() -> list[click.Parameter]:
-    return [click.Argument(["first"], metavar="A"), click.Argument(["second"], metavar="B")]
-
-
-def _word() -> click.Parameter:
-    return click.Argument(["word"], required=False)
-
-
-def _extract_options() -> list[click.Parameter]:
-    which, number = "Which sub-model", Decimal()
-    return [
-        Option("--sub-model", metavar="LABEL", help="This one.", section=which),
-        Option(
-            "--max-macs", type=number, metavar="N", help="The largest of at most N multiply-accumulates.", section=which
-        ),
-        Option("--max-params", type=number, metavar="N", help="The largest of at most N parameters.", section=which),
-        Option(
-            "--at-least",
-            type=number,
-            metavar="X",
-            help="The smallest that reached X, where higher is better.",
-            section=which,
-        ),
-        Option(
-            "--at-most",
-            type=number,
-            metavar="X",
-            help="The smallest that got down to X, where lower is better.",
-            section=which,
-        ),
-        Option("--min-accuracy", type=number, metavar="X", help="As --at-least, in per cent.", section=which),
-        Option(
-            "--to",
-            type=click.Path(path_type=Path),
-            metavar="DIR",
-            help="The folder to write into.",
-            section="Where it is kept",
-        ),
-    ]
-
-
-def _clean_options() -> list[click.Parameter]:
-    return [
-        Option(
-            "--what",
-            multiple=True,
-            type=click.Choice(WHAT),
-            help="unreferenced (the default): of what the store has no run, or a deleted one; unfinished: checkpoints "
-            "of trials that did not finish; study: all of this study. Repeatable.",
-        ),
-        Option("--yes", is_flag=True, help="Remove what is shown."),
-    ]
-
-
 def _act(
     study: Study, trainer: MakesTrainer, name: str, action: Callable[[Mapping[str, Any]], Act], **parameters: Any
 ) -> int:
@@ -236,19 +142,40 @@ def _act(
     options = parse_options(study, name, parameters)
     act = action(parameters)
     plan, made = planned(study, trainer, options)
-    return _all_shown(name, act(plan, made, options))
+    status = act(plan, made, options)
+    return status if name in _TRAINING else all_shown(status)
 
 
 def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan, Trainer]:
     """The plan that options ask for, and what trains it."""
     base = {**study.presets[options.preset].settings, **options.overrides}
     study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
-    made = trainer() if callable(trainer) else trainer
-    return make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data), made
+    with _told_on_a_terminal():
+        made = trainer() if callable(trainer) else trainer
+        plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
+    return plan, made
 
 
-def _all_shown(name: str, status: int) -> int:
-    if name in _SHOWING and (why := unshown()):
+@contextmanager
+def _told_on_a_terminal() -> Iterator[None]:
+    """What trains takes seconds to import."""
+    if not sys.stdout.isatty():
+        yield
+        return
+    from orchestrator.commands.console import plain_console
+    from orchestrator.run.waiting import waiting
+
+    with waiting(plain_console(), "Reading the study"):
+        yield
+
+
+def all_shown(status: int) -> int:
+    """The exit status of what was to show something.
+
+    Raises:
+        Stopped: not all of it could be shown.
+    """
+    if why := unshown():
         raise Stopped(f"not all of it could be shown: {why}")
     return status
 
@@ -316,9 +243,9 @@ def _compare(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
 
     _prepare()
     options = parse_options(study, "compare", parameters)
-    sides = parse_sides(study, parameters["first"], parameters["second"])
-    plans = [planned(study, trainer, options.at(study, side))[0] for side in sides]
-    return _all_shown("compare", compare_arms(plans[0], plans[1], sides, options))
+    chosen = parse_sides(study, parameters["first"], parameters["second"])
+    plans = [planned(study, trainer, options.at(study, side))[0] for side in chosen]
+    return all_shown(compare_arms(plans[0], plans[1], chosen, options))
 
 
 def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
@@ -327,14 +254,14 @@ def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
     _prepare()
     made = trainer() if callable(trainer) else trainer
     status = show_settings(study, made, parameters["preset"], parameters["word"] or "", parameters["as_json"])
-    return _all_shown("settings", status)
+    return all_shown(status)
 
 
 def _list(study: Study, **parameters: Any) -> int:
     from orchestrator.commands.listing import show_storage
 
     _prepare()
-    return show_storage(parse_options(study, "list", parameters))
+    return all_shown(show_storage(parse_options(study, "list", parameters)))
 
 
 def _clean(study: Study, **parameters: Any) -> int:
@@ -342,4 +269,4 @@ def _clean(study: Study, **parameters: Any) -> int:
 
     _prepare()
     options = parse_options(study, "clean", parameters)
-    return clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"])
+    return all_shown(clean_storage(study, options, parameters["what"] or WHAT[:1], parameters["yes"]))

@@ -83,7 +83,7 @@ def _by_test(
     if verdicts:
         return _of_verdicts(verdicts, first), []
     if not several and len(results.arms) == 1 and first.row == AVERAGE and first.leader is not None:
-        return _of_one_arm(results, tables[0], first.leader)
+        return _of_one_arm(results, tables[0], first)
     if not several:
         by_sub_model = first_by_sub_model(tables[0]) if first.row == AVERAGE else ()
         return headline_of_one(first), [*lines_of_arms(first), *by_sub_model, *_seeds(results, rankings)]
@@ -114,9 +114,9 @@ def _of_verdicts(verdicts: Sequence[Verdict], ranking: Ranking) -> str:
     )
 
 
-def _of_one_arm(results: Results, table: Table, arm: str) -> tuple[str, list[str]]:
+def _of_one_arm(results: Results, table: Table, ranking: Ranking) -> tuple[str, list[str]]:
     """Of one network and its sub-models."""
-    metric, seeds = results.metric, counted(table.seeds, "seed")
+    (arm,), metric, seeds = ranking.cells, results.metric, counted(table.seeds, "seed")
     means = results.with_means.groupby("sub_model")[metric.name].mean()
     ordered = [(label, float(means[label])) for label in results.sub_models]
     (smallest, low), (largest, high) = ordered[0], ordered[-1]
@@ -132,7 +132,7 @@ def _of_one_arm(results: Results, table: Table, arm: str) -> tuple[str, list[str
     details = [f"On average over all: {table.cells[AVERAGE, arm].text} {metric.unit}".rstrip() + "."]
     if arm in table.sortedness:
         found = table.sortedness[arm]
-        short = f"; where it is not, it is {metric.text(found.shortfall)} short" if found.share < 1 else ""
+        short = f"; where it is not, it is {ranking.by_points(found.shortfall)} short" if found.share < 1 else ""
         details.append(
             f"Of every two of which one is nested in the other the larger is at least as good in "
             f"{100 * found.share:.0f} %{short}."

@@ -76,7 +76,7 @@ def _nothing_separated(ranking: Ranking, leader: str) -> str:
     found = ranking.fewest_seeds
     return (
         f"{nothing}: {leader} has {best}, {last} the {ranking.metric.worst}, {ranking.mean(last)}."
-        f"{_more_seeds(ranking, f'{found[0] if found else last} from {leader}, before any other')}"
+        f"{_more_seeds(ranking, f'the first of them, {found[0] if found else last}, from it')}"
     )
 
 

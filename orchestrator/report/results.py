@@ -35,7 +35,7 @@ from orchestrator.track.tracker import (
 from orchestrator.trainer import LEDGER, Declaration, Metric
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ArithmeticError)
-_ORIGINS = ("version.", "git.", "data.", "device", "command")
+_ORIGINS = ("version.", "git.", "data.", "code.", "device", "command")
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def write_report(
     """
     study = plan.study
     task_tables = make_task_tables(plan, results)
-    tables = [_table(plan, results.of(facet), facet) for facet in results.facets]
+    tables = make_tables(plan, results)
     verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
     decided = [] if looks is None else in_words(verdicts, looks, results.metric)
     answer = make_answer(results, tables, task_tables, study.curve, verdicts)
@@ -97,6 +97,11 @@ def write_report(
     )
     (folder / "index.html").write_text(render_page(shown), encoding="utf-8")
     return Report(answer, tuple(task_tables), tuple(tables), tuple(decided))
+
+
+def make_tables(plan: Plan, results: Results) -> list[Table]:
+    """A table per facet."""
+    return [_table(plan, results.of(facet), facet) for facet in results.facets]
 
 
 def _table(plan: Plan, results: Results, facet: str) -> Table:

@@ -104,9 +104,9 @@ def train(
                     reported = time.monotonic()
                 if final:
                     break
-    except BdbQuit:
+    except (BdbQuit, KeyboardInterrupt, GeneratorExit):  # of whoever looks on, not of the trial
         raise
-    except (Exception, SystemExit) as error:  # reported by name, with its traceback; the other trials go on
+    except BaseException as error:  # a cancelled task or an exit, too: by name, with its traceback; the others go on
         kind = OUT_OF_MEMORY if isinstance(error, MemoryError) else RAISED
         trace = legible("".join(traceback.format_exception(error)))
         yield {**report, "points": [], "failure": {"kind": kind, "error": what_it_says(error), "traceback": trace}}

@@ -28,6 +28,7 @@ class Trial:
         data_checksum: identifies the data that it is trained on.
         sub_models: its targets with their costs, smallest first.
         budget: what ends it.
+        code: what the study's own file defines of it, by what it is: a digest of each.
     """
 
     arm: Arm
@@ -37,6 +38,7 @@ class Trial:
     data_checksum: str
     sub_models: tuple[SubModelCost, ...]
     budget: TrialBudget
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -148,21 +150,23 @@ def make_plan(
     arms = study.arms(base, layout, trainer.full_names)
     configs = [trainer.resolve(arm.settings) for arm in arms]
     checksums = [trainer.data_checksum(config, data) for config in configs]
+    codes = [trainer.code(config) for config in configs]
     sub_models = _shared([tuple(trainer.costs(config)) for config in configs])
     _refuse_nothing_in_common(study, arms, sub_models)
     seen: dict[str, Arm] = {}
     trials = []
     for seed in seeds:
-        for arm, config, checksum, targets in zip(arms, configs, checksums, sub_models, strict=True):
+        for arm, config, checksum, targets, code in zip(arms, configs, checksums, sub_models, codes, strict=True):
+            own = {"code": code} if code else {}  # without any a trial is known as it was before there could be
             key = _fingerprint(
-                arm.label, trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed
+                arm.label, trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed, **own
             )
             if key in seen:
                 raise UserError(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
                 )
             seen[key] = arm
-            trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config)))
+            trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config), code))
     base_key = _fingerprint(
         preset,
         trainer=trainer.name,

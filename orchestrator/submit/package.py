@@ -1,6 +1,7 @@
 """The working tree as it travels to a cluster: what git would commit, its size told, nothing that looks secret.
 
-Nodes import the packages from it, installed there or not. Provenance travels along, since a copy has no `.git`.
+Nodes import the packages from it, installed there or not: a tree that lacks them, since the study lies elsewhere, gets
+those that are used here. Provenance travels along, since a copy has no `.git`.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from orchestrator.errors import UserError
@@ -23,6 +25,7 @@ from orchestrator.track.uncommitted import renamed_secrets
 
 LIMIT = 100 << 20  # bytes that Ray takes
 _NEVER = ("__pycache__", "node_modules", "*.egg-info")
+_OURS = ("orchestrator", "trainers", "studies")
 _MOST_SAID = 20  # of what is left out, by name
 
 
@@ -59,13 +62,24 @@ class Package:
             for file in self.files:
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(self.root / file, folder / file)
+            for name in self.lacking:
+                ignored = shutil.ignore_patterns(*_NEVER)
+                shutil.copytree(_SOURCES / name, folder / name, ignore=ignored, dirs_exist_ok=True)
             (folder / ORIGIN).write_text(json.dumps({"tags": origin, "diff": diff}))
             yield folder
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The packages of this project that it does not hold, which come from where they are imported here."""
+        there = {file.parent.as_posix() for file in self.files if file.name == "__init__.py"}
+        return tuple(name for name in _OURS if name not in there and (_SOURCES / name).is_dir())
 
     @property
     def text(self) -> str:
         """`153 files, 0.9 MB`, and what was left out and why."""
         told = f"{len(self.files)} files, {_megabytes(self.size)}"
+        if self.lacking:
+            told += f", and the packages {', '.join(self.lacking)} as they are here"
         if not self.left_out:
             return told
         said = [
@@ -77,15 +91,25 @@ class Package:
         return f"{told}; left out, since it may be secret: {listed} (--include NAME sends it)"
 
     def requirements(self) -> list[str]:
-        """What the project says that it depends on, but for Ray, which the nodes have."""
+        """What the project says that it depends on, or this package without one, but for Ray, which the nodes have."""
         try:
+            if self.lacking and not (self.root / "pyproject.toml").exists():
+                return [each for each in requires("sortednet-studies") or () if not _is_ray_or_extra(each)]
             project = tomllib.loads((self.root / "pyproject.toml").read_text())["project"]
             dependencies = [str(requirement) for requirement in project["dependencies"]]
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, PackageNotFoundError) as error:
             raise UserError(f"--pip: {self.root / 'pyproject.toml'} names no dependencies: {error}") from error
         if any(map(has_password, dependencies)):
             raise UserError("--pip: a dependency in pyproject.toml holds a password, which the cluster would show")
-        return [each for each in dependencies if not each.replace(" ", "").startswith(("ray[", "ray>"))]
+        return [each for each in dependencies if not _is_ray_or_extra(each)]
+
+
+_SOURCES = Path(__file__).resolve().parents[2]
+
+
+def _is_ray_or_extra(requirement: str) -> bool:
+    plain = requirement.replace(" ", "")
+    return plain.startswith(("ray[", "ray>")) or "extra==" in plain
 
 
 def root_of(script: Path) -> Path:
@@ -103,9 +127,13 @@ def package(script: Path, without: Path, included: Included = NOTHING) -> Packag
 
     Raises:
         UserError: the study file itself looks secret; a name to include that no file has; a file that cannot be read
-            or sent.
+            or sent; a study that lies in a folder which is not its own.
     """
     root = root_of(script)
+    if root in (Path.home(), Path(root.anchor), Path(tempfile.gettempdir()).resolve()):
+        raise UserError(
+            f"{script.name} lies in {root} itself, all of which would be sent: put it into a folder of its own"
+        )
     ignored, top = ignored_by_ray(root), root.resolve()
     renamed = renamed_secrets(root)
     seen, files, secret, size = [], [], [], 0

@@ -1,17 +1,19 @@
 """What the engine relies on, held against any trainer: subclass `TrainerContract` in a test file of your own.
 
-class TestMyTrainer(TrainerContract):
-    @pytest.fixture
-    def trainer(self) -> Trainer:
-        return MyTrainer()
+::
 
-    @pytest.fixture
-    def settings(self) -> dict[str, Any]:
-        return {"steps": 8}  # a trial of seconds, with several evaluations
+    class TestMyTrainer(TrainerContract):
+        @pytest.fixture
+        def trainer(self) -> Trainer:
+            return MyTrainer()
 
-    @pytest.fixture
-    def bad_settings(self) -> list[dict[str, Any]]:
-        return [{"steps": -1}]
+        @pytest.fixture
+        def settings(self) -> dict[str, Any]:
+            return {"steps": 8}  # a trial of seconds, with several evaluations
+
+        @pytest.fixture
+        def bad_settings(self) -> list[dict[str, Any]]:
+            return [{"steps": -1}]
 """
 
 import json

@@ -53,7 +53,7 @@ class Database:
             (
                 run_id,
                 status,
-                artifacts,
+                artifacts or "",  # of a run that somebody has edited
                 dict(tags.get(run_id, ())),
                 dict(params.get(run_id, ())),
                 {name: float("nan") if is_nan else value for name, value, is_nan in metrics.get(run_id, ())},

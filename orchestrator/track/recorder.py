@@ -31,6 +31,7 @@ from orchestrator.track.tracker import (
     ARM_SETTINGS,
     BASE,
     BUDGET,
+    CODE,
     DEVICE,
     DIVERGED,
     EPOCH,
@@ -136,6 +137,7 @@ class Recorder:
                 self._client.set_tag(run_id, DEVICE, as_value(device))
             self._note_inputs(trial)
             return
+        code = {f"{CODE}{name}": digest for name, digest in trial.code.items()}
         tags = {
             "study.role": "trial",
             "mlflow.parentRunId": self.parent_id,
@@ -151,7 +153,7 @@ class Recorder:
             DEVICE: device or "unknown",
         }
         self._doubtful.add(trial.key)
-        run_id = self._create(tags | levels)
+        run_id = self._create(tags | levels | code)
         self._doubtful.discard(trial.key)
         self._runs[trial.key], self._steps[trial.key] = run_id, set()
         self._note_inputs(trial)
@@ -303,6 +305,7 @@ def settings_text(base: Mapping[str, Any]) -> str:
 
 
 def settings_of(trial: Trial) -> str:
-    """A digest of what a trial's arm sets and is trained on: an arm of the same name may be another thing elsewhere."""
-    content = json.dumps([dict(trial.arm.settings), trial.data_checksum], sort_keys=True, default=str)
+    """A digest of what a trial's arm sets, runs and is trained on: the same name may be another thing elsewhere."""
+    own = [dict(trial.code)] if trial.code else []
+    content = json.dumps([dict(trial.arm.settings), trial.data_checksum, *own], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

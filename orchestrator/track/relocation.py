@@ -70,6 +70,11 @@ def places(artifacts: str, root: Path | None) -> list[Path]:
 
 def absent(name: str, whose: str, artifacts: str) -> UserError:
     """The error for an artifact of a finished trial that is not there, which says nothing of what it was."""
+    if not artifacts:
+        return UserError(
+            f"{name} of {whose} is not there, since its run in MLflow no longer says where: --only and --seeds choose "
+            "trials without it"
+        )
     recorded = _path(artifacts)
     where = shown_address(artifacts) if recorded is None else str(recorded)
     return UserError(

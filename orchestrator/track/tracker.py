@@ -29,6 +29,7 @@ from orchestrator.track.relocation import BESIDE, ROOT, places, relocate
 from orchestrator.track.sqlite_address import file_of
 
 KEY, BASE, ARM, SEED, FACTOR, OUTCOME = "trial.key", "study.base_key", "arm", "seed", "factor.", "outcome"
+CODE = "code."  # before what the study's own file defines, by what it is
 PRESET, SETTINGS, RUN_NAME = "study.preset", "study.settings", "mlflow.runName"
 ROLE, ARM_SETTINGS, SECONDS = "study.role", "arm.settings", "seconds"
 DEVICE, LATENCY, BUDGET, EPOCH = "device", "latency.json", "budget", "updates_per_epoch"

@@ -116,6 +116,9 @@ class ChainTrainer:
     def versions(self) -> dict[str, str]:
         return {}
 
+    def code(self, config: Mapping[str, Any]) -> dict[str, str]:
+        return {}
+
     def data_checksum(self, config: Mapping[str, Any], data: Path | None) -> str:
         return "none"
 

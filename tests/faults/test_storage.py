@@ -220,6 +220,17 @@ def test_a_run_whose_artifacts_stayed_behind_is_read_there_and_all_others_are_wh
     assert old == [(first / "artifacts" / "chain" / behind / "artifacts").as_uri()]
 
 
+def test_a_run_that_no_longer_says_where_its_artifacts_are_is_named(calm: Path, tmp_path: Path) -> None:
+    storage = shutil.copytree(calm, tmp_path / "s")
+    with closing(sqlite3.connect(storage / "mlflow.db")) as database, database:
+        database.execute(
+            "UPDATE runs SET artifact_uri = NULL WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'seed')"
+        )
+    done = harness.run_here(storage, "report")
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert "sub_models.csv of a · seed 0 is not there" in done.err
+
+
 def test_a_moved_storage_on_which_somebody_runs_is_read_and_not_changed(calm: Path, tmp_path: Path) -> None:
     first, moved = tmp_path / "first", tmp_path / "moved"
     assert harness.run_here(first, "--debug", "--seeds", "1").status == 0
@@ -316,6 +327,8 @@ def test_clean_removes_what_it_showed_once_it_is_asked_to_and_the_study_goes_on(
     stray = storage / "trials" / ("0" * 64)
     stray.mkdir()
     (stray / "left").write_bytes(bytes(3_000_000))
+    link = storage / "trials" / ("1" * 64)
+    link.symlink_to(calm)
     before = _content(storage)
     shown = harness.run_here(storage, "clean")
     assert (shown.status, shown.err) == (0, ""), shown
@@ -323,6 +336,8 @@ def test_clean_removes_what_it_showed_once_it_is_asked_to_and_the_study_goes_on(
     assert _content(storage) == before
     assert harness.run_here(storage, "clean", "--yes").status == 0
     assert not stray.exists()
+    assert not link.is_symlink()
+    assert (calm / "whole").exists()
     assert _checkpoints(storage)
     assert harness.run_here(storage, "clean", "--what", "unfinished", "--yes").status == 0
     assert not _checkpoints(storage)

@@ -51,8 +51,9 @@ def test_what_a_command_shows_ends_with_its_reader_without_a_word(command: str, 
 
 def test_what_could_not_be_shown_is_said_and_what_nobody_wants_to_see_is_not(calm: Path, tmp_path: Path) -> None:
     storage = shutil.copytree(calm, tmp_path / "s")
-    done = harness.ended(harness.start(storage, "status", prefix=shell('exec "$@" > /dev/full')))
-    assert (done.status, done.err) == (1, "stopped: not all of it could be shown: No space left on device\n"), done
+    for command in ("status", "list", "clean", "--help"):
+        done = harness.ended(harness.start(storage, command, prefix=shell('exec "$@" > /dev/full')))
+        assert (done.status, done.err) == (1, "stopped: not all of it could be shown: No space left on device\n"), done
     done = harness.ended(harness.start(storage, "status", prefix=shell('exec "$@" >&-')))
     assert (done.status, done.err) == (0, ""), done
     done = harness.ended(harness.start(storage, "stauts", prefix=shell('exec "$@" >&- 2>&-')))

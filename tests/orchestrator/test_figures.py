@@ -157,6 +157,7 @@ def test_training_is_over_what_the_budget_is_of_so_all_arms_end_together() -> No
     assert drawn.figure.layout.xaxis.title.text == "forward-backward passes"
     assert "n = 2 seeds, with bands of ± 1 SD" in drawn.caption
     top = drawn.data[(drawn.data["sub_model"] == "d01_w100") & (drawn.data["arm"] == "US")]
+    assert top["evaluation"].to_list() == [1, 2, 3, 4]
     assert top["mean"].to_list() == [accuracy(1.0, 1, 0) + 1.5 - behind for behind in (3, 2, 1, 0)]
     bands = [trace for trace in drawn.figure.data if trace.fill == "toself"]
     assert len(bands) == 2 * 4
@@ -248,6 +249,9 @@ def test_differences_are_the_tables_with_intervals_and_what_is_separated_is_fill
     assert separated["d24", "sorted"]
     assert not separated["d24", "third"]
     assert drawn.figure.layout.xaxis.zeroline
+    left, right = drawn.figure.layout.xaxis.range
+    assert left < min(0, drawn.data["low"].min())
+    assert right > max(0, drawn.data["high"].max())
     assert "95 % t-interval" in drawn.caption
     assert {"p", "adjusted_p", "low", "high", "n"} <= set(drawn.data)
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,31 @@ def test_a_copy_knows_the_commit_and_the_changes_it_was_made_of(tree: Path) -> N
         found = provenance(copy / "studies", {}, ())
         assert {name: found[name] for name in tags} == tags
         assert "+changed = 1" in diff(copy / "studies")
+
+
+def test_a_study_that_lies_elsewhere_brings_its_folder_and_the_packages_that_it_is_run_with(tmp_path: Path) -> None:
+    folder = tmp_path / "anywhere"
+    folder.mkdir()
+    for name in ("my_study.py", "beside.py"):
+        (folder / name).write_text("")
+    found = package(folder / "my_study.py", folder / "runs")
+    assert [str(file) for file in found.files] == ["beside.py", "my_study.py"]
+    assert "2 files, 0.0 MB, and the packages orchestrator, trainers, studies as they are here" in found.text
+    with found.copied({}, "") as copy:
+        assert (copy / "studies" / "binding.py").is_file()
+        assert not list(copy.rglob("__pycache__"))
+        code = "import orchestrator.study.study as study, studies.binding; print(study.__file__)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=copy, capture_output=True, text=True, check=True)
+        assert Path(done.stdout.strip()) == copy.resolve() / "orchestrator" / "study" / "study.py"
+    assert any(each.startswith("torch") for each in found.requirements())
+    assert not any(each.startswith("ray") or "extra" in each for each in found.requirements())
+
+
+@pytest.mark.parametrize("place", ["home", "root"])
+def test_a_study_in_a_folder_of_everything_is_not_sent_with_all_of_it(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = (tmp_path if place == "home" else Path("/")) / "my_study.py"
+    with pytest.raises(UserError, match=r"my_study\.py lies in .* itself, all of which would be sent"):
+        package(script, tmp_path / "runs")

@@ -4,8 +4,10 @@ import base64
 import gzip
 import io
 import re
+import sys
 from dataclasses import replace
 from importlib.resources import files
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from orchestrator.commands.report import parse_pictures
+from orchestrator.errors import UserError
+from orchestrator.report.figure_files import require_browser
 from orchestrator.report.figures import drawings
 from orchestrator.report.page.page import left_out
 from orchestrator.report.page.sheet import Entry, Group, Row, Sheet, number, scaled
@@ -94,7 +99,7 @@ def test_a_table_that_scrolls_is_reached_by_key_and_has_a_name(page: Element) ->
     for table in page.all("table"):
         region = table.parent
         assert region is not None
-        assert (region.has["class"], region.has["role"], region.has["tabindex"]) == ("scroll", "region", "0")
+        assert (region.has["class"], region.has["role"], region.has["tabindex"]) == ("scroll", "group", "0")
         assert region.has["aria-labelledby"] in ids
     for link in page.all("a"):
         if (target := link.has["href"]).startswith("#"):
@@ -275,3 +280,42 @@ def test_numbers_line_up_whatever_their_spread() -> None:
     assert number("-1.5").text == "−1.5"
     assert scaled([12_000_000_000, 5_000_000, None]) == (" (G)", [number("12.000"), number("0.005"), number("")])
     assert scaled([50, 100])[0] == ""
+
+
+def test_pictures_that_cannot_be_drawn_are_said_in_a_line_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(UserError, match="unknown format of figures 'pdv': did you mean 'pdf'"):
+        parse_pictures({"figures": "svg,pdv"})
+    assert parse_pictures({"figures": None}) == ()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "choreographer", None)
+        without.setitem(sys.modules, "choreographer.browsers.chromium", None)
+        with pytest.raises(UserError, match=r"by Kaleido: pip install 'sortednet-studies\[figures\]'"):
+            parse_pictures({"figures": "svg"})
+
+
+@pytest.mark.skipif(find_spec("kaleido") is None, reason="needs the extra [figures]")
+def test_without_a_browser_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"none was found \(.*nowhere, which BROWSER_PATH names, is no file\)"):
+        parse_pictures({"figures": "svg"})
+
+
+def browser() -> bool:
+    """Whether there is something to draw with."""
+    try:
+        require_browser()
+    except UserError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not browser(), reason="needs the extra [figures], and a browser")
+def test_pictures_are_drawn_for_a_paper_and_linked(budgets: Tasks, tmp_path: Path) -> None:
+    found = write_report(budgets.plan, budgets.results, tmp_path, pictures=("svg", "pdf"))
+    for drawing in drawings(budgets.plan, budgets.results, found.tables, ()):
+        assert (tmp_path / "figures" / f"{drawing.name}.svg").read_text().startswith("<svg")
+        assert (tmp_path / "figures" / f"{drawing.name}.pdf").read_bytes().startswith(b"%PDF")
+    addresses = {link.has["href"] for figure in page_of(tmp_path).all("figure") for link in figure.all("a")}
+    assert {"figures/budgets.svg", "figures/budgets.pdf"} <= addresses

@@ -93,3 +93,15 @@ def test_reports_of_some_arms_leave_the_whole_as_it_is_here_and_in_mlflow(
     named = {frozenset(name for name in names if name.startswith("report")) for names in kept}
     assert named == {frozenset({"report", "report,norm=batch"}), frozenset({"report,method=NS"})}
     assert report_name(planned({"note": 7}, USUAL)) == "report"
+
+
+def test_levels_that_a_preset_has_anyway_are_not_in_the_name_and_fewer_of_them_are(tmp_path: Path) -> None:
+    preset = replace(STUDY.presets["small"], only=(("method", "NS"), ("method", "LCS")))
+    study = replace(STUDY, presets={"small": preset})
+    for only, name in (
+        (preset.only, "small"),
+        ((("norm", "batch"), *preset.only), "small,norm=batch"),
+        ((("method", "NS"),), "small,method=NS"),
+        ((("method", "SortedNet"), ("method", "NS")), "small,method=SortedNet,method=NS"),
+    ):
+        assert report_folder(planned({}, Layout(baseline=BASELINE, only=only), study), tmp_path).name == name

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
@@ -14,7 +13,7 @@ from tests.orchestrator.test_answer import answer, results, tables
 
 def lines(found: Results) -> Sequence[str]:
     console = Console(file=io.StringIO(), width=80, highlight=False, markup=False, emoji=False)
-    for part in on_terminal(Report(answer(found), (), tuple(tables(found))), Path("/r")):
+    for part in on_terminal(Report(answer(found), (), tuple(tables(found)))):
         console.print(part)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue().splitlines()

@@ -1,10 +1,12 @@
 """One trial where it runs: what it reports is checked before it is kept, and what it does after its end is not waited
 for."""
 
+import asyncio
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,23 @@ def test_an_error_that_cannot_say_itself_is_told_by_its_name(context: WorkerCont
 
     mute = WorkerContext(Raising(), context.place, context.folder, None)
     assert reports(mute)[-1]["failure"]["error"] == "Mute: (what it says cannot be had: Mute)"
+
+
+class _Odd(BaseException):
+    """No `Exception`, as some libraries have their own."""
+
+
+@pytest.mark.parametrize("odd", [asyncio.CancelledError(), BaseExceptionGroup("several", [SystemExit(1)]), _Odd("no")])
+def test_what_a_trial_raises_that_is_no_usual_exception_fails_that_trial_alone(
+    odd: BaseException, context: WorkerContext
+) -> None:
+    class Raising(ChainTrainer):
+        def fit(self, *_: Any) -> Iterator[Link]:
+            raise odd
+
+    *_, last = train(replace(context, trainer=Raising()), KEY, CONFIG, 0)
+    assert last["failure"]["kind"] == "raised"
+    assert type(odd).__name__ in last["failure"]["error"]
 
 
 def test_nothing_is_waited_for_after_the_final_snapshot(context: WorkerContext, wanted: Path) -> None:

@@ -26,6 +26,8 @@ SMALL = [
     "evaluations=4",
     "--set",
     "updates=40",
+    "--equalize",
+    "updates",
 ]
 REPORT = "smoke,norm=instance,budget.updates=40,evaluations=4"
 
@@ -141,7 +143,7 @@ def test_a_study_killed_under_ray_ends_as_one_left_alone_without_it_which_then_h
     assert "mlflow ui --backend-store-uri sqlite:///" in shown.out
     assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in shown.out
     process = start(rough)
-    harness.wait_for(process, "25%")
+    assert "Starting Ray (" in harness.wait_for(process, "25%")
     harness.kill_all(process)
     process.communicate()
     assert run(STUDY, ImageTrainer(), [*SMALL, "--storage", str(rough), "--debug"]) == 0

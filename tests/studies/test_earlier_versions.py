@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from orchestrator.commands.command_line import run
-from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.conftest import tiny
+from tests.studies.former_smoke import STUDY
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import load, trained

@@ -1,8 +1,8 @@
 """Table 1's study gives the digits that it gave when they were written down.
 
-They were written by `python studies/cifar_norm_ablation.py --preset smoke --seeds 1`: `results.csv` of its report, less
-`facet`, `outcome` and `seconds`. Processors of another maker or instruction set add up in another order, so each kind
-has a file of its own.
+They were written by `python studies/cifar_norm_ablation.py --preset smoke --seeds 1`, with the `smoke` of that time:
+`results.csv` of its report, less `facet`, `outcome` and `seconds`. Processors of another maker or instruction set
+add up in another order, so each kind has a file of its own.
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from orchestrator.commands.command_line import run
-from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
+from tests.studies.former_smoke import STUDY
 
 GOLDEN = Path(__file__).parent / "golden" / "smoke"
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,9 @@ def test_a_shell_completes_verbs_studies_options_presets_and_levels() -> None:
 def test_a_study_file_is_one_that_ends_with_main() -> None:
     assert "presets" not in launcher.packaged()
     assert "launcher" not in launcher.packaged()
+
+
+def test_the_installed_script_is_this_one() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, _, name = scripts["sortednet-studies"].partition(":")
+    assert (module, getattr(launcher, name)) == (launcher.__name__, launcher.main)

@@ -1,6 +1,7 @@
 """A finished trial's network, loaded and served by MLflow: its size is chosen per call, and nothing is unpickled."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import load
 from trainers.tasks.images import Normalisation
 
+ROOT = Path(__file__).parents[2]
 SMALL = ["--preset", "smoke", "--only", "method=SortedNet,norm=instance", "--seeds", "1", "--set", "updates=2"]
 ELSEWHERE = """
 import pickle, sys
@@ -84,6 +86,17 @@ def test_in_a_process_of_its_own_it_answers_as_the_sub_model_cut_out_bit_for_bit
     answers = np.load(tmp_path / "answers.npy")
     assert answers.dtype == np.float32
     assert np.array_equal(answers, alone.numpy())
+
+
+def test_the_page_shows_what_works(
+    storage: Path, trial: TrackedTrial, model: PyFuncModel, digits: ImageArrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shown,) = re.findall(r"^```py\n(.*?)^```$", (ROOT / "docs" / "mlflow.md").read_text(), re.MULTILINE | re.DOTALL)
+    names = {"images": digits.test_images[:3].numpy()}
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", None)  # and put back
+    shown = shown.replace("sqlite:////home/me/runs/mlflow.db", f"sqlite:///{storage / 'mlflow.db'}")
+    exec(shown.replace("0123456789abcdef0123456789abcdef", trial.run_id), names)
+    assert np.array_equal(names["scores"], model.predict(names["images"]))
 
 
 def test_what_is_stored_is_weights_and_text_and_takes_no_more_room(kept: Path) -> None:

@@ -60,7 +60,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown": ({"lerning_rate": 1}, "unknown setting 'lerning_rate': did you mean 'learning_rate'?"),
     "unknown, full": ({"optimizer.lerning_rate": 1}, "did you mean 'optimizer.learning_rate'?"),
     "unknown in a part": ({"optimizer": {"momentun": 1}}, "did you mean 'optimizer.momentum'?"),
-    "ambiguous": ({"name": "NS"}, "name is ambiguous: say network.name or method.name"),
+    "ambiguous": ({"name": "NS"}, "name is ambiguous: say task.name or network.name or method.name"),
     "twice": ({"learning_rate": 0.1, "optimizer.learning_rate": 0.2}, "optimizer.learning_rate is given twice"),
     "range": ({"momentum": 2}, "optimizer.momentum=2.0: must be from 0 to 1"),
     "range of what may be unsaid": ({"updates": 0}, "budget.updates=0: must be from 1 to "),
@@ -164,7 +164,7 @@ def test_a_resolved_config_resolves_to_itself_by_way_of_json(method: str, equali
 
 OTHER: dict[str, Any] = {
     "task.dataset": "digits", "task.batch_size": 3, "task.crop_padding": 1, "task.flip": False,
-    "task.train_examples": 10, "task.interim_examples": 10,
+    "task.train_examples": 10, "task.interim_examples": 10, "task.name": "own", "task.metrics": ["own"],
     "network.name": "resnet18", "network.dimensions": {"width": [1.0]}, "network.order": "l1", "network.multiple": 8,
     "method.sampler": "linear", "method.objective": "stochastic-summation", "method.sharing": "separate",
     "method.extract_at": 0.25, "method.accumulation": 2, "method.distillation": "in-place",
@@ -177,6 +177,7 @@ OTHER: dict[str, Any] = {
     "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3, "evaluates_start": True,
 }  # fmt: skip
 LOCATED = {"network.weights"}  # a trial is known by what is there
+SHOWN = {"task.primary"}  # which changes no result
 NOT_RESOLVED = {"network.within", "method.name", "budget.updates", "budget.epochs", "budget.scale", "budget.equalize"}
 OTHER_KINDS: dict[str, dict[str, dict[str, Any]]] = {
     "optimizer": {
@@ -211,6 +212,12 @@ def test_of_another_kind_a_trial_is_known_by_it_and_by_what_is_not_at_its_defaul
     assert ImageTrialConfig.from_dict(declared).identity() == {part: {"kind": kind}}
 
 
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_only_decides_what_is_shown_is_no_part_of_what_a_trial_is_known_by(name: str) -> None:
+    part, _, field = name.rpartition(".")
+    assert ImageTrialConfig.from_dict({part: {field: "own"}}).identity() == {}
+
+
 def test_every_field_is_tried() -> None:
     of_kinds = {
         f"{part}({kind}).{field}"
@@ -218,7 +225,7 @@ def test_every_field_is_tried() -> None:
         for kind, fields in kinds.items()
         for field in (*fields, "kind")
     }
-    assert defaults().keys() == OTHER.keys() | LOCATED | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
+    assert defaults().keys() == OTHER.keys() | LOCATED | SHOWN | NOT_RESOLVED | {"optimizer.kind"} | of_kinds
 
 
 @pytest.mark.parametrize("kind", [ImageTrialConfig, TextTrialConfig])

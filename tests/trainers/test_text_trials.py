@@ -270,6 +270,6 @@ def test_a_data_set_of_ones_own_needs_no_edit_elsewhere(monkeypatch: pytest.Monk
     assert config.budget.amount == 2 * (10 // 4)
     assert TEXT_TRIALS.checksum(config, None).startswith("own ")
     parts = TEXT_TRIALS.assemble(config, 0, None, CPU)
-    assert parts.task.metrics == TEXT_TRIALS.metrics
+    assert parts.task.metrics == TEXT_TRIALS.task.metrics
     with pytest.raises(ConfigError, match="is there already"):
         register("own", TEXTS["characters"])

@@ -1,7 +1,7 @@
 """The task of classifying images: which ones, how many at once, how they are varied."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,13 +10,15 @@ from trainers.config.task import TaskConfig
 
 
 def _known() -> Iterable[str]:
-    from trainers.data.datasets import DATASETS  # torch, which no other setting needs
+    from trainers.data.datasets import known_datasets  # torch, which no other setting needs
 
-    return DATASETS
+    return known_datasets()
 
 
 class ImagesConfig(TaskConfig):
     """What is learned, and from which images."""
+
+    USUAL: ClassVar[str] = "classification"
 
     dataset: Annotated[Text, one_of("dataset", _known)] = Field(
         default="cifar10", description="The data set, by its name."

@@ -1,7 +1,7 @@
 """From what a study says to the explicit config of a trial, whatever its kind."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -9,6 +9,11 @@ from trainers.config.names import full_names
 from trainers.config.part import Part, extra, in_a_line, leaves, shown
 from trainers.config.trial import TrialConfig
 from trainers.errors import ConfigError
+from trainers.objectives import OBJECTIVES, OF_ONE
+from trainers.own.parts import OWN
+
+if TYPE_CHECKING:
+    from trainers.sampling.sampler import Sampler
 
 _NOTHING_SAID = (None, "auto")
 ConfigT = TypeVar("ConfigT", bound=TrialConfig)
@@ -73,11 +78,27 @@ def check_method(config: TrialConfig) -> None:
         chosen.expectation(Moment(config.lattice, lambda _: 1))  # raises if it does not fit the targets
     except ConfigError as error:
         raise ConfigError(f"sampler {shown(method.sampler)}: {error}") from error
-    if method.objective != "sum" and chosen.draws != 1:
+    if method.objective in OF_ONE and chosen.draws != 1:
         raise ConfigError(
             f"objective={method.objective} is defined for one sub-model; sampler={method.sampler} draws more"
         )
+    if ("objective", method.objective) in OWN:
+        _check_own_objective(config, chosen)
     if chosen.continuous and method.sharing == "separate":
         raise ConfigError(f"sampler={method.sampler} draws widths between the targets; sharing=separate has none")
     if method.distillation == "in-place" and method.sharing != "nested":
         raise ConfigError("distillation=in-place has the largest sub-model of one network teach: use sharing=nested")
+
+
+def _check_own_objective(config: TrialConfig, chosen: "Sampler") -> None:
+    """Tries it on one draw."""
+    import numpy as np
+
+    from trainers.sampling.sampler import Moment
+    from trainers.submodel import SubModel
+
+    name, lattice = config.method.objective, config.lattice
+    drawn = chosen.sample(np.random.default_rng(0), Moment(lattice, lambda _: 1))
+    given = OBJECTIVES[name](drawn, lattice)
+    if not isinstance(given, tuple) or not given or not all(isinstance(each, SubModel) for each in given):
+        raise ConfigError(f"objective {name} gives {shown(given)}: it is to give a tuple of the sub-models to train")

@@ -1,7 +1,7 @@
 """The task of classifying or scoring texts: which ones, how many at once, how much of each."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ def _known() -> Iterable[str]:
 
 class TextsConfig(TaskConfig):
     """What is learned, and from which texts."""
+
+    USUAL: ClassVar[str] = "texts"
 
     dataset: Annotated[Text, one_of("dataset", _known)] = Field(
         default="rotten-tomatoes", description="The data set, by its name."

@@ -45,6 +45,22 @@ class TrialConfig(Part):
         """The target sub-models."""
         return self.network.lattice
 
+    @property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """What a study's own file may have registered of what a resolved config names, each by its kind and name."""
+        from trainers.sampling.names import name_of  # NumPy, which no check of a value needs
+
+        method, task = self.method, self.task
+        named = [
+            ("sampler", name_of(method.sampler)),
+            ("objective", method.objective),
+            ("network", self.network.name),
+            ("dataset", task.dataset),
+            *([] if task.name is None else [("task", task.name)]),
+            *(("metric", name) for name in task.metrics or ()),
+        ]
+        return tuple(named)
+
     def evaluated_on(self, examples: int) -> Self:
         """The config for a test set of so many examples: `interim_examples` only where they make a difference."""
         interim = self.task.interim_examples
@@ -69,12 +85,15 @@ class TrialConfig(Part):
         return self.model_dump(mode="json", exclude_none=True)
 
     def identity(self) -> dict[str, Any]:
-        """What a resolved trial is known by: as `as_dict`, without the fields at their default, and without paths.
+        """What a resolved trial is known by: as `as_dict`, without the defaults, paths and what is shown.
 
         So a field that is added, at a default under which everything stays as it was, leaves every trial the key that
         it has.
         """
-        return _without_defaults(self)
+        task = self.task
+        if task.interim_examples is None:  # all metrics are measured, whichever is the primary one
+            task = task.model_copy(update={"primary": None})
+        return _without_defaults(self.model_copy(update={"task": task}))
 
 
 def _without_defaults(part: Part) -> dict[str, Any]:

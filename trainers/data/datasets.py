@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from trainers.data.images import cifar10, digits
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError, unknown
+from trainers.own.parts import enter, loaded
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,27 @@ def register(name: str, source: Dataset) -> None:
     Raises:
         ConfigError: the name is another's.
     """
-    if DATASETS.setdefault(name, source) is not source:
+    if name in LOADERS:
         raise ConfigError(f"a dataset named {name!r} is there already: choose another name")
+    enter("dataset", name, source, DATASETS)
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A data set of which nothing is known before it is loaded, as `Dataset` has it."""
+
+    load: Callable[[], ImageArrays]
+    crop_padding: int
+    flip: bool
+
+
+LOADERS: dict[str, Loader] = {}
+"""Those that a study's own file has registered by what loads them."""
+
+
+def known_datasets() -> tuple[str, ...]:
+    """The names of all."""
+    return (*DATASETS, *LOADERS)
 
 
 def dataset(name: str) -> Dataset:
@@ -83,7 +104,33 @@ def dataset(name: str) -> Dataset:
 
     Raises:
         ConfigError: there is none.
+        DataError: it loads other data than before.
     """
+    if name in LOADERS:
+        return _as_loaded(name)
     if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS)
+        raise unknown("dataset", name, known_datasets())
     return DATASETS[name]
+
+
+@lru_cache
+def _as_loaded(name: str) -> Dataset:
+    """Loads it once."""
+    source = LOADERS[name]
+    arrays = source.load()
+    if not isinstance(arrays, ImageArrays):
+        raise ConfigError(f"dataset {name} gives {type(arrays).__name__}: it is to give ImageArrays")
+    loaded(name, arrays.checksum)
+    channels, height, width = arrays.train_images.shape[1:]
+    return Dataset(
+        shape=(channels, height, width),
+        classes=int(max(arrays.train_labels.max(), arrays.test_labels.max())) + 1,
+        test_images=len(arrays.test_images),
+        crop_padding=source.crop_padding,
+        flip=source.flip,
+        checksum=lambda: arrays.checksum,
+        statistics=lambda: (arrays.mean, arrays.std),
+        fetch=lambda folder: None,
+        load=lambda folder: arrays,
+        train_images=len(arrays.train_images),
+    )

@@ -76,8 +76,8 @@ class Reordering:
         """Moves the channels of each stream that isn't a head's to the order of their importance, in place.
 
         - `l1`: the sum of absolute weights of the filters that give a channel (Li et al. 2017, section 3.1).
-        - `gamma`: the sum of |γ| of the norms that it goes through (Liu et al. 2017, section 3); of a stream without
-          norms, as `l1`.
+        - `gamma`: the sum of absolute γ of the norms that it goes through (Liu et al. 2017, section 3); of a stream
+          without norms, as `l1`.
 
         A stream's filters and norms are those of all layers whose outputs are added. What convolutions take in groups
         moves as whole groups, by their sum. Heads of self-attention are sorted by the absolute weights of the

@@ -1,8 +1,9 @@
 """Samplers by name. In a config a sampler is a short text, `uniform` or `sandwich(4)`, which is how MLflow shows it."""
 
+import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trainers.config.part import shown
 from trainers.errors import ConfigError, unknown
@@ -65,6 +66,35 @@ def _annealed(arguments: Arguments) -> Sampler:
     return discrete.annealed(arguments[0], _number(arguments[1]) if len(arguments) > 1 else 0.5)
 
 
+_READ: dict[object, Callable[[str], object]] = {
+    int: lambda text: _whole(text),
+    float: lambda text: _number(text),
+    str: str,
+}
+
+
+def by_signature(
+    make: Callable[..., Sampler], parameters: Sequence[inspect.Parameter]
+) -> Callable[[Arguments], Sampler]:
+    """Reads the arguments of a sampler as its parameters are annotated, `float`, `int` or `str`.
+
+    Raises:
+        ConfigError: a parameter that no text says.
+    """
+    for parameter in parameters:
+        if parameter.annotation not in _READ or parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            raise ConfigError(
+                f"its parameter {parameter.name} must be annotated as float, int or str: it is read from a text"
+            )
+    least = sum(parameter.default is inspect.Parameter.empty for parameter in parameters)
+
+    def parse(arguments: Arguments) -> Sampler:
+        _count(arguments, least, len(parameters))
+        return make(*(_READ[each.annotation](text) for each, text in zip(parameters, arguments, strict=False)))
+
+    return parse
+
+
 def _number(text: str) -> float:
     number = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not math.isfinite(number):
@@ -103,6 +133,12 @@ SAMPLERS: dict[str, Callable[[Arguments], Sampler]] = {
     "sandwich": _numbers(continuous.sandwich, 4),
 }
 """What reads the arguments of each sampler, by its name."""
+
+
+def name_of(text: str) -> str:
+    """The sampler's name in a text, `sandwich` of `sandwich(4)`; the text itself where it is none."""
+    match = _CALL.fullmatch(text.strip())
+    return match[1] if match else text
 
 
 def sampler(text: str) -> Sampler:

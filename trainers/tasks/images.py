@@ -12,6 +12,7 @@ from trainers.acceleration import ClassificationKernels
 from trainers.data.images.arrays import ImageArrays
 from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
+from trainers.tasks.measures import Measure, measured, with_measures
 from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
 from trainers.training.graphs import Graphs
 
@@ -53,11 +54,13 @@ class ImageClassification:
         flip: mirror every other image at random.
         channels_last: memory layout of the batches.
         kernels: make batches and losses in place of torch's own operations.
+        measures: what else is measured, of logits and labels.
+        primary: the name of the primary metric; None: the accuracy.
     """
 
     metrics: tuple[Metric, ...] = (
-        Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True),
-        Metric("loss", "test loss", "", higher_is_better=False),
+        Metric("acc", "test accuracy", "%", higher_is_better=True, primary=True, short="accuracy"),
+        Metric("loss", "test loss", "", higher_is_better=False, decimals=3),
     )
 
     def __init__(
@@ -70,7 +73,11 @@ class ImageClassification:
         flip: bool,
         channels_last: bool = False,
         kernels: ClassificationKernels | None = None,
+        measures: tuple[Measure, ...] = (),
+        primary: str | None = None,
     ) -> None:
+        self.metrics = with_measures(self.metrics, measures, primary)
+        self._measures = measures
         self._batch_size, self._seed, self._device = batch_size, seed, device
         self._padding, self._flip = crop_padding, flip
         self._kernels = kernels
@@ -156,22 +163,29 @@ class ImageClassification:
         self, forward: Callable[[Tensor], Tensor], graphs: Graphs, name: Hashable, examples: int | None = None
     ) -> dict[str, float]:
         total = torch.zeros(2, dtype=torch.float64, device=self._device)
+        kept: list[Tensor] = []
         tested = self._test_rows
         if examples is not None:
             tested = evenly_spread(examples, len(tested)).to(self._device)
         for rows in tested.split(_EVALUATION_BATCH[self._device.type]):
             if graphs.capturing:
                 rows = self._evaluated.setdefault(len(rows), rows.clone()).copy_(rows)
-            total += graphs.run(("evaluation", name, len(rows)), partial(self._measured, forward, rows), pure=True)
+            work = partial(self._measured, forward, rows)
+            sums, outputs = graphs.run(("evaluation", name, len(rows)), work, pure=True)
+            total += sums
+            if self._measures:
+                kept.append(outputs.clone())
         correct, loss = total.tolist()
-        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested)}
+        measured_on = self._test_labels[tested]
+        more = measured(self._measures, torch.cat(kept), measured_on) if self._measures else {}
+        return {"acc": 100 * correct / len(tested), "loss": loss / len(tested), **more}
 
-    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses."""
+    def _measured(self, forward: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
+        """`(2,)` float64: how many of these test images are classified rightly, and the sum of their losses; logits."""
         labels = self._test_labels[rows]
         outputs = precise(forward(self._normalised(self._test_images[rows])))
         correct = (outputs.argmax(1) == labels).sum().double()
-        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()])
+        return torch.stack([correct, F.cross_entropy(outputs, labels, reduction="sum").double()]), outputs
 
     def _normalised(self, images: Tensor) -> Tensor:
         return self._normalise(images).contiguous(memory_format=self._layout)

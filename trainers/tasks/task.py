@@ -33,6 +33,8 @@ class Metric:
         unit: e.g. `%`; empty where it has none.
         higher_is_better: which way is better.
         primary: its average over the targets is reported as `test_<name>_average`.
+        decimals: as printed.
+        short: what it is called where there is little room; the title if empty.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Metric:
     unit: str
     higher_is_better: bool
     primary: bool = False
+    decimals: int = 2
+    short: str = ""
 
 
 class Task(Protocol):

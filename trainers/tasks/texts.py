@@ -13,12 +13,13 @@ from trainers.data.text.examples import Measured
 from trainers.data.text.tokens import Tokens
 from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
+from trainers.tasks.measures import Measure, measured, with_measures
 from trainers.tasks.task import Batch, Inputs, Metric, Outputs, Shape, precise
 from trainers.training.graphs import Graphs
 
 METRICS: tuple[Metric, ...] = (
-    Metric("score", "test score", "%", higher_is_better=True, primary=True),
-    Metric("loss", "test loss", "", higher_is_better=False),
+    Metric("score", "test score", "%", higher_is_better=True, primary=True, short="score"),
+    Metric("loss", "test loss", "", higher_is_better=False, decimals=3),
     Metric("constant", "share of targets that predict the same for all", "", higher_is_better=False),
 )
 """The score is what the data set is `measured` by, in per cent."""
@@ -46,12 +47,14 @@ class TextTask:
         padding: the id that fills a batch.
         longest: tokens of a batch at most.
         pairs: whether the network is told which text of a pair a token is of.
+        measures: what else is measured, of logits and targets.
+        primary: the name of the primary metric; None: the score.
 
     Raises:
         ValueError: fewer texts than a batch has.
     """
 
-    metrics = METRICS
+    metrics: tuple[Metric, ...] = METRICS
 
     def __init__(
         self,
@@ -65,7 +68,11 @@ class TextTask:
         padding: int,
         longest: int,
         pairs: bool,
+        measures: tuple[Measure, ...] = (),
+        primary: str | None = None,
     ) -> None:
+        self.metrics = with_measures(self.metrics, measures, primary)
+        self._measures = measures
         if len(train.targets) < batch_size:
             raise ValueError(f"{len(train.targets)} texts are fewer than the {batch_size} of a batch")
         self._train, self._test = train.to(device), test.to(device)
@@ -126,6 +133,7 @@ class TextTask:
             "score": 100 * _measure(self._measured, targets.cpu().numpy(), predicted, constant),
             "loss": self._loss(logits, targets).item(),
             "constant": float(constant),
+            **measured(self._measures, logits, targets),
         }
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:

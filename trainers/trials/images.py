@@ -30,6 +30,8 @@ from trainers.measuring.cost import Cost, MacCounter
 from trainers.networks.trained_weights import weights_checksum
 from trainers.sampling.names import sampler
 from trainers.tasks.images import ImageClassification
+from trainers.tasks.measures import measures
+from trainers.tasks.names import task_class
 from trainers.tasks.task import Shape
 from trainers.training.graphs import Graphs
 from trainers.training.loop import Snapshot, fit
@@ -66,6 +68,7 @@ def resolve(given: Mapping[str, Any]) -> ImageTrialConfig:
     budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
     check_method(config)
+    task_class(config.task.name, ImageClassification)
     _check_norm(config)
     check_norms(config)
     check_patterns(config)
@@ -115,8 +118,16 @@ def assemble(config: ImageTrialConfig, seed: int, data: ImageArrays, device: tor
     kernels = accelerator(device)
     augmentation = images.crop_padding, images.flip
     kept = data.thinned(images.train_examples)
-    task = ImageClassification(
-        kept, images.batch_size, seed, device, *augmentation, channels_last, kernels.classification
+    task = task_class(images.name, ImageClassification)(
+        kept,
+        images.batch_size,
+        seed,
+        device,
+        *augmentation,
+        channels_last,
+        kernels.classification,
+        measures(images.metrics or ()),
+        images.primary,
     )
     trained = trained_weights(config)
     nested = build(config, seed, trained)
@@ -144,7 +155,7 @@ class ImageTrials:
     """Image classification as a `TrialKind`."""
 
     config = ImageTrialConfig
-    metrics = ImageClassification.metrics
+    task = ImageClassification
     packages: tuple[str, ...] = ("torchvision", "scikit-learn")
 
     def resolve(self, given: Mapping[str, Any]) -> ImageTrialConfig:

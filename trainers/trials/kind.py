@@ -9,7 +9,7 @@ import torch
 
 from trainers.config.trial import TrialConfig
 from trainers.measuring.cost import Cost, Macs
-from trainers.tasks.task import Metric, Shape, Task
+from trainers.tasks.task import Shape, Task
 from trainers.training.recipe import Recipe
 from trainers.training.state import Network
 
@@ -31,13 +31,18 @@ class TrialKind(Protocol[ConfigT]):
 
     Attributes:
         config: the class of their configs.
-        metrics: what is measured of every target, whichever data they are trained on.
         packages: that results may depend on, besides torch.
     """
 
     config: type[ConfigT]
-    metrics: tuple[Metric, ...]
     packages: tuple[str, ...]
+
+    @property
+    def task(self) -> type[Any]:
+        """The class of their tasks, a `Task`, from which a study's own is derived.
+
+        Its metrics are measured of every target, whichever data they are trained on.
+        """
 
     def resolve(self, given: Mapping[str, Any]) -> ConfigT:
         """The explicit config of what a study says.

@@ -25,8 +25,10 @@ from trainers.networks.encoders import PretrainedEncoder, blank, choose_attentio
 from trainers.optimizers.groups import GroupRules, freeze, parameter_groups
 from trainers.sampling.names import sampler
 from trainers.submodel import SubModel
+from trainers.tasks.measures import measures
+from trainers.tasks.names import task_class
 from trainers.tasks.task import Shape
-from trainers.tasks.texts import METRICS, TextTask
+from trainers.tasks.texts import TextTask
 from trainers.training.recipe import Recipe
 from trainers.training.state import Network
 from trainers.trials.kind import Parts
@@ -60,6 +62,7 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
     budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))
     config = config.model_copy(update={"budget": budget})
     check_method(config)
+    task_class(config.task.name, TextTask)
     _check_encoder(config)
     _check_patterns(config)
     return config
@@ -146,7 +149,7 @@ def _parts(
 ) -> Parts:
     source, encoder = text_dataset(config.task.dataset), config.network.source.config
     pairs = source.pairs and encoder["model_type"] == "bert" and encoder.get("type_vocab_size", 2) > 1
-    task = TextTask(
+    task = task_class(config.task.name, TextTask)(
         train,
         test,
         source.classes,
@@ -157,6 +160,8 @@ def _parts(
         padding(encoder),
         positions(encoder),
         pairs,
+        measures(config.task.metrics or ()),
+        config.task.primary,
     )
     choose_attention(model, config.precision.activations, device)
     return Parts(
@@ -168,7 +173,7 @@ class TextTrials:
     """Classifying and scoring texts as a `TrialKind`."""
 
     config = TextTrialConfig
-    metrics = METRICS
+    task = TextTask
     packages: tuple[str, ...] = ("transformers", "tokenizers", "safetensors", "scikit-learn", "scipy")
 
     def resolve(self, given: Mapping[str, Any]) -> TextTrialConfig:

@@ -53,11 +53,16 @@ def axes(number: int) -> dict[str, str]:
     return {"xaxis": f"x{number + 1}" if number else "x", "yaxis": f"y{number + 1}" if number else "y"}
 
 
-def arranged(panels: Sequence[Panel], traces: Sequence[BaseTraceType], **layout: Any) -> go.Figure:
-    """The figure of these panels and traces. Further settings of the layout are for what is no panel and no legend."""
+def arranged(panels: Sequence[Panel], traces: Sequence[BaseTraceType], below: int = 0, **layout: Any) -> go.Figure:
+    """The figure of these panels and traces.
+
+    Args:
+        below: pixels for what stands there besides a legend.
+        layout: settings of Plotly's for what is no panel and no legend.
+    """
     figure = go.Figure(list(traces))
     entries = list(dict.fromkeys(str(trace.name) for trace in traces if trace.showlegend))
-    wide, narrow = _places(panels, entries, False), _places(panels, entries, True)
+    wide, narrow = (_places(panels, entries, below, narrow) for narrow in (False, True))
     for number, panel in enumerate(panels):
         x, y = (name[0] + "axis" + name[1:] for name in axes(number).values())
         figure.update_layout(
@@ -88,7 +93,7 @@ def arranged(panels: Sequence[Panel], traces: Sequence[BaseTraceType], **layout:
     return figure
 
 
-def _places(panels: Sequence[Panel], entries: Sequence[str], narrow: bool) -> dict[str, Any]:
+def _places(panels: Sequence[Panel], entries: Sequence[str], below: int, narrow: bool) -> dict[str, Any]:
     """Height of the figure and the domains of all axes, as `Plotly.relayout` takes them."""
     lines: list[list[int]] = []
     for number, panel in enumerate(panels):
@@ -99,7 +104,8 @@ def _places(panels: Sequence[Panel], entries: Sequence[str], narrow: bool) -> di
     heights = [max(panels[number].height for number in line) for line in lines]
     heads = [max(panels[number].head for number in line) for line in lines]
     total = sum(map(sum, zip(heads, heights, strict=True))) + _FOOT * len(lines)
-    places: dict[str, Any] = {"height": total + _BUTTONS + _legend_height(entries, NARROW if narrow else WIDE)}
+    height = total + _BUTTONS + below + _legend_height(entries, NARROW if narrow else WIDE)
+    places: dict[str, Any] = {"height": height}
     top = 0
     for line, head, height in zip(lines, heads, heights, strict=True):
         columns = 1 if narrow else panels[line[0]].beside

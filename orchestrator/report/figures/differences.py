@@ -19,6 +19,7 @@ from orchestrator.report.tables import AVERAGE, Table
 
 _LINE, _BETWEEN = 20, 1  # pixels of a difference; differences' room between two sub-models
 _MOST_LINES = 40  # of all sub-models together: more are shown one sub-model at a time
+_MARGIN = 0.04  # of the axis, beyond the outermost interval
 
 
 def differences(table: Table | TaskTable, styles: dict[str, Style]) -> Drawing:
@@ -129,10 +130,15 @@ def _marks(found: Sequence[Comparison], style: Style) -> dict[str, object]:
 
 
 def _axis(table: Table | TaskTable) -> dict[str, object]:
+    """The same for every sub-model, zero within."""
+    found = [each.statistics for each in table.comparisons.values()]
+    ends = [end for each in found for end in (each.mean, each.low, each.high) if end is not None and math.isfinite(end)]
+    low, high = min([0.0, *ends]), max([0.0, *ends])
+    room = _MARGIN * ((high - low) or 1.0)
     metric = table.metric
     sides = ("worse", "better") if metric.higher_is_better else ("better", "worse")
     text = f"{for_plotly(metric.points) or 'difference'}<br>← {sides[0]} · {sides[1]} →"
-    return {"title": {"text": text}, "zeroline": True, "rangemode": "tozero"}
+    return {"title": {"text": text}, "zeroline": True, "range": [low - room, high + room]}
 
 
 def _pair(table: Table | TaskTable, arm: str) -> str:

@@ -9,7 +9,7 @@ from orchestrator.report.figures.spread import arm_names, capitalised, or_nothin
 from orchestrator.report.results import Results
 from orchestrator.trainer import Metric
 
-_ROW, _TEXT = 30, 13  # pixels
+_ROW, _SCALE = 30, 64  # pixels of a level, and of the scale of colours
 
 
 def has_grid(results: Results) -> bool:
@@ -58,6 +58,7 @@ def lattice(results: Results) -> Drawing:
     figure = arranged(
         panels,
         traces,
+        below=_SCALE,
         coloraxis={
             "colorscale": "Cividis",
             "reversescale": not metric.higher_is_better,

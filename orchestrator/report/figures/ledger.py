@@ -79,4 +79,4 @@ def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
         "one update. Updates of sub-models between two targets (continuous widths) are in the totals only."
     )
     data = pd.DataFrame(numbers, columns=["arm", "sub_model", "counted", "value"])
-    return Drawing("ledger", "Update ledger", caption, figure, data)
+    return Drawing("ledger", "What every arm spent", caption, figure, data)

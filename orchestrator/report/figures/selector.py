@@ -26,4 +26,15 @@ def menu(
         }
         for choice in choices
     ]
-    return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": 0}, "active": 0}]
+    return [
+        {
+            "name": "sub-model",
+            "buttons": buttons,
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 0},
+            "active": 0,
+        }
+    ]

@@ -40,7 +40,7 @@ def summary(tables: Sequence[Table]) -> Sheet:
     rows = [
         Row(table.title, tuple(measured(table.cells.get((AVERAGE, arm)), metric) for arm in arms)) for table in tables
     ]
-    sheet = Sheet(f"{caption}, averaged over sub-models", "", tuple(arms), (Group("", tuple(rows)),))
+    sheet = Sheet(f"{caption}, averaged over sub-models", "table", tuple(arms), (Group("", tuple(rows)),))
     return sheet.turned("arm") if len(arms) > len(tables) else sheet
 
 

@@ -1,8 +1,11 @@
 """A data set in memory: two stacks of uint8 images with their labels and the statistics that normalise them."""
 
+import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from trainers.data.thinning import evenly_spread
@@ -30,6 +33,36 @@ class ImageArrays:
         for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
             if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != len(labels):
                 raise ValueError("images must be (N, C, H, W) uint8 with one label each")
+
+    @classmethod
+    def of(
+        cls,
+        train_images: Tensor | NDArray[Any],
+        train_labels: Tensor | NDArray[Any],
+        test_images: Tensor | NDArray[Any],
+        test_labels: Tensor | NDArray[Any],
+    ) -> "ImageArrays":
+        """Of arrays of numpy or torch: normalised by the training images, identified by all that is in them.
+
+        Args:
+            train_images, test_images: `(N, C, H, W)` uint8.
+            train_labels, test_labels: `(N,)` whole numbers from 0.
+
+        Raises:
+            ValueError: other shapes or types; a label below 0.
+        """
+        images = [torch.as_tensor(each).contiguous() for each in (train_images, test_images)]
+        labels = [torch.as_tensor(each).long() for each in (train_labels, test_labels)]
+        if any(each.ndim != 1 or (len(each) and int(each.min()) < 0) for each in labels):
+            raise ValueError("labels must be (N,) whole numbers from 0")
+        digest = hashlib.sha256()
+        for each in (images[0], labels[0], images[1], labels[1]):
+            digest.update(f"{tuple(each.shape)} {each.dtype}".encode())
+            digest.update(each.numpy().tobytes())
+        scaled = images[0].double().div(255).transpose(0, 1).flatten(1)
+        mean = tuple(round(value, 4) for value in scaled.mean(1).tolist())
+        std = tuple(round(value, 4) or 1.0 for value in scaled.std(1, correction=0).tolist())
+        return cls(images[0], labels[0], images[1], labels[1], mean, std, digest.hexdigest())
 
     def thinned(self, count: int | None) -> "ImageArrays":
         """With so many of the training images, evenly spread; None: with all.

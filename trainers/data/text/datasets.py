@@ -9,7 +9,8 @@ from trainers.data.text.analogue import ANALOGUE
 from trainers.data.text.examples import Measured, TextData
 from trainers.data.text.glue import GLUE
 from trainers.data.text.glue_hub import GLUE_HUB
-from trainers.errors import ConfigError, unknown
+from trainers.errors import unknown
+from trainers.own.parts import enter
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ def register(name: str, source: TextDataset) -> None:
     Raises:
         ConfigError: the name is another's.
     """
-    if TEXTS.setdefault(name, source) is not source:
-        raise ConfigError(f"a dataset named {name!r} is there already: choose another name")
+    enter("dataset", name, source, TEXTS)
 
 
 def text_dataset(name: str) -> TextDataset:

@@ -36,6 +36,19 @@
     document.head.append(script);
   }
 
+  // Plotly's menus are for pointers alone; a list of the page's own is for the keyboard, too.
+  function list(plot, layout) {
+    const [menu] = layout.updatemenus ?? [];
+    if (!menu) return;
+    delete layout.updatemenus;
+    const label = document.createElement("label");
+    const select = document.createElement("select");
+    select.append(...menu.buttons.map((button) => new Option(button.label)));
+    select.addEventListener("change", () => Plotly.update(plot, ...menu.buttons[select.selectedIndex].args));
+    label.append(`${menu.name} `, select);
+    plot.before(label);
+  }
+
   const drawn = new Set();
   function draw(plot, size = {}) {
     if (drawn.has(plot)) return;
@@ -45,6 +58,7 @@
     if (matchMedia("(pointer: coarse)").matches) layout.dragmode = false; // a finger scrolls the page
     layout.height ??= plot.clientHeight;
     plot.style.height = "auto";
+    list(plot, layout);
     Plotly.newPlot(plot, data, put(layout, { ...look(layout, "width" in size), ...size }), {
       responsive: true,
       displaylogo: false,
