@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -162,3 +163,15 @@ def test_an_extracted_sub_model_says_where_it_comes_from_and_what_it_was_measure
     assert f"| test accuracy | {recorded['test_acc/w025']:.2f} % |" in card
     assert "`model.safetensors`" in card
     assert trial.key in card
+
+
+def test_weights_that_a_server_keeps_with_the_model_alone_are_found(
+    storage: Path, kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(kept / "model", tmp_path / "run" / "model")
+    monkeypatch.setattr("orchestrator.track.tracker.places", lambda *_: [])  # nothing is on this machine
+    tracker = Tracker(f"sqlite:///{storage / 'mlflow.db'}", None)
+    (tmp_path / "scratch").mkdir()
+    found = tracker.fetch((tmp_path / "run").as_uri(), "weights.safetensors", str(tmp_path / "scratch"))
+    assert found is not None
+    assert found.read_bytes() == (kept / "weights.safetensors").read_bytes()
