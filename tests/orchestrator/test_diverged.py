@@ -224,8 +224,8 @@ def test_status_says_diverged_and_gives_no_number(some: Tasks, capsys: pytest.Ca
 
 def test_list_counts_what_diverged_as_status_does(some: Tasks, capsys: pytest.CaptureFixture[str]) -> None:
     counted = []
-    for command in ("status", "list"):
-        arguments = [command, "--json", "--storage", str(some.folder), "--seeds", "5"]
+    for command in (["status", "--seeds", "5"], ["list"]):
+        arguments = [*command, "--json", "--storage", str(some.folder)]
         assert run(some.plan.study, some.trainer, arguments) == 0
         counted.append(json.loads(capsys.readouterr().out))
     status, listed = counted

@@ -5,7 +5,6 @@ import gzip
 import io
 import re
 import sys
-from dataclasses import replace
 from importlib.resources import files
 from importlib.util import find_spec
 from itertools import pairwise
@@ -19,6 +18,7 @@ from orchestrator.commands.report import parse_pictures
 from orchestrator.errors import UserError
 from orchestrator.report.figure_files import require_browser
 from orchestrator.report.figures import drawings
+from orchestrator.report.page import plot
 from orchestrator.report.page.page import left_out
 from orchestrator.report.page.sheet import Entry, Group, Row, Sheet, number, scaled
 from orchestrator.report.page.sheets import accuracies, differences, ledger, summary
@@ -167,16 +167,21 @@ def test_every_figure_has_its_numbers_in_the_page_and_beside_it(page: Element, b
         assert figure.all("figcaption")[0].text.strip()
 
 
-def test_many_numbers_stay_beside_the_page_and_pictures_of_other_numbers_do_not(tmp_path: Path, budgets: Tasks) -> None:
+def test_many_numbers_stay_beside_the_page_and_pictures_of_other_numbers_do_not(
+    tmp_path: Path, budgets: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot, "_MOST_EMBEDDED", 500)
     folder = tmp_path / "figures"
     folder.mkdir()
     for name in ("cost-budget-1x.svg", "cost-budget-1x.pdf", "mine.svg"):
         (folder / name).write_text("old")
-    frame = budgets.results.frame
-    many = replace(budgets.results, frame=pd.concat([frame.assign(seed=seed) for seed in range(3)]))
-    assert len(many.frame) == 3 * len(frame)
     write_report(budgets.plan, budgets.results, tmp_path)
     assert {path.name for path in folder.iterdir() if path.suffix != ".csv"} == {"mine.svg"}
+    linked = [link.has["href"] for figure in page_of(tmp_path).all("figure") for link in figure.all("a")]
+    beside = {path.name: path.stat().st_size for path in folder.glob("*.csv")}
+    assert {link for link in linked if not link.startswith("data:")} == {
+        f"figures/{name}" for name, size in beside.items() if size > 500
+    }
 
 
 def test_the_page_needs_no_network_and_nothing_in_it_ends_a_script(page: Element) -> None:

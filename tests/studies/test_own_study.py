@@ -91,7 +91,7 @@ def test_an_edited_part_leaves_no_seed_of_the_old_one_in_the_report(
     folder: Path, study: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--debug", "--storage", str(folder / "runs"), "--only", "sampler=cheap-first"]
-    assert run(study.STUDY, study.trainer, [*arguments, "--seeds", "2", "--set", "updates=2"]) == 0
+    assert run(study.STUDY, study.trainer, [*arguments, "--seeds", "0,7", "--set", "updates=2"]) == 0
     text = (folder / "my_study.py").read_text()
     (folder / "my_study.py").write_text(text.replace("** power for cost", "** power + 0.1 for cost"))
     other = _anew(folder)

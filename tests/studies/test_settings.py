@@ -1,12 +1,13 @@
 """What `settings` says is what can be set."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from orchestrator.commands.command_line import run
-from orchestrator.study.study import Study
+from orchestrator.study.study import Preset, Study
 from studies import cifar_norm_ablation, glue_bert_ablation
 from studies.image_trainer import ImageTrainer
 from studies.text_trainer import TextTrainer
@@ -60,9 +61,10 @@ def test_the_shortest_names_are_taken_and_choices_are_what_is_taken(kind: str) -
 
 def test_the_presets_values_and_who_varies_a_setting_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     study, trainer = KINDS["images"]
+    study = replace(study, presets={"smoke": Preset({"learning_rate": 0.2, "updates": 100}, 1, "")})
     assert run(study, trainer, ["settings", "--preset", "smoke"]) == 0
     shown = capsys.readouterr().out
-    assert "optimizer.learning_rate = 0.1\n    a number from 0; default: 0.1 (sgd), 0.001 (adamw)" in shown
+    assert "optimizer.learning_rate = 0.2\n    a number from 0; default: 0.1 (sgd), 0.001 (adamw)" in shown
     assert "budget.updates = 100\n" in shown
     assert "norm.policy = varied by norm: choose by --only\n" in shown
     assert run(study, trainer, ["settings", "rate", "--json"]) == 0

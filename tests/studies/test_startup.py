@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STUDIES = sorted(path for path in (ROOT / "studies").glob("*.py") if "main(STUDY" in path.read_text())
+STUDIES = sorted(path for path in (ROOT / "studies").glob("*.py") if "\n    main(STUDY" in path.read_text())
 HEAVY = ("torch", "ray", "mlflow", "numpy", "pandas", "sqlalchemy")
 RUN = f"""
 import runpy, sys

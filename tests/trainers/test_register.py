@@ -1,9 +1,11 @@
 """Registering parts of a study's own: they are found by name, and what cannot work is refused at once, in a line."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,6 +292,19 @@ def test_what_workers_would_not_have_is_refused_where_it_is_registered(text: str
     )
     assert done.returncode == 1
     assert said in done.stderr.splitlines()[-1]
+
+
+def test_a_file_that_is_named_from_its_folder_is_found_from_any(tmp_path: Any) -> None:
+    (tmp_path / "study.py").write_text("from trainers import register\nregister.sampler('a')(lambda moment: [1.0])\n")
+    code = (
+        "import runpy\nrunpy.run_path('study.py', run_name='__main__')\n"
+        "from trainers.own.travelling import OwnParts\nprint(OwnParts.here().files[0][0])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).samefile(tmp_path / "study.py")
+    assert Path(done.stdout.strip()).is_absolute()
 
 
 def test_another_process_has_what_is_registered_here_or_says_what_it_lacks() -> None:

@@ -54,8 +54,9 @@ class Source:
             line = outer.f_lineno if outer.f_code.co_name == "<module>" else outer.f_code.co_firstlineno
             outer = outer.f_back
         package = str(names.get("__package__") or "")
-        within = frame.f_lineno - line
-        return cls(frame.f_code.co_filename, text, line, str(names.get("__name__", "")), package, within)
+        file, within = Path(frame.f_code.co_filename), frame.f_lineno - line
+        whole = str(file.absolute()) if file.is_file() else str(file)  # a worker is in another folder
+        return cls(whole, text, line, str(names.get("__name__", "")), package, within)
 
     @cached_property
     def statements(self) -> list[ast.stmt]:

@@ -22,7 +22,7 @@ class Plot:
     """A drawing on the page.
 
     Attributes:
-        json: for `Plotly.newPlot`, with nothing in it that ends a script.
+        json: for `Plotly.newPlot`; Plotly writes `<`, `>` and `/` in it as codes, so nothing in it ends a script.
         height: of the figure, in pixels, so that nothing moves when it is drawn.
         numbers: where its CSV is: in the page itself, so that it can be sent alone, or beside it where that is large.
         pictures: format and address of those that were written.
@@ -46,7 +46,7 @@ def plots(drawings: Sequence[Drawing], folder: Path, pictures: Sequence[Format])
             drawing.name,
             drawing.title,
             drawing.caption,
-            _in_a_script(drawing.figure.to_json()),
+            Markup(drawing.figure.to_json()),
             drawing.figure.layout.height or _USUAL_HEIGHT,
             _numbers(folder / f"{drawing.name}.csv"),
             tuple((kind.upper(), f"{FOLDER}/{drawing.name}.{kind}") for kind in pictures),
@@ -54,13 +54,6 @@ def plots(drawings: Sequence[Drawing], folder: Path, pictures: Sequence[Format])
         )
         for drawing in drawings
     ]
-
-
-def _in_a_script(json: str) -> Markup:
-    """JSON in which no tag is seen, nor a line end that JavaScript knows and JSON does not."""
-    for character in "<>&\u2028\u2029":
-        json = json.replace(character, f"\\u{ord(character):04x}")
-    return Markup(json)
 
 
 def _numbers(path: Path) -> str:
