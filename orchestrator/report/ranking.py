@@ -55,7 +55,7 @@ class Ranking:
         facets = tuple(table.title.split(SEPARATOR)[:-1])  # the last says `by task`
         tasks, title = len(table.headings), table.metric.title
         what = (
-            f"average {title} over {tasks} tasks" if tasks > 1 else f"{title} ({next(iter(table.headings.values()))})"
+            f"average {title} over {tasks} tasks" if tasks > 1 else f"{title} on {next(iter(table.headings.values()))}"
         )
         return cls._of(table, row, (*facets, row), what)
 
