@@ -182,7 +182,7 @@ def answer_as_markdown(answer: Answer) -> str:
 def as_markdown(table: Table) -> str:
     """GitHub Markdown: the table, the comparisons and the seeds they would need, the published numbers, the ledger."""
     parts = [f"## {for_markdown(table.title)}"] if table.title else []
-    parts += [_markdown(accuracies(table)), for_markdown(table.caption)]
+    parts += [_markdown(accuracies(table)), for_markdown(f"{table.caption} {table.timing}".rstrip())]
     if not table.one_network:
         parts += [COSTS_CAPTION, _markdown(costs(table))]
     parts += _tests(table)

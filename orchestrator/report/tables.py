@@ -99,6 +99,7 @@ class Table:
         sortedness: the same as means over seeds, of arms that have nested pairs and a mean.
         counted: what `updates` counts, of every sub-model; empty if nothing is.
         totals: by arm and name; `ledger` says which, and how they are printed.
+        timing: what is to be said of the milliseconds, where they are shown; empty if nothing is.
         family: what decides bold and the comparisons.
     """
 
@@ -122,6 +123,7 @@ class Table:
     totals: Mapping[str, Mapping[str, float]]
     seeds: int
     caption: str
+    timing: str
     compares: bool
     family: Family
 
@@ -199,7 +201,6 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         _left_out(results.sub_models, shown),
         _not_shared(results.sub_models, shared),
         flops_rule(results),
-        "" if results.latency is None else results.latency.remark,
     ]
     diverged = {arm: in_place(len(gone), results.seeds[results.facets[0], arm]) for arm, gone in lost.items()}
     measured = {} if results.latency is None else results.latency.milliseconds
@@ -244,6 +245,7 @@ def make_table(results: Results, published: Mapping[tuple[str, str], tuple[float
         },
         seeds=family.seeds,
         caption=" ".join(filter(None, [caption, *remarks])),
+        timing="" if results.latency is None else results.latency.remark,
         compares=any(cell.published is not None for cell in cells.values()),
         family=family,
     )
