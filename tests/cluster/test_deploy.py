@@ -82,6 +82,9 @@ def test_the_rayjob_has_what_kuberay_asks_for_and_its_command_line_is_ours(tmp_p
     where = options.index("--storage") + 1
     assert options[where].startswith(f"{mount}/")
     options[where] = str(tmp_path / "s")
+    address = options.index("--address")
+    assert options[address + 1] == "auto"
+    del options[address : address + 2]  # which what trains has alone
     assert run(STUDY, ImageTrainer(), ["status", *options]) == 0
 
 
