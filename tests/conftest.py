@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,8 @@ def few(digits: ImageArrays, monkeypatch: pytest.MonkeyPatch) -> ImageArrays:
     return ImageArrays(*some, digits.mean, digits.std, "few digits")
 
 
-@pytest.fixture(autouse=True)
-def own_environment() -> Iterator[None]:
-    """What a test, or a study run in its process, sets in the environment is gone when it ends."""
+@contextmanager
+def _put_back_environment() -> Iterator[None]:
     before = dict(os.environ)
     yield
     for name in (os.environ.keys() | before.keys()) - {"PYTEST_CURRENT_TEST"}:
@@ -68,6 +68,20 @@ def own_environment() -> Iterator[None]:
             del os.environ[name]
         elif os.environ.get(name) != before[name]:
             os.environ[name] = before[name]
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """What a test, or a study run in its process, sets in the environment is gone when it ends."""
+    with _put_back_environment():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_environment_of_module() -> Iterator[None]:
+    """So is what a study sets that all tests of a module share."""
+    with _put_back_environment():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def test_a_server_away_for_a_while_loses_nothing(
     harness.same(tmp_path / "s", calm, proxy.uri)
     again = harness.run_here(tmp_path / "s", "--tracking-uri", proxy.uri)
     assert "All 6 trials are finished already" in again.out
-    assert f"MLflow: {proxy.uri}/#/experiments/1?workflowType=machine_learning\n" in again.out
+    assert f"MLflow: {proxy.uri}/#/experiments/1/runs?workflowType=machine_learning&" in again.out
 
 
 def test_an_artifact_that_cannot_be_read_now_is_not_taken_for_one_that_is_not_there(proxy: Proxy) -> None:

@@ -29,7 +29,7 @@ SMALL = [
     "--equalize",
     "updates",
 ]
-REPORT = "smoke,norm=instance,budget.updates=40,evaluations=4"
+REPORT = "smoke,norm=instance,budget.equalize=updates,budget.updates=40,evaluations=4"
 
 
 def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.Popen[str]":
@@ -141,7 +141,7 @@ def test_a_study_killed_under_ray_ends_as_one_left_alone_without_it_which_then_h
     assert shown.err == ""
     assert "index.html" in shown.out
     assert "mlflow ui --backend-store-uri sqlite:///" in shown.out
-    assert "  then http://127.0.0.1:5000/#/experiments/1?workflowType=machine_learning\n" in shown.out
+    assert "  then http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning&" in shown.out
     process = start(rough)
     assert "Starting Ray (" in harness.wait_for(process, "25%")
     harness.kill_all(process)

@@ -18,7 +18,8 @@ from orchestrator.trainer import Place, Trainer
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.conftest import TINY
-from trainers.data.datasets import DATASETS, Dataset, dataset, register
+from tests.trainers.own_tables import put_back
+from trainers.data.datasets import Dataset, dataset, register
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError
 
@@ -98,9 +99,9 @@ def registered() -> Iterator[str]:
     source = Dataset(
         (2, 8, 8), 3, 9, 1, False, lambda: "noise", lambda: ((0.5,) * 2, (0.3,) * 2), print, lambda _: arrays
     )
-    register("noise of a test", source)
-    yield "noise of a test"
-    del DATASETS["noise of a test"]
+    with put_back():
+        register("noise of a test", source)
+        yield "noise of a test"
 
 
 def test_a_registered_data_set_needs_no_edit_elsewhere(registered: str) -> None:

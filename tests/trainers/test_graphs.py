@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from tests.conftest import tiny
 from tests.trainers.sequences import Sequences, counter, recipe, regressor
 from tests.trainers.test_text_trials import tiny as text_trial
+from trainers.acceleration import Accelerator
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.layers.embedding import NestedEmbedding
 from trainers.submodel import SubModel
@@ -244,6 +245,7 @@ def test_a_captured_trial_of_texts_is_bit_for_bit_the_one_that_is_not(
     # As while a stream is captured, when a mask is not looked at: without padding transformers would leave it out.
     monkeypatch.setattr("transformers.masking_utils.is_tracing", lambda *_: True)
     monkeypatch.setattr(NestedEmbedding, "_meets_few_rows", lambda *_: False)  # of CPUs alone
+    monkeypatch.setattr("trainers.trials.texts.accelerator", lambda _: Accelerator())  # so is AdamW's kernel
     config = text_trial(method=method, updates=16, evaluations=2, batch_size=6)
 
     def trained(graphs: Graphs | None) -> dict[str, float]:
