@@ -91,7 +91,7 @@ class StudyCommand(click.Group):
             options_metavar="",
             subcommand_metavar="[VERB] [OPTIONS]",
             params=[_version()],
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            context_settings={"help_option_names": [*_HELP], "max_content_width": 100},
         )
         self._study = study
 

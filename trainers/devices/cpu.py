@@ -1,4 +1,4 @@
-"""Settings of the CPU backend that hold for the whole process and change no result, only its time."""
+"""What is to be known of the CPU backend: settings of the whole process, which change its time alone, and one fault."""
 
 import ctypes
 import os
