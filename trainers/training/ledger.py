@@ -7,13 +7,12 @@ once, so that a comparison can be made in any of them and never mixes two unnoti
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from trainers.lattice import Lattice
 from trainers.submodel import SubModel
 
 BudgetUnit = Literal["updates", "passes", "macs"]
-BUDGET_UNITS: tuple[BudgetUnit, ...] = get_args(BudgetUnit)
 
 
 @dataclass

@@ -19,7 +19,6 @@ from trainers.errors import DataError
 
 _ENTAILMENT = ("entailment", "not_entailment")
 _BINARY = ("0", "1")
-_COLA = ("source", "label", "star", "sentence")
 _MOST_BROKEN = 0.001  # of a file's lines: QQP's lacks fields in three of 363,849
 
 
