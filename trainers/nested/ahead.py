@@ -132,10 +132,9 @@ class _Pass:
 
     def holds(self) -> bool:
         """Whether the layers have the parameters and buffers that they had, and those the memory."""
-        for owner, name, tensor, address in self._held:
-            if owner.get(name) is not tensor or tensor.data_ptr() != address:
-                return False
-        return True
+        return all(
+            owner.get(name) is tensor and tensor.data_ptr() == address for owner, name, tensor, address in self._held
+        )
 
     def read(self) -> None:
         """Gives every layer what it will read."""
