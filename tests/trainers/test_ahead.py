@@ -65,7 +65,10 @@ def assert_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def reads_ahead(net: NestedNetwork) -> bool:
-    return any(layer._ahead is not None for layer in net.modules() if isinstance(layer, ReadsAhead))
+    """Whether a pass is under way that has read for a layer, or has left what takes memory."""
+    layers = [layer for layer in net.modules() if isinstance(layer, ReadsAhead)]
+    held = [layer._ahead for layer in layers if layer._ahead is not None]
+    return any(ahead.of.thread or any(each is not None and each.grad_fn for each in ahead.values) for ahead in held)
 
 
 @contextmanager
@@ -178,6 +181,40 @@ def test_a_graph_that_is_kept_is_gone_through_twice() -> None:
             assert torch.equal(parameter.grad, 2 * once[name])
 
 
+def test_passes_of_all_modes_follow_one_another() -> None:
+    net = branches()
+    other = copy.deepcopy(net)
+    modes = [torch.inference_mode, torch.no_grad, torch.enable_grad]
+    for sub_model in (WIDTHS.smallest, WIDTHS.largest, WIDTHS.smallest):
+        for mode in [*modes, *modes[::-1], *modes]:
+            outputs = []
+            for each, ahead in ((net, True), (other, False)):
+                each.activate(sub_model)
+                for _ in range(2):
+                    with mode():
+                        out = forward(each, ahead)(images(4, size=8))
+                    if mode is torch.enable_grad:
+                        out.square().sum().backward()
+                    with torch.no_grad():
+                        for parameter in each.parameters():
+                            parameter.add_(0.01)
+                outputs.append(out)
+            assert torch.equal(*outputs)
+    assert_equal(dict(net.named_buffers()), dict(other.named_buffers()))
+    for (name, one), (_, two) in zip(net.named_parameters(), other.named_parameters(), strict=True):
+        assert torch.equal(one.grad, two.grad), name
+
+
+def test_vectors_of_several_types_keep_theirs() -> None:
+    net = branches().eval().bfloat16()
+    net.network.norm.float()
+    net.activate(WIDTHS.smallest)
+    with torch.no_grad():
+        expected = net.network(images(2, size=8).bfloat16())
+        for _ in range(3):
+            assert torch.equal(net(images(2, size=8).bfloat16()), expected)
+
+
 def test_what_is_frozen_has_no_gradient_from_the_next_pass_on() -> None:
     net = branches()
     net.activate(WIDTHS.smallest)
@@ -204,23 +241,42 @@ def test_another_thread_that_evaluates_meanwhile_takes_no_gradient_away() -> Non
     other = copy.deepcopy(net)
     for each in (net, other):
         each(images(4, size=8))
-        with torch.no_grad():
-            each(images(4, size=8))
-    busy: list[threading.Thread] = []
+    training, evaluating, done = threading.get_ident(), threading.Event(), threading.Event()
 
     def evaluate() -> None:
-        if not busy:
-            with torch.no_grad():
-                busy.append(threading.Thread(target=lambda: net.network(images(2, size=8))))
-                busy[0].start()
-                busy[0].join()
+        with torch.no_grad():
+            net(images(2, size=8))
 
-    with during(net, evaluate):
-        net(images(4, size=8)).square().sum().backward()
+    thread = threading.Thread(target=evaluate)
+
+    def meet() -> None:
+        if threading.get_ident() == training:
+            thread.start()
+            assert evaluating.wait(60)
+        else:
+            evaluating.set()
+            assert done.wait(60)
+
+    with during(net, meet):
+        loss = net(images(4, size=8)).square().sum()
+        done.set()
+        thread.join()
+    loss.backward()
     other(images(4, size=8)).square().sum().backward()
-    assert busy
     for (name, one), (_, two) in zip(net.named_parameters(), other.named_parameters(), strict=True):
-        assert (one.grad is None) == (two.grad is None), name
+        assert one.grad is not None, name
+        assert torch.equal(one.grad, two.grad), name
+
+
+def test_a_layer_that_meets_another_number_of_channels_reads_for_itself() -> None:
+    net = branches().eval()
+    with torch.no_grad():
+        net(images(2, size=8))
+        handle = net.network.head.register_forward_pre_hook(lambda _, inputs: inputs[0][:, :12])
+        expected = net.network(images(2, size=8))
+        assert torch.equal(net(images(2, size=8)), expected)
+        handle.remove()
+        assert not torch.equal(net(images(2, size=8)), expected)
 
 
 def test_so_many_kinds_of_passes_are_known_that_any_width_can_be_drawn() -> None:

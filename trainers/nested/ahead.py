@@ -7,7 +7,6 @@ of one parameter takes some 30 µs and the four vectors of one norm 50, ten time
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import accumulate, chain
 from typing import Any
 
@@ -28,21 +27,47 @@ class ReadsAhead:
     many incoming channels, and asks `read(channels)` for it.
     """
 
-    _ahead: "tuple[_Pass, int, Sequence[Any]] | None" = None
+    _ahead: "_Ahead | None" = None
 
     def reads(self, channels: int) -> Sequence[Read | None]:
         raise NotImplementedError
 
     def read(self, channels: int) -> Sequence[Any]:
         """A tensor for each of `reads`, differentiable where it is learnt; None for None."""
-        if self._ahead is not None:
-            ahead, expected, values = self._ahead
-            if expected == channels and ahead.thread == threading.get_ident():
-                return values
+        ahead = self._ahead
+        if ahead is not None and ahead.channels == channels and ahead.of.thread == threading.get_ident():
+            return ahead.values
         readers: dict[ReadsAhead, int] | None = getattr(_now, "readers", None)
         if readers is not None:
             readers[self] = channels
         return tuple(None if read is None else read.learnt() for read in self.reads(channels))
+
+
+class _NoPass:
+    """Stands for a pass where there is none."""
+
+    thread: int | None = None
+
+
+_NO_PASS = _NoPass()
+
+
+class _Ahead:
+    """What was read ahead for a layer, for so many channels, in a pass."""
+
+    __slots__ = ("channels", "of", "values")
+
+    def __init__(self) -> None:
+        self.put(_NO_PASS, 0, ())
+
+    def put(self, of: "_NoPass", channels: int, values: Sequence[Any]) -> None:
+        self.of, self.channels, self.values = of, channels, values
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Ahead":
+        return _Ahead()
+
+    def __reduce__(self) -> tuple[type["_Ahead"], tuple[()]]:
+        return _Ahead, ()
 
 
 class Passes:
@@ -50,6 +75,7 @@ class Passes:
 
     def __init__(self) -> None:
         self._known: dict[Hashable, _Pass] = {}
+        self._standing: _Pass | None = None  # the last, if it was without gradients: layers keep what it has read
 
     @contextmanager
     def of(self, kind: Hashable) -> Iterator[None]:
@@ -65,11 +91,23 @@ class Passes:
             if not capturing():  # what is made meanwhile is not there yet
                 self._keep(kind, _Pass(readers))
             return
-        known.read()
+        learning = torch.is_grad_enabled()
+        if self._standing is not None and (learning or self._standing is not known):
+            self._standing.forget()
+            self._standing = None
+        if learning:
+            known.read(learning=True)
+        elif self._standing is known:
+            known.read_again()
+        else:
+            known.read(learning=False)
+            self._standing = known
         try:
             yield
         finally:
-            known.forget()
+            known.thread = None
+            if self._standing is not known:
+                known.forget()
 
     def _keep(self, kind: Hashable, noted: "_Pass") -> None:
         self._known.pop(kind, None)
@@ -96,19 +134,18 @@ def _noted() -> Iterator[dict[ReadsAhead, int]]:
         _now.readers = before
 
 
-class _Pass:
+class _Pass(_NoPass):
     """What the layers of a pass read.
 
     Attributes:
-        thread: in which it is run.
+        thread: in which it is under way.
     """
 
     def __init__(self, readers: dict[ReadsAhead, int]) -> None:
-        self.thread = threading.get_ident()
         by_layer = [(layer, channels, layer.reads(channels)) for layer, channels in readers.items()]
         reads = [read for read in chain.from_iterable(reads for _, _, reads in by_layer) if read is not None]
         # Vectors at places are read together: every norm behind a concatenation has four of them.
-        vectors = [read for read in reads if read.view.ndim == 1 and read.part.places is not None]
+        vectors = _alike([read for read in reads if read.view.ndim == 1 and read.part.places is not None])
         others = [read for read in reads if read not in set(vectors)]
         self._reads = [*vectors, *others]
         self._together = _Together(vectors) if vectors else None
@@ -119,15 +156,10 @@ class _Pass:
         place: dict[Read | None, int] = {read: place for place, read in enumerate(self._reads)}
         place[None] = len(self._views)
         self._views.append(None)
-        copied.update(vectors)
         self._layers = [
-            _Reader(vars(layer), channels, [place[read] for read in reads]) for layer, channels, reads in by_layer
+            _Reader(layer, channels, [place[read] for read in reads]) for layer, channels, reads in by_layer
         ]
-        self._copying = [
-            reader for reader, (_, _, reads) in zip(self._layers, by_layer, strict=True) if copied.intersection(reads)
-        ]
-        steady = [reader for reader in self._layers if reader not in self._copying]
-        self._steady = [(reader.layer, (self, reader.channels, reader.of(self._views))) for reader in steady]
+        self._copies: list[Any] = []  # of a pass without gradients
         self._anchor = torch.zeros((), requires_grad=True)
 
     def holds(self) -> bool:
@@ -136,23 +168,30 @@ class _Pass:
             owner.get(name) is tensor and tensor.data_ptr() == address for owner, name, tensor, address in self._held
         )
 
-    def read(self) -> None:
-        """Gives every layer what it will read."""
+    def read(self, learning: bool) -> None:
+        """Gives every layer what it will read, with `learning` differentiable as far as it is learnt."""
         self.thread = threading.get_ident()
-        values, readers = self._values(), self._copying
-        if torch.is_grad_enabled():
+        values = self._values()
+        if learning:
             self._learn(values)
-            readers = self._layers
         else:
-            for layer, ahead in self._steady:
-                layer["_ahead"] = ahead
-        for reader in readers:
-            reader.layer["_ahead"] = self, reader.channels, reader.of(values)
+            self._copies = [values[place] for place, _ in self._copied]
+        for reader in self._layers:
+            reader.ahead.put(self, reader.channels, [values[place] for place in reader.places])
+
+    def read_again(self) -> None:
+        """As `read` for a pass without gradients after another such, into the memory that the layers have."""
+        self.thread = threading.get_ident()
+        with _plainly():
+            if self._together is not None:
+                self._together.read_again()
+            for (_, read), copy in zip(self._copied, self._copies, strict=True):
+                read.dense_again(copy)
 
     def _values(self) -> list[Tensor | None]:
         """What is read, not differentiable, and None."""
         values = self._views.copy()
-        with torch.no_grad():
+        with _plainly():
             if self._together is not None:
                 together = self._together.values()
                 values[: len(together)] = together
@@ -171,8 +210,18 @@ class _Pass:
 
     def forget(self) -> None:
         """Leaves the layers nothing of a pass."""
+        self._copies = []
+        if self._together is not None:
+            self._together.forget()
         for reader in self._layers:
-            reader.layer["_ahead"] = None
+            reader.ahead.put(_NO_PASS, 0, ())
+
+
+def _alike(reads: Sequence[Read]) -> Sequence[Read]:
+    """Those of the first's type and device."""
+    return [
+        read for read in reads if (read.view.dtype, read.view.device) == (reads[0].view.dtype, reads[0].view.device)
+    ]
 
 
 def _held(layer: ReadsAhead) -> Iterator[tuple[dict[str, Any], str, Tensor, int]]:
@@ -185,16 +234,21 @@ def _held(layer: ReadsAhead) -> Iterator[tuple[dict[str, Any], str, Tensor, int]
                     yield owner, name, tensor, tensor.data_ptr()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What is made inside has no gradient, and can be used in any mode."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 class _Reader:
-    """A layer, by its namespace, and the places of what it reads among all that is read."""
+    """A layer, and the places of what it reads among all that is read."""
 
-    layer: dict[str, Any]
-    channels: int
-    places: Sequence[int]
+    __slots__ = ("ahead", "channels", "places")
 
-    def of(self, values: Sequence[Tensor | None]) -> list[Tensor | None]:
-        return [values[place] for place in self.places]
+    def __init__(self, layer: ReadsAhead, channels: int, places: Sequence[int]) -> None:
+        self.ahead: _Ahead = vars(layer).setdefault("_ahead", _Ahead())
+        self.channels, self.places = channels, places
 
 
 class _Together:
@@ -206,10 +260,22 @@ class _Together:
         indices = [read.part.places.indices for read in reads if read.part.places is not None]
         self._indices = torch.cat([each + start for each, start in zip(indices, starts, strict=False)])
         self._lengths = [len(each) for each in indices]
+        self._whole, self._entries = torch.empty(0), torch.empty(0)
 
     def values(self) -> Sequence[Tensor]:
-        entries: Sequence[Tensor] = torch.cat(self._vectors).index_select(0, self._indices).split(self._lengths)
+        self._whole = torch.cat(self._vectors)
+        self._entries = self._whole.index_select(0, self._indices)
+        entries: Sequence[Tensor] = self._entries.split(self._lengths)
         return entries
+
+    def read_again(self) -> None:
+        """Into the memory of the last `values`."""
+        torch.cat(self._vectors, out=self._whole)
+        torch.index_select(self._whole, 0, self._indices, out=self._entries)
+
+    def forget(self) -> None:
+        """Gives up that memory, as far as nobody else has it."""
+        self._whole, self._entries = torch.empty(0), torch.empty(0)
 
 
 class _Learnt(torch.autograd.Function):

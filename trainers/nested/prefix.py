@@ -97,7 +97,9 @@ class Read:
     __slots__ = ("_channels_last", "_leaf", "parameter", "part", "view")
 
     def __init__(self, parameter: Tensor, part: Part) -> None:
-        self.parameter, self.part, self.view = parameter, part, part.within(parameter.detach())
+        self.parameter, self.part = parameter, part
+        with torch.inference_mode(False):  # it outlives this pass, and the next may be another kind of
+            self.view = part.within(parameter.detach())
         self._channels_last = parameter.ndim == 4 and not parameter.is_contiguous()
         self._leaf: Tensor | None = None
 
@@ -111,6 +113,13 @@ class Read:
         if values.ndim != 4:
             return values
         return values.contiguous(memory_format=torch.channels_last if self._channels_last else torch.contiguous_format)
+
+    def dense_again(self, out: Tensor) -> None:
+        """Into what `dense` gave, if that was a copy."""
+        if self.part.places is None:
+            out.copy_(self.view)
+        else:
+            torch.index_select(self.view, self.part.places.axis, self.part.places.indices, out=out)
 
     def learnt(self) -> Tensor:
         """Differentiable where gradients are on and the parameter is learnt.
