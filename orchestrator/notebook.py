@@ -63,7 +63,7 @@ class Reading:
         """The report's tables, one unless a factor splits them."""
         from orchestrator.report.writer import make_tables
 
-        return make_tables(self.plan, self.results)
+        return make_tables(self.plan, self.results, self.looks)
 
     @cached_property
     def answer(self) -> "Answer":
@@ -113,7 +113,7 @@ class Reading:
     def _task_tables(self) -> "list[TaskTable]":
         from orchestrator.report.writer import make_task_tables
 
-        return make_task_tables(self.plan, self.results)
+        return make_task_tables(self.plan, self.results, self.looks)
 
     def _repr_html_(self) -> str:
         """The answer and the table, where a notebook shows what a cell gives."""

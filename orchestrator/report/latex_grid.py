@@ -42,7 +42,7 @@ class Column:
         """Mean and SD of a cell."""
         if cell is None or cell.diverged:
             return self.text(NOTHING if cell is None else for_latex(cell.text))
-        mean = _signed(f"{cell.mean:.{cell.decimals}f}")
+        mean = _signed(f"{cell.mean:z.{cell.decimals}f}")
         mean = rf"\textbf{{{mean}}}" if cell.best else mean
         if not self.spread:
             return mean
@@ -52,7 +52,7 @@ class Column:
         """What was printed elsewhere in the place of a cell."""
         if cell is None or cell.published is None:
             return self.text("")
-        text = rf"\emph{{{_signed(f'{cell.published:.{cell.decimals}f}')}}}"
+        text = rf"\emph{{{_signed(f'{cell.published:z.{cell.decimals}f}')}}}"
         return f"{text}{' & ' * self.spread}" + r"$^\dagger$" * cell.derived
 
 
