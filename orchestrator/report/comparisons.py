@@ -16,6 +16,7 @@ from orchestrator.report.power import MOST_SEEDS, POWER, seeds_needed
 from orchestrator.report.statistics import LEVEL, Paired, Test, holm, mean_and_sd, paired
 from orchestrator.trainer import Metric
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_FLIPPED = 20  # seeds: above, differences need not be normal for the t-test
 _ROOM = 20  # how far the sign-flip test's smallest p lies below the level, corrected
 
@@ -169,12 +170,16 @@ class Family:
     @property
     def rule(self) -> str:
         """Which test the family was held to and why, and what it was corrected for."""
+        smallest = f"2/2{str(self.seeds).translate(_RAISED)}"
         if self.test == "exact sign-flip test":
-            why = f"with {self.seeds} seeds its smallest p, 2/2^{self.seeds}, is small enough for so many"
+            why = f"with {self.seeds} seeds its smallest p, {smallest}, is small enough for so many"
         elif self.seeds > _MOST_FLIPPED:
             why = f"with more than {_MOST_FLIPPED} seeds the differences need not be normal"
         else:
-            why = f"an exact sign-flip test has no p below 2/2^{self.seeds}, too coarse for so many"
+            why = f"an exact sign-flip test has no p below {smallest}, too coarse for so many"
+        if len(self) == 1:
+            why = why.replace("so many", "one pair")
+            return f"the pair is tested paired by seed, two-sided, by the {self.test} ({why}); separated: p < {LEVEL}"
         return (
             f"all {len(self)} pairs of arms on the rows shown are tested once, paired by seed, two-sided, by the "
             f"{self.test} ({why}), with Holm's correction over all of them; pairs that cannot be tested or print alike "
