@@ -180,10 +180,11 @@ class Family:
         if len(self) == 1:
             why = why.replace("so many", "one pair")
             return f"the pair is tested paired by seed, two-sided, by the {self.test} ({why}); separated: p < {LEVEL}"
+        whole = "both pairs" if len(self) == 2 else f"all {len(self)} pairs"
         return (
-            f"all {len(self)} pairs of arms on the rows shown are tested once, paired by seed, two-sided, by the "
-            f"{self.test} ({why}), with Holm's correction over all of them; pairs that cannot be tested or print alike "
-            f"count, as p = 1; separated: adjusted p < {LEVEL}"
+            f"{whole} of arms on the rows shown are tested once, paired by seed, two-sided, by the {self.test} "
+            f"({why}), with Holm's correction over all of them; pairs that cannot be tested or print alike count, as "
+            f"p = 1; separated: adjusted p < {LEVEL}"
         )
 
 

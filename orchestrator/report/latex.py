@@ -145,19 +145,24 @@ def _order(table: Table, arm: str) -> tuple[str, str]:
 
 
 def _of_tasks(table: TaskTable, parts: Collection[str]) -> Grid:
-    """SDs beside their means, or beneath them where that is too wide."""
-    beside = _tasks_across(table, parts)
-    return beside if beside.fits else _tasks_across(table, parts, beneath=True)
+    """Where it is too wide, arms' updates are told in the caption, and where it still is, SDs stand beneath means."""
+    made = [_tasks_across(table, parts, told, beneath) for told, beneath in _FORMS]
+    return next((grid for grid in made if grid.fits), made[-1])
 
 
-def _tasks_across(table: TaskTable, parts: Collection[str], beneath: bool = False) -> Grid:
+_FORMS = (False, False), (True, False), (True, True)
+
+
+def _tasks_across(table: TaskTable, parts: Collection[str], told: bool, beneath: bool) -> Grid:
     """A row per arm and sub-model, a column per task.
 
     Args:
+        told: the updates, in the caption instead of a column.
         beneath: a row more for the SDs.
     """
+    updates = [f"{arm} {counts}" for arm, counts in table.updates.items() if counts] if "macs" in parts else []
     known = {
-        f"{table.counted} in epochs": any(table.updates.values()),
+        f"{table.counted} in epochs": bool(updates) and not told,
         "MACs": any(table.macs.values()),
         "FLOPs": any(table.flops.values()),
     }
@@ -166,7 +171,8 @@ def _tasks_across(table: TaskTable, parts: Collection[str], beneath: bool = Fals
     numbers = [Column((heading,), spread=spread and not beneath) for heading in table.columns]
     over_tasks = any(each is not None for each in table.spreads.values())
     columns = [Column(("arm",), "l"), Column(("sub-model",), "l"), *(Column((head,)) for head in costs), *numbers]
-    grid = Grid([*columns, *[Column((SPREAD,))] * over_tasks], _caption(table), table.title)
+    said = f" {capital(table.counted)} in epochs of {'; '.join(updates)}." if updates and told else ""
+    grid = Grid([*columns, *[Column((SPREAD,))] * over_tasks], _caption(table) + said, table.title)
     before = ""
     for row, arm in table.lines:
         takes = {

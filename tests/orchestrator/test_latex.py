@@ -104,11 +104,15 @@ def test_a_table_is_set_as_wide_as_a_paper_has_room_for() -> None:
 def test_sds_stand_beneath_their_means_where_tasks_are_many(tmp_path: Path) -> None:
     made = Tasks(tmp_path, seeds=(0, 1), tasks=("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"))
     made.finish_all({arm.label: [(50, 60), (52, 62)] for arm in made.plan.arms})
-    latex = as_latex([], make_task_tables(made.plan, made.results))
+    (table,) = make_task_tables(made.plan, made.results)
+    latex = as_latex([], [replace(table, updates={"apart": "1.5 d12", "sorted": "~1 d12"})])
     assert r" & 61.00 & 61.00 & " in latex
     assert r" &  & {\scriptsize$\pm$\,1.41} & {\scriptsize$\pm$\,1.41}" in latex
     assert r"\shortstack[r]{SD over\\tasks} \\" in latex
     assert len(widths(latex)) == 1
+    assert (
+        r"pdates in epochs of apart 1.5 d12; sorted \textasciitilde{}1 d12." in latex
+    )  # in the caption: a column of them would be the widest
 
 
 def test_one_seed_has_one_column_per_arm() -> None:
