@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from orchestrator.report.drawing import Drawing
     from orchestrator.report.results import Results
     from orchestrator.report.sequential import Looks
-    from orchestrator.report.tables import Table
+    from orchestrator.report.tables import Cell, Table
+
+_BOLD = "\ue000", "\ue001"  # of Unicode's private use, which no name has: names are escaped, what is bold is not
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reading:
     """What a study has found so far, as words, numbers, tables and figures.
 
@@ -63,7 +65,7 @@ class Reading:
         """The report's tables, one unless a factor splits them."""
         from orchestrator.report.writer import make_tables
 
-        return make_tables(self.plan, self.results)
+        return make_tables(self.plan, self.results, self.looks)
 
     @cached_property
     def answer(self) -> "Answer":
@@ -81,11 +83,14 @@ class Reading:
         Where the report has several tables, the first level of the index names them. `attrs["caption"]` says of what
         the means are, and what decided on them.
         """
+        return self._table(lambda cell: "–" if cell is None else cell.text)
+
+    def _table(self, text: "Callable[[Cell | None], str]") -> "pd.DataFrame":
         import pandas as pd
 
         parts = {}
         for table in self.tables:
-            cells = {arm: [_text(table.cells.get((row, arm))) for row in table.rows] for arm in table.arms}
+            cells = {arm: [text(table.cells.get((row, arm))) for row in table.rows] for arm in table.arms}
             parts[table.title] = pd.DataFrame(cells, index=pd.Index(table.rows, name="sub-model"))
         whole = parts[""] if list(parts) == [""] else pd.concat(parts, names=["table"])
         whole.attrs["caption"] = " ".join(dict.fromkeys(table.caption for table in self.tables))
@@ -113,12 +118,19 @@ class Reading:
     def _task_tables(self) -> "list[TaskTable]":
         from orchestrator.report.writer import make_task_tables
 
-        return make_task_tables(self.plan, self.results)
+        return make_task_tables(self.plan, self.results, self.looks)
+
+    def __repr__(self) -> str:
+        """The answer and the table; a cell of a notebook that knows no HTML shows them, and `print`."""
+        return f"{self.answer.headline}\n\n{self.table().to_string()}"
 
     def _repr_html_(self) -> str:
-        """The answer and the table, where a notebook shows what a cell gives."""
-        table = self.table()
-        return f"<p>{escape(self.answer.headline)}</p>{table.to_html()}<p>{escape(table.attrs['caption'])}</p>"
+        """The answer and the table, bold as in the report, where a notebook shows what a cell gives."""
+        table = self._table(
+            lambda cell: "–" if cell is None else f"{_BOLD[0]}{cell.text}{_BOLD[1]}" if cell.best else cell.text
+        )
+        marked = table.to_html().replace(_BOLD[0], "<b>").replace(_BOLD[1], "</b>")
+        return f"<p>{escape(self.answer.headline)}</p>{marked}<p>{escape(table.attrs['caption'])}</p>"
 
 
 def results(
@@ -174,9 +186,10 @@ def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> Reading:
     experiment = tracker.experiment(plan.study.name, create=False)
     if experiment is None:
         raise nothing
+    if tracker.parent(experiment, plan.base_key) is None:
+        raise UserError(
+            f"{plan.study.name} is in {shown_address(uri)}, but not at preset {plan.preset} with these settings: run "
+            "it first, or give preset, settings and data as on its command line"
+        )
     found = read_results(tracker, experiment, plan)
     return Reading(plan, found, recorded_looks(tracker, experiment, plan.base_key))
-
-
-def _text(cell: Any) -> str:
-    return "–" if cell is None else str(cell.text)

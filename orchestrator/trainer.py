@@ -96,8 +96,8 @@ class Metric:
         return "percentage points" if self.unit == "%" else self.unit
 
     def text(self, value: float) -> str:
-        """`41.23`."""
-        return f"{value:.{self.decimals}f}"
+        """`41.23`; what prints as zero has no sign."""
+        return f"{value:z.{self.decimals}f}"
 
     def with_unit(self, value: float) -> str:
         """`41.23 %`."""

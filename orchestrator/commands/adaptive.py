@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from orchestrator.errors import UserError
 from orchestrator.report.results import Results, read_results
 from orchestrator.report.sequential import Looks, Verdict, asked_for, judge, recorded_looks
+from orchestrator.report.words import counted
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.recorder import Recorder
 from orchestrator.track.tracker import Tracker
@@ -21,7 +23,7 @@ def next_look(
     of the last look that had all of its trials.
 
     Args:
-        done: keys of trials that are finished or given up.
+        done: keys of finished trials.
         read: the results of a part.
     """
     parts = [plan.of_seeds(count) for count in looks.counts]
@@ -51,29 +53,33 @@ def check_looks(tracker: Tracker, experiment: str, plan: Plan, looks: Looks) -> 
 def train_until_separated(
     plan: Plan, looks: Looks, recorder: Recorder, train: Train, say: Callable[[str], None]
 ) -> tuple[list[Trial], Plan]:
-    """Trains look by look; gives what failed for good, and the part of the plan that was trained."""
-    failed: list[Trial] = []
+    """Trains look by look; gives what failed for good, and the part of the plan that was trained.
+
+    A look is at all of its trials, so one that failed ends it: the same command tries that again and goes on.
+    """
     metric = plan.declaration.primary
 
     def read(part: Plan) -> Results:
         return read_results(recorder.tracker, recorder.experiment, part)
 
-    recorder.note_looks(looks.as_dict())
+    if recorded_looks(recorder.tracker, recorder.experiment, plan.base_key) is None:
+        before = {trial.seed for trial in plan.trials if trial.key in recorder.finished}
+        recorder.note_looks(replace(looks, before=len(before)).as_dict())
     while True:
-        done = recorder.finished | {trial.key for trial in failed}
-        try:
-            part, verdicts = next_look(plan, looks, done, read)
-        except UserError:
-            if not failed:
-                raise
-            return failed, plan  # what is there cannot be compared, since some of it failed
+        part, verdicts = next_look(plan, looks, recorder.finished, read)
         if verdicts:
             separated = sum(verdict.separated for verdict in verdicts)
-            seeds = max(verdict.seeds for verdict in verdicts)
-            say(f"After {seeds} seeds {separated} of {len(verdicts)} comparisons are separated:")
+            seeds = counted(max(verdict.seeds for verdict in verdicts), "seed")
+            verb = "is" if separated == 1 else "are"
+            say(f"After {seeds} {separated} of {counted(len(verdicts), 'comparison')} {verb} separated:")
             for verdict in verdicts:
                 say(f"  {verdict.line(metric)}")
-        missing = part.missing(done)
+        missing = part.missing(recorder.finished)
         if not missing:
+            return [], part
+        if failed := train(part, missing):
+            say(
+                f"The look after {len(part.seeds)} seeds lacks {counted(len(failed), 'trial')} that failed: run the "
+                "same command again, or leave the arm out with --only."
+            )
             return failed, part
-        failed += train(part, missing)

@@ -97,16 +97,18 @@ def compare_arms(first: Plan, second: Plan, sides: Sides, options: Options) -> i
     if not found:
         raise UserError(f"compare: nothing can be compared: {notes[0]}")
     from orchestrator.report.comparisons import compare
+    from orchestrator.report.sequential import not_fixed, recorded_looks
 
     metric = first.declaration.primary
     rows, seeds = _on_common_seeds(found, first.study)
     if not seeds:
         raise UserError("compare: no seed is common to all that would be compared: choose levels by which less is")
     family = compare({row.key: values for row, values in rows.items()}, metric.decimals, metric.higher_is_better)
+    remark = not_fixed(recorded_looks(tracker, experiment, first.base_key))
     if options.as_json:
-        print(json.dumps(_as_json(first, sides, rows, family, seeds, notes)))
+        print(json.dumps({**_as_json(first, sides, rows, family, seeds, notes), "remark": remark}))
         return 0
-    _show(first, sides, rows, family, seeds, notes)
+    _show(first, sides, rows, family, seeds, [*filter(None, [remark]), *notes])
     return 0
 
 
@@ -201,48 +203,55 @@ def _show(
         console.print(table)
     averages = [row for row in rows if row.what == _AVERAGE]
     for row in averages[-1:] if averages[-1].where == _OVER_ALL else averages:
-        console.print(_in_words(family.between(row.key, _B, _A), names, row, metric))
+        console.print(_in_words(family.between(row.key, _B, _A), names, row, _printed_means(rows[row], metric), metric))
     for line in (*_explained(family, metric), *notes):
         console.print(line)
 
 
 def _cells(values: Values, found: "Comparison", metric: Metric) -> list[str]:
-    from orchestrator.report.statistics import mean_and_sd
+    from orchestrator.report.comparisons import p_text
 
     statistics = found.statistics
-    means = [metric.text(mean_and_sd(list(values[side].values()))[0]) for side in (_A, _B)]
+    means = _printed_means(values, metric)
     known = statistics.low is not None and statistics.high is not None
-    interval = f"{statistics.low:+.{metric.decimals}f} … {statistics.high:+.{metric.decimals}f}" if known else "–"
+    interval = f"{statistics.low:+z.{metric.decimals}f} … {statistics.high:+z.{metric.decimals}f}" if known else "–"
     return [
         *means,
         found.difference,
         interval,
-        "–" if statistics.p is None else _p(statistics.p),
-        "–" if statistics.p is None else _p(found.adjusted_p),
-        "–" if statistics.effect is None else f"{statistics.effect:.2f}",
+        "–" if statistics.p is None else p_text(statistics.p),
+        "–" if statistics.p is None else p_text(found.adjusted_p),
+        "–" if statistics.effect is None else f"{statistics.effect:z.2f}",
         found.needed.removesuffix(" seeds"),
     ]
 
 
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
+def _printed_means(values: Values, metric: Metric) -> list[str]:
+    """Of A and of B."""
+    from orchestrator.report.statistics import mean_and_sd
+
+    return [metric.text(mean_and_sd(list(values[side].values()))[0]) for side in (_A, _B)]
 
 
-def _in_words(found: "Comparison", names: Sequence[str], row: _Row, metric: Metric) -> str:
+def _in_words(found: "Comparison", names: Sequence[str], row: _Row, means: Sequence[str], metric: Metric) -> str:
     """`On avg. SortedNet · instance came out 3.10 percentage points better than NS · instance (n = 3): …`"""
+    from orchestrator.report.comparisons import p_text
+    from orchestrator.report.power import POWER
+
     where = f"On {row.what}" + (f" ({row.where})" if row.where else "")
     n = found.statistics.n
     gain = metric.gain(found.statistics.mean)
     size = f"{metric.text(abs(gain))} {metric.points}".rstrip()
-    if not float(metric.text(gain)):
+    if means[0] == means[1]:
         text = f"{where} {names[1]} and {names[0]} print alike (n = {n})"
     else:
         text = f"{where} {names[1]} came out {size} {'better' if gain > 0 else 'worse'} than {names[0]} (n = {n})"
     if n == 1:
         return f"{text}: one seed, so nothing is known of the spread. Add --seeds to the run."
     if found.separated:
-        return f"{text}: separated, adjusted p {_p(found.adjusted_p)}."
-    needed = f"; {found.needed} would separate them, if these show the true difference" if found.needed else ""
+        return f"{text}: separated, adjusted p {p_text(found.adjusted_p)}."
+    chance = f"with {100 * POWER:.0f} % power if these show the true difference"
+    needed = f"; {found.needed} would separate them {chance}" if found.needed else ""
     return f"{text}: not separated{needed}."
 
 
@@ -254,9 +263,13 @@ def _explained(family: "Family", metric: Metric) -> Iterator[str]:
     points = f" in {metric.points}" if metric.points else ""
     yield (
         f"B − A{points}, paired by seed, with the 95 % t-interval (not adjusted); p: {family.test}, adj. p: after "
-        f"Holm's correction over the {len(family)} rows shown here and no other comparison; d: Cohen's, paired; seeds: "
-        f"how many would separate the two with 80 % power.{better}"
+        f"Holm's correction over {_rows_shown(len(family))} shown here and no other comparison; d: Cohen's, paired; "
+        f"seeds: how many would separate the two with 80 % power.{better}"
     )
+
+
+def _rows_shown(count: int) -> str:
+    return "the row" if count == 1 else f"the {count} rows"
 
 
 def _as_json(

@@ -157,6 +157,7 @@ def _to_separate(
         return _Separation()
     from orchestrator.report.more_seeds import in_words, more_seeds
     from orchestrator.report.results import read_results
+    from orchestrator.report.sequential import not_fixed, recorded_looks
 
     def extended(seeds: Sequence[int]) -> Plan:
         return make_plan(plan.study, trainer, plan.preset, options.overrides, seeds, options.layout, options.data)
@@ -166,4 +167,5 @@ def _to_separate(
     except UserError as error:
         return _Separation(lines=(f"How many seeds would separate the arms is not known: {error}",), unknown=str(error))
     found = more_seeds(results, extended, finished, seconds, side_by_side)
-    return _Separation(tuple(found), tuple(in_words(found, results)))
+    by_looking = not_fixed(recorded_looks(tracker, experiment, plan.base_key))
+    return _Separation(tuple(found), tuple(filter(None, [*in_words(found, results), by_looking])))

@@ -14,11 +14,12 @@ from orchestrator.report.answer_of_one import first_by_sub_model, headline_of_on
 from orchestrator.report.answer_of_several import headline_of_several, headline_over, level_on, line_of
 from orchestrator.report.comparisons import p_text
 from orchestrator.report.more_seeds import seeds_option
+from orchestrator.report.power import POWER
 from orchestrator.report.ranking import Ranking
 from orchestrator.report.results import Results
 from orchestrator.report.sequential import Verdict
 from orchestrator.report.tables import AVERAGE, Table
-from orchestrator.report.words import counted, listed
+from orchestrator.report.words import counted, listed, percentage
 
 _MOST_LINES = 24  # of rankings
 _MOST_NAMED = 5  # arms or trials
@@ -105,13 +106,17 @@ def _of_verdicts(verdicts: Sequence[Verdict], ranking: Ranking) -> str:
         return f"{better} is {ranking.by_points(gain)} ahead of {worse}{where}, p {p_text(verdict.p)}"
 
     separated = [ahead(verdict) for verdict in verdicts if verdict.separated]
-    seeds = counted(max(verdict.seeds for verdict in verdicts), "seed")
-    count = f"{len(separated)} of {counted(len(verdicts), 'comparison')}"
+    after = f"After {counted(max(verdict.seeds for verdict in verdicts), 'seed')}"
+    if len(verdicts) == 1:
+        (only,) = verdicts
+        if separated:
+            return f"{after} {only.arm} and {only.against} are separated: {separated[0]}."
+        why = ", since a seed diverged" if only.diverged else ""
+        return f"{after} {only.arm} and {only.against} are not {'compared' if why else 'separated'}{why}."
     if not separated:
-        return f"After {seeds} {'nothing is' if len(verdicts) > 1 else 'they are not'} separated ({count})."
-    return (
-        f"After {seeds} {count} {'is' if len(separated) == 1 else 'are'} separated: {listed(separated, joint='and')}."
-    )
+        return f"{after} none of {len(verdicts)} comparisons is separated."
+    verb = "is" if len(separated) == 1 else "are"
+    return f"{after} {len(separated)} of {len(verdicts)} comparisons {verb} separated: {listed(separated)}."
 
 
 def _of_one_arm(results: Results, table: Table, ranking: Ranking) -> tuple[str, list[str]]:
@@ -135,7 +140,7 @@ def _of_one_arm(results: Results, table: Table, ranking: Ranking) -> tuple[str, 
         short = f"; where it is not, it is {ranking.by_points(found.shortfall)} short" if found.share < 1 else ""
         details.append(
             f"Of every two of which one is nested in the other the larger is at least as good in "
-            f"{100 * found.share:.0f} %{short}."
+            f"{percentage(found.share)}{short}."
         )
     return headline, details
 
@@ -161,8 +166,9 @@ def _seeds(results: Results, rankings: Sequence[Ranking]) -> Iterator[str]:
         said = [f"{arm} {seeds:,}" for arm, seeds in sorted(finite.items(), key=lambda each: each[1])]
         option = seeds_option(seen, min(finite.values()))
         yield (
-            f"Seeds that would separate arms from {ranking.leader}, a rough estimate from these few: "
-            f"{listed(said, most=_MOST_NAMED)}. The same command with {option} trains those that are missing."
+            f"Seeds that would separate arms from {ranking.leader} with {100 * POWER:.0f} % power, a rough estimate "
+            f"from these few: {listed(said, most=_MOST_NAMED)}. The same command with {option} trains those that are "
+            "missing."
         )
 
 

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from orchestrator.report.power import MOST_SEEDS
+from orchestrator.report.power import MOST_SEEDS, POWER
 from orchestrator.report.ranking import Ranking
 from orchestrator.report.tables import Table
-from orchestrator.report.words import ONE_SEED, counted, listed
+from orchestrator.report.words import ONE_SEED, capital, counted, each, listed
 
 _MOST_MEANS = 8  # that are listed one by one
 _MOST_COMPARED = 6  # with one baseline, likewise
@@ -23,7 +23,7 @@ def headline_of_one(ranking: Ranking) -> str:
         alone = f"{leader}: {ranking.mean(leader)} {ranking.what}, {counted(ranking.seeds, 'seed')}"
         return f"{alone}, and nothing to compare it with.{beside}"
     if ranking.seeds == 1:
-        return _of_one_seed(ranking, leader)
+        return _of_one_seed(ranking)
     if ranking.decided:
         return _decided(ranking, leader)
     if ranking.behind:
@@ -31,13 +31,14 @@ def headline_of_one(ranking: Ranking) -> str:
     return _nothing_separated(ranking, leader)
 
 
-def _of_one_seed(ranking: Ranking, leader: str) -> str:
-    second, *rest = ranking.others
-    then = f"then {second}, {ranking.mean(second)}"
-    if rest:
-        then += f"; {ranking.metric.worst} {rest[-1]}, {ranking.mean(rest[-1])}"
-    best = ranking.metric.best.capitalize()
-    return f"{ONE_SEED} {best} {ranking.what}: {leader}, {ranking.mean(leader)}; {then}."
+def _of_one_seed(ranking: Ranking) -> str:
+    (mean, first), *rest = ranking.printed
+    if not rest:
+        return f"{ONE_SEED} {capital(_all_alike(ranking))}."
+    said = [each(first, mean), f"then {each(rest[0][1], rest[0][0])}"]
+    if len(rest) > 1:
+        said.append(f"{ranking.metric.worst} {each(rest[-1][1], rest[-1][0])}")
+    return f"{ONE_SEED} {ranking.metric.best.capitalize()} {ranking.what}: {'; '.join(said)}."
 
 
 def _decided(ranking: Ranking, leader: str) -> str:
@@ -63,26 +64,35 @@ def _with_company(ranking: Ranking, leader: str) -> str:
 
 def _nothing_separated(ranking: Ranking, leader: str) -> str:
     n, best = counted(ranking.seeds, "seed"), f"the {ranking.metric.best} {ranking.what}, {ranking.mean(leader)}"
-    if len(ranking.others) == 1:
-        second = ranking.others[0]
-        return (
-            f"{leader} and {second} are not separated at {n}: {leader} has {best}; {_nearest(ranking)}."
-            f"{_more_seeds(ranking, f'{second} from it')}"
-        )
+    two = len(ranking.others) == 1
     last = ranking.others[-1]
-    nothing = f"Nothing separates the {len(ranking.cells)} arms at {n}"
-    if not ranking.undecided:  # arms further behind are, from each other
+    if two:
+        nothing = f"{leader} and {last} are not separated at {n}"
+    elif ranking.undecided:
+        nothing = f"Nothing separates the {len(ranking.cells)} arms at {n}"
+    else:  # arms further behind are, from each other
         nothing = f"No arm is separated from the {ranking.metric.best} mean at {n}"
-    found = ranking.fewest_seeds
-    return (
-        f"{nothing}: {leader} has {best}, {last} the {ranking.metric.worst}, {ranking.mean(last)}."
-        f"{_more_seeds(ranking, f'the first of them, {found[0] if found else last}, from it')}"
-    )
+    if ranking.alike(leader, last):
+        return f"{nothing}: {_all_alike(ranking)}."
+    if two:
+        return f"{nothing}: {leader} has {best}; {_nearest(ranking)}.{_more_seeds(ranking, last)}"
+    named = f"the first of them, {found[0]}," if (found := ranking.fewest_seeds) else last
+    lowest = f"{last} the {ranking.metric.worst}, {ranking.mean(last)}"
+    return f"{nothing}: {leader} has {best}, {lowest}.{_more_seeds(ranking, named)}"
+
+
+def _all_alike(ranking: Ranking) -> str:
+    """Of arms whose means all print as one."""
+    (mean, arms), *_ = ranking.printed
+    whose = listed(arms) if len(arms) <= _FEW else f"all {len(arms)} arms"
+    return f"the {ranking.what} of {whose} prints alike, {mean}"
 
 
 def _nearest(ranking: Ranking) -> str:
-    """`NS is 0.83 points behind (95 % interval -0.30 to +1.90, adjusted p .410)`."""
+    """`NS is 0.83 points behind (unadjusted 95 % interval -0.30 to +1.90, adjusted p .410)`."""
     second = ranking.level[0]
+    if ranking.alike(second, str(ranking.leader)):
+        return f"the mean of {second} prints alike"
     lead = ranking.lead(second)
     sure = f" ({lead.certainty})" if lead.certainty else ""
     return f"{second} is {ranking.by_points(lead.statistics.mean)} behind{sure}"
@@ -92,9 +102,11 @@ def _more_seeds(ranking: Ranking, whom: str) -> str:
     """About how many seeds would separate somebody; empty where that is not known."""
     if (found := ranking.fewest_seeds) is None:
         return ""
+    estimate, chance = "By a rough estimate", f"with {100 * POWER:.0f} % power"
     if math.isinf(found[1]):
-        return f" By a rough estimate {MOST_SEEDS:,} seeds would not separate {'them' if ranking.others[1:] else whom}."
-    return f" By a rough estimate {found[1]:,.0f} seeds would separate {whom}."
+        whom = f"any of them from {ranking.leader}" if ranking.others[1:] else f"{whom} from {ranking.leader}"
+        return f" {estimate} not even {MOST_SEEDS:,} seeds would separate {whom} {chance}."
+    return f" {estimate} {found[1]:,.0f} seeds would separate {whom} from {ranking.leader} {chance}."
 
 
 def _without(ranking: Ranking) -> str:
@@ -127,7 +139,9 @@ def lines_of_arms(ranking: Ranking) -> Iterator[str]:
 
 
 def _beside(ranking: Ranking, arm: str, baseline: str) -> str:
-    """`SortedNet is 1.20 points better (95 % interval …, adjusted p .031: separated)`."""
+    """`SortedNet is 1.20 points better (unadjusted 95 % interval …, adjusted p .031: separated)`."""
+    if ranking.alike(arm, baseline):
+        return f"{arm} prints alike"
     gain = ranking.lead(baseline, of=arm)
     way = "better" if gain.statistics.mean >= 0 else "worse"
     text = f"{arm} is {ranking.by_points(gain.statistics.mean)} {way}"
@@ -145,16 +159,20 @@ def _many_beside(ranking: Ranking, arms: list[str], baseline: str) -> str:
     if not found:
         return f"None of {len(arms)} arms is separated from {baseline}."
     left = len(arms) - len(better) - len(worse)
-    return f"Separated from {baseline}, {'; '.join(found)}. Not separated: {left} of {len(arms)}."
+    rest = f" Not separated: {left} of {len(arms)}." if left else ""
+    return f"Separated from {baseline}, {'; '.join(found)}.{rest}"
 
 
 def first_by_sub_model(table: Table) -> Iterator[str]:
     """Who has the best mean at which of the sub-models that a table shows, where it has several and several arms."""
     first: dict[str, list[str]] = {}
     for row in table.rows[:-1]:
-        if row in table.family.highest:
-            first.setdefault(table.family.highest[row], []).append(row)
-    if len(table.rows) < 3 or len(table.arms) < 2 or not first:
+        means = {arm: cell for arm in table.arms if (cell := table.cells.get((row, arm))) and math.isfinite(cell.mean)}
+        if len(means) > 1:
+            top = table.metric.text(means[table.family.highest[row]].mean)
+            alike = [arm for arm, cell in means.items() if table.metric.text(cell.mean) == top]
+            first.setdefault(listed(alike) + " alike" * (len(alike) > 1), []).append(row)
+    if len(table.rows) < 3 or not first:
         return
     said = [f"{arm} at {listed(rows, most=4)}" for arm, rows in first.items()]
     everywhere = f"{next(iter(first))} at every one" if len(first) == 1 else "; ".join(said)

@@ -16,6 +16,7 @@ from orchestrator.report.power import MOST_SEEDS, POWER, seeds_needed
 from orchestrator.report.statistics import LEVEL, Paired, Test, holm, mean_and_sd, paired
 from orchestrator.trainer import Metric
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_FLIPPED = 20  # seeds: above, differences need not be normal for the t-test
 _ROOM = 20  # how far the sign-flip test's smallest p lies below the level, corrected
 
@@ -58,8 +59,7 @@ class Comparison:
     @property
     def difference(self) -> str:
         """`+1.20`."""
-        text = f"{self.statistics.mean:+.{self.decimals}f}"
-        return text if float(text) else f"{0:+.{self.decimals}f}"
+        return f"{self.statistics.mean:+z.{self.decimals}f}"
 
     @property
     def needed(self) -> str:
@@ -70,11 +70,11 @@ class Comparison:
 
     @property
     def certainty(self) -> str:
-        """`95 % interval +0.40 to +2.00, adjusted p .124`; what is not known is left out."""
+        """`unadjusted 95 % interval +0.40 to +2.00, adjusted p .124`; what is not known is left out."""
         found = self.statistics
         interval = ""
         if found.low is not None and found.high is not None:
-            interval = f"95 % interval {found.low:+.{self.decimals}f} to {found.high:+.{self.decimals}f}"
+            interval = f"unadjusted 95 % interval {found.low:+z.{self.decimals}f} to {found.high:+z.{self.decimals}f}"
         return ", ".join(filter(None, [interval, "" if found.p is None else f"adjusted p {p_text(self.adjusted_p)}"]))
 
     @property
@@ -82,11 +82,11 @@ class Comparison:
         """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90, ≈ 9 seeds`, or the difference alone."""
         found, text = self.statistics, self.difference
         if found.low is not None and found.high is not None:
-            text += f" [{found.low:+.{self.decimals}f}, {found.high:+.{self.decimals}f}]"
+            text += f" [{found.low:+z.{self.decimals}f}, {found.high:+z.{self.decimals}f}]"
         if found.p is not None:
             text += f", p {p_text(found.p)} → {p_text(self.adjusted_p)}"
         if found.effect is not None:
-            text += f", d {found.effect:.2f}"
+            text += f", d {found.effect:z.2f}"
         return f"{text}, {self.needed}" if self.needed else text
 
     @property
@@ -170,16 +170,21 @@ class Family:
     @property
     def rule(self) -> str:
         """Which test the family was held to and why, and what it was corrected for."""
+        smallest = f"2/2{str(self.seeds).translate(_RAISED)}"
         if self.test == "exact sign-flip test":
-            why = f"with {self.seeds} seeds its smallest p, 2/2^{self.seeds}, is small enough for so many"
+            why = f"with {self.seeds} seeds its smallest p, {smallest}, is small enough for so many"
         elif self.seeds > _MOST_FLIPPED:
             why = f"with more than {_MOST_FLIPPED} seeds the differences need not be normal"
         else:
-            why = f"an exact sign-flip test has no p below 2/2^{self.seeds}, too coarse for so many"
+            why = f"an exact sign-flip test has no p below {smallest}, too coarse for so many"
+        if len(self) == 1:
+            why = why.replace("so many", "one pair")
+            return f"the pair is tested paired by seed, two-sided, by the {self.test} ({why}); separated: p < {LEVEL}"
+        whole = "both pairs" if len(self) == 2 else f"all {len(self)} pairs"
         return (
-            f"all {len(self)} pairs of arms on the rows shown are tested once, paired by seed, two-sided, by the "
-            f"{self.test} ({why}), with Holm's correction over all of them; pairs that cannot be tested or print alike "
-            f"count, as p = 1; separated: adjusted p < {LEVEL}"
+            f"{whole} of arms on the rows shown are tested once, paired by seed, two-sided, by the {self.test} "
+            f"({why}), with Holm's correction over all of them; pairs that cannot be tested or print alike count, as "
+            f"p = 1; separated: adjusted p < {LEVEL}"
         )
 
 
@@ -252,7 +257,7 @@ def compare(
         for row, arm, other in keys
     }
     means = {row: {arm: mean_and_sd(of)[0] for arm, of in by_arm.items()} for row, by_arm in listed.items()}
-    printed = {row: {arm: f"{mean:.{decimals}f}" for arm, mean in by_arm.items()} for row, by_arm in means.items()}
+    printed = {row: {arm: f"{mean:z.{decimals}f}" for arm, mean in by_arm.items()} for row, by_arm in means.items()}
     alike = frozenset((row, arm, other) for row, arm, other in keys if printed[row][arm] == printed[row][other])
     adjusted = holm({key: None if key in alike else found.p for key, found in pairs.items()})
     equal = alike if len(seeds) == 1 else {key for key, p in adjusted.items() if p >= LEVEL}

@@ -62,7 +62,8 @@ _LATEX = str.maketrans(
         "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "—": "---", "−": "$-$", "<": "$<$",
         ">": "$>$", "|": "$|$", "½": r"$\frac12$", "¼": r"$\frac14$", "¾": r"$\frac34$", "°": r"$^\circ$",
-        "²": "$^2$", "³": "$^3$", "¹": "$^1$", '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
+        **{raised: f"$^{digit}$" for digit, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+        '"': r"\textquotedbl{}", "`": r"\textasciigrave{}",
         "\0": "{}", "[": "{[}", "]": "{]}", "*": "{*}",  # after \\ they would be its arguments
         **{letter: rf"$\{name}$" for letter, name in (_GREEK | _SIGNS).items()},
     }

@@ -15,6 +15,7 @@ from orchestrator.report.latex_grid import NOTHING, Column, Grid, as_float
 from orchestrator.report.latex_parts import USUAL
 from orchestrator.report.rendering import MOST_COLUMNS, scaled
 from orchestrator.report.tables import AVERAGE, Cell, Table
+from orchestrator.report.words import capital, percentage
 from orchestrator.study.levels import SEPARATOR
 
 
@@ -74,7 +75,10 @@ def as_preview(latex: str, file: str) -> str:
 
 def _of_arms(table: Table, parts: Collection[str]) -> Grid:
     """Sub-models down and arms across, or the other way round where arms are many."""
-    return _arms_down(table, parts) if len(table.arms) > MOST_COLUMNS else _arms_across(table, parts)
+    across, down = _arms_across(table, parts), _arms_down(table, parts)
+    if len(table.arms) > MOST_COLUMNS or not across.fits:
+        return down if len(table.arms) > MOST_COLUMNS or down.width() < across.width() else across
+    return across
 
 
 def _arms_across(table: Table, parts: Collection[str]) -> Grid:
@@ -95,8 +99,11 @@ def _arms_across(table: Table, parts: Collection[str]) -> Grid:
             grid.rows.append([rf"\emph{{{head}}}", *takes])
         grid.rows.extend(_published(parts, [""] * len(ahead), arms, cells))
     if "sortedness" in parts:
-        texts = [column.text(for_latex(table.sorted[arm])) for column, arm in zip(arms, table.arms, strict=True)]
-        grid.rows.extend([[], ["sorted pairs (shortfall)", *[""] * len(ahead), *texts]])
+        grid.rows.append([])
+        order = (_order(table, arm) for arm in table.arms)
+        for head, found in zip(_ORDER, zip(*order, strict=True), strict=True):
+            texts = [column.text(text) for column, text in zip(arms, found, strict=True)]
+            grid.rows.append([for_latex(head), *[""] * len(ahead), *texts])
     return grid
 
 
@@ -104,7 +111,7 @@ def _arms_down(table: Table, parts: Collection[str]) -> Grid:
     depth = max(len(_levels(arm)) for arm in table.arms)
     names = [Column(("arm" if place == 0 else "",), "l") for place in range(depth)]
     numbers = [Column((row,), spread=_has_spread(table.cells.values())) for row in table.rows]
-    behind = [Column(("sorted pairs (shortfall)",))] * ("sortedness" in parts)
+    behind = [Column((head,)) for head in _ORDER] if "sortedness" in parts else []
     grid = Grid([*names, *numbers, *behind], _caption(table), table.title)
     if "macs" in parts and table.one_network:
         has = {row: next(arm for arm in table.arms if (row, arm) in table.cells) for row in table.rows}
@@ -120,26 +127,52 @@ def _arms_down(table: Table, parts: Collection[str]) -> Grid:
         shown = ["" if levels[: place + 1] == before[: place + 1] else levels[place] for place in range(depth - 1)]
         cells = [table.cells.get((row, arm)) for row in table.rows]
         texts = [column.number(cell) for column, cell in zip(numbers, cells, strict=True)]
-        order = [for_latex(table.sorted[arm])] * len(behind)
+        order = _order(table, arm) if behind else ()
         grid.rows.append([*map(for_latex, (*shown, levels[-1])), *texts, *order])
         grid.rows.extend(_published(parts, [""] * (depth - 1), numbers, cells, [""] * len(behind)))
         before = levels
     return grid
 
 
+_ORDER = "sorted (%)", "shortfall"
+
+
+def _order(table: Table, arm: str) -> tuple[str, str]:
+    """How many of an arm's nested pairs are sorted, and by how much the others fall short; already TeX."""
+    if (found := table.sortedness.get(arm)) is None:
+        return (NOTHING, NOTHING)
+    return for_latex(percentage(found.share).removesuffix(" %")), table.metric.text(found.shortfall)
+
+
 def _of_tasks(table: TaskTable, parts: Collection[str]) -> Grid:
-    """A row per arm and sub-model, a column per task."""
+    """Where it is too wide, arms' updates are told in the caption, and where it still is, SDs stand beneath means."""
+    made = [_tasks_across(table, parts, told, beneath) for told, beneath in _FORMS]
+    return next((grid for grid in made if grid.fits), made[-1])
+
+
+_FORMS = (False, False), (True, False), (True, True)
+
+
+def _tasks_across(table: TaskTable, parts: Collection[str], told: bool, beneath: bool) -> Grid:
+    """A row per arm and sub-model, a column per task.
+
+    Args:
+        told: the updates, in the caption instead of a column.
+        beneath: a row more for the SDs.
+    """
+    updates = [f"{arm} {counts}" for arm, counts in table.updates.items() if counts] if "macs" in parts else []
     known = {
-        f"{table.counted} in epochs": any(table.updates.values()),
+        f"{table.counted} in epochs": bool(updates) and not told,
         "MACs": any(table.macs.values()),
         "FLOPs": any(table.flops.values()),
     }
     costs = [head for head, there in known.items() if there and "macs" in parts]
     spread = _has_spread([*table.task_cells.values(), *table.cells.values()])
-    numbers = [Column((heading,), spread=spread) for heading in table.columns]
+    numbers = [Column((heading,), spread=spread and not beneath) for heading in table.columns]
     over_tasks = any(each is not None for each in table.spreads.values())
     columns = [Column(("arm",), "l"), Column(("sub-model",), "l"), *(Column((head,)) for head in costs), *numbers]
-    grid = Grid([*columns, *[Column((SPREAD,))] * over_tasks], _caption(table), table.title)
+    said = f" {capital(table.counted)} in epochs of {'; '.join(updates)}." if updates and told else ""
+    grid = Grid([*columns, *[Column((SPREAD,))] * over_tasks], _caption(table) + said, table.title)
     before = ""
     for row, arm in table.lines:
         takes = {
@@ -154,6 +187,9 @@ def _of_tasks(table: TaskTable, parts: Collection[str]) -> Grid:
         grid.rows.extend([[]] * (before not in ("", arm)))
         name = "" if arm == before else for_latex(arm)
         grid.rows.append([name, for_latex(row), *(_nothing(takes[head]) for head in costs), *texts, *last])
+        if spread and beneath:
+            apart = [column.beneath(cell) for column, cell in zip(numbers, cells, strict=True)]
+            grid.rows.append(["", *[""] * (1 + len(costs)), *apart, *[""] * over_tasks])
         for printed in _published(parts, [""] * len(costs), numbers, cells, [""] * over_tasks):
             grid.rows.append(["", *printed])
         before = arm
@@ -194,7 +230,7 @@ def _has_spread(cells: Iterable[Cell]) -> bool:
 
 
 def _caption(table: Table | TaskTable) -> str:
-    return f"{table.title}. {table.caption}" if table.title else table.caption
+    return f"{capital(table.title)}. {table.caption}" if table.title else table.caption
 
 
 def _nothing(text: str) -> str:

@@ -96,6 +96,19 @@ class Ranking:
         return tuple(self.cells)[1:]
 
     @property
+    def printed(self) -> list[tuple[str, tuple[str, ...]]]:
+        """The means as they print with their unit, the best first, and the arms that have each, by name."""
+        found: dict[str, list[str]] = {}
+        for arm in self.cells:
+            found.setdefault(self.mean(arm), []).append(arm)
+        return [(mean, tuple(sorted(arms))) for mean, arms in found.items()]
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The leader, and the arms whose means print as its own does; no words may put one before another."""
+        return self.printed[0][1] if self.cells else ()
+
+    @property
     def level(self) -> tuple[str, ...]:
         """Those of them that are not separated from the leader: the table has them in bold or, of one seed, all."""
         if self.seeds < 2:
@@ -117,6 +130,10 @@ class Ranking:
         """Whether no arm of the row is separated from any other."""
         return not any(p < LEVEL for (row, _, _), p in self.family.adjusted.items() if row == self.row)
 
+    def alike(self, arm: str, other: str) -> bool:
+        """Whether two means print alike."""
+        return self.mean(arm) == self.mean(other)
+
     def lead(self, arm: str, of: str | None = None) -> Comparison:
         """How far an arm is behind the leader, or behind `of`: above zero if it is, whichever way is better."""
         first = of or next(iter(self.cells))
@@ -124,9 +141,11 @@ class Ranking:
         return self.family.between(self.row, one, other)
 
     def by_points(self, value: float) -> str:
-        """`0.83 points`, whichever way."""
+        """`0.83 points`, whichever way; `less than 0.01 points` of what would print as none."""
         unit = "points" if self.metric.unit == "%" else self.metric.unit
-        return f"{self.metric.text(abs(value))} {unit}".rstrip()
+        text = self.metric.text(abs(value))
+        least = 10**-self.metric.decimals
+        return f"{text if float(text) or not value else f'less than {self.metric.text(least)}'} {unit}".rstrip()
 
     def mean(self, arm: str) -> str:
         """`47.63 %`."""

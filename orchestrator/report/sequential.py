@@ -13,15 +13,17 @@ separated, and the chance of any false finding in a study is at most 5 % over al
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.report.comparisons import p_text
 from orchestrator.report.divergence import diverged_seeds
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import LEVEL, holm, mean_and_sd, paired
 from orchestrator.report.tables import averages
+from orchestrator.report.words import counted
 from orchestrator.track.tracker import LOOKS, Tracker
 from orchestrator.trainer import Metric
 
@@ -36,10 +38,12 @@ class Looks:
     Attributes:
         order: the seeds, in the order in which they are trained.
         counts: after how many of them is looked, ascending; the last is all of them.
+        before: how many of them had a finished trial when the looks were fixed, so that a choice could follow results.
     """
 
     order: tuple[int, ...]
     counts: tuple[int, ...]
+    before: int = field(default=0, compare=False)
 
     @classmethod
     def over(cls, seeds: Sequence[int]) -> "Looks":
@@ -61,11 +65,11 @@ class Looks:
     @classmethod
     def read(cls, kept: Mapping[str, Any]) -> "Looks":
         """As `as_dict` wrote them. Raises `ValueError`, `KeyError` or `TypeError` if it did not."""
-        return cls(tuple(map(int, kept["order"])), tuple(map(int, kept["counts"])))
+        return cls(tuple(map(int, kept["order"])), tuple(map(int, kept["counts"])), int(kept.get("before", 0)))
 
-    def as_dict(self) -> dict[str, list[int]]:
+    def as_dict(self) -> dict[str, Any]:
         """As JSON."""
-        return {"order": list(self.order), "counts": list(self.counts)}
+        return {"order": list(self.order), "counts": list(self.counts), "before": self.before}
 
     def share(self, count: int) -> float:
         """Of the level, what is spent at the look after so many seeds: in proportion to their square.
@@ -73,6 +77,10 @@ class Looks:
         What is plain at three seeds is plainer at five, so little is lost by spending little early.
         """
         return count**2 / sum(each**2 for each in self.counts)
+
+    def made(self, seeds: int) -> int:
+        """The seeds of the last look, once so many are trained; 0 before the first."""
+        return max((count for count in self.counts if count <= seeds), default=0)
 
     @property
     def words(self) -> str:
@@ -118,8 +126,8 @@ class Verdict:
 
     Attributes:
         table: its title; empty where there is one.
-        seeds: that both have.
-        difference: of their means, `arm` minus `against`.
+        seeds: that were compared; before the first look, those that both have.
+        difference: of their means, `arm` minus `against`; no number if a seed of them diverged.
         p: sequential, adjusted by Holm's method over all comparisons of the study.
     """
 
@@ -131,24 +139,29 @@ class Verdict:
     p: float
 
     @property
+    def diverged(self) -> bool:
+        """Whether a seed of the two diverged, so that there is no mean. What they showed before counts in the family
+        as it did, so what else was separated stays so."""
+        return math.isnan(self.difference)
+
+    @property
     def separated(self) -> bool:
-        """For good: later looks don't take it back."""
-        return self.p < LEVEL
+        """For good: later looks don't take it back, unless a seed diverges."""
+        return self.p < LEVEL and not self.diverged
 
     @property
     def decided(self) -> bool:
-        """Whether more seeds would change nothing: it is separated, or a seed diverged, so that there is no mean."""
-        return self.separated or math.isnan(self.difference)
+        """Whether more seeds would change nothing."""
+        return self.separated or self.diverged
 
     def line(self, metric: Metric) -> str:
         """`SortedNet − NS: +3.20, p .012 over all looks: separated`."""
         where = f" ({self.table})" if self.table else ""
-        if math.isnan(self.difference):
+        if self.diverged:
             return f"{self.arm} − {self.against}{where}: not compared, since a seed diverged"
-        p = "< .001" if self.p < 0.001 else f"{self.p:.3f}".removeprefix("0")
         state = "separated" if self.separated else "not separated"
-        sign = f"{self.difference:+.{metric.decimals}f}"
-        return f"{self.arm} − {self.against}{where}: {sign}, p {p} over all looks: {state}"
+        sign = f"{self.difference:+z.{metric.decimals}f}"
+        return f"{self.arm} − {self.against}{where}: {sign}, p {p_text(self.p)} over all looks: {state}"
 
 
 Values = Mapping[tuple[str, str, str], Sequence[float]]
@@ -158,11 +171,19 @@ Values = Mapping[tuple[str, str, str], Sequence[float]]
 def judge(differences: Values, looks: Looks) -> list[Verdict]:
     """The verdicts on all comparisons of a study, which are one family."""
     adjusted = holm({pair: sequential_p(values, looks) for pair, values in differences.items()})
-    return [Verdict(*pair, len(values), mean_and_sd(values)[0], adjusted[pair]) for pair, values in differences.items()]
+    found = []
+    for pair, values in differences.items():
+        compared = values[: looks.made(len(values)) or len(values)]
+        mean = mean_and_sd(compared)[0] if compared else 0.0
+        found.append(Verdict(*pair, len(compared), mean, adjusted[pair]))
+    return found
 
 
 def asked_for(results: Results, order: Sequence[int]) -> dict[tuple[str, str, str], list[float]]:
     """The differences that a study asks for: of every arm to its baseline or, of a table without one, of all pairs.
+
+    As far as all seeds are there: were one left out whose trial failed, the looks after it would be on other seeds than
+    once it is trained, which would be looks more than the level is shared out over.
 
     Args:
         order: of the seeds, as they are trained.
@@ -174,8 +195,16 @@ def asked_for(results: Results, order: Sequence[int]) -> dict[tuple[str, str, st
         for arm, seeds in diverged_seeds(part.diverged).items():
             by_arm[arm] |= dict.fromkeys(seeds, math.nan)
         for arm, other in part.against.items() or [(b, a) for a, b in combinations(part.arms, 2)]:
-            there = [seed for seed in order if seed in by_arm[arm] and seed in by_arm[other]]
-            found[facet, arm, other] = [by_arm[arm][seed] - by_arm[other][seed] for seed in there]
+            found[facet, arm, other] = _while_whole(by_arm[arm], by_arm[other], order)
+    return found
+
+
+def _while_whole(one: Mapping[int, float], other: Mapping[int, float], order: Sequence[int]) -> list[float]:
+    found: list[float] = []
+    for seed in order:
+        if seed not in one or seed not in other:
+            break
+        found.append(one[seed] - other[seed])
     return found
 
 
@@ -183,8 +212,23 @@ def in_words(verdicts: Sequence[Verdict], looks: Looks, metric: Metric) -> list[
     """What was decided and how, for a reader: a line for the rule and one for each comparison."""
     rule = (
         f"Seeds were added until every comparison was decided, {len(looks.order)} at most, with looks {looks.words}. "
-        f"These p-values are of a sequential test and hold at every look: with Holm's correction over all "
-        f"{len(verdicts)} comparisons, the chance of any false finding is at most {100 * LEVEL:.0f} %. Those of tables "
-        "are for a number of seeds that is fixed beforehand."
+        f"These p-values are of a sequential test and hold at every look: with Holm's correction over "
+        f"{'all ' * (len(verdicts) > 1)}{counted(len(verdicts), 'comparison')}, the chance of any false finding is at "
+        f"most {100 * LEVEL:.0f} % where the differences are about normal."
     )
+    if looks.before:
+        rule += (
+            f" Of these seeds {looks.before} had results when the looks were fixed: the bound holds if these had no "
+            "say in how many seeds there may be, in what is compared and in whether to look at all."
+        )
     return [rule, *(verdict.line(metric) for verdict in verdicts)]
+
+
+def not_fixed(looks: Looks | None) -> str:
+    """What is said of tests for a fixed number of seeds where seeds were added by looking; else nothing."""
+    if looks is None:
+        return ""
+    return (
+        f"The number of seeds was not fixed beforehand but found by a sequential test, with looks {looks.words}: "
+        "p-values here, and what they separate, take no account of that."
+    )

@@ -18,6 +18,7 @@ from orchestrator.report.comparisons import (
 from orchestrator.report.divergence import diverged_seeds, divergence_rule, in_place
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import Sortedness, mean_and_sd, sortedness
+from orchestrator.report.words import percentage
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.trainer import Metric, Total
 
@@ -63,7 +64,7 @@ class Cell:
         """`41.23 ± 0.35`, or the mean alone; `2 of 5 diverged`."""
         if self.diverged:
             return in_place(self.diverged, self.n)
-        mean = f"{self.mean:.{self.decimals}f}"
+        mean = f"{self.mean:z.{self.decimals}f}"
         return mean if self.sd is None else f"{mean} ± {self.sd:.{self.decimals}f}"
 
     @property
@@ -78,8 +79,8 @@ class Cell:
         """The published value as printed, `†` if derived, and how far ours lies from it."""
         if self.published is None:
             return "–"
-        printed = f"{self.published:.{self.decimals}f}{'†' * self.derived}"
-        return printed if self.diverged else f"{printed} ({self.mean - self.published:+.{self.decimals}f})"
+        printed = f"{self.published:z.{self.decimals}f}{'†' * self.derived}"
+        return printed if self.diverged else f"{printed} ({self.mean - self.published:+z.{self.decimals}f})"
 
 
 @dataclass(frozen=True)
@@ -328,4 +329,4 @@ def _sortedness(frame: pd.DataFrame, dimensions: tuple[str, ...], metric: Metric
 
 
 def _in_order(found: Sortedness, metric: Metric) -> str:
-    return f"{100 * found.share:.0f} % ({metric.text(found.shortfall)})"
+    return f"{percentage(found.share)} ({metric.text(found.shortfall)})"

@@ -18,9 +18,10 @@ from orchestrator.report.page.plot import plots
 from orchestrator.report.rendering import answer_as_markdown, as_markdown, tasks_as_markdown
 from orchestrator.report.results import Results
 from orchestrator.report.selection import pareto
-from orchestrator.report.sequential import Looks, asked_for, in_words, judge
+from orchestrator.report.sequential import Looks, asked_for, in_words, judge, not_fixed
 from orchestrator.report.settings import shared_settings
 from orchestrator.report.tables import AVERAGE, Table, make_table, read_published
+from orchestrator.report.words import counted
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Factor
 
@@ -61,8 +62,8 @@ def write_report(
         UserError: there is nothing to draw pictures with.
     """
     study = plan.study
-    task_tables = make_task_tables(plan, results)
-    tables = make_tables(plan, results)
+    task_tables = make_task_tables(plan, results, looks)
+    tables = make_tables(plan, results, looks)
     verdicts = [] if looks is None else judge(asked_for(results, looks.order), looks)
     decided = [] if looks is None else in_words(verdicts, looks, results.metric)
     answer = make_answer(results, tables, task_tables, study.curve, verdicts)
@@ -99,12 +100,12 @@ def write_report(
     return Report(answer, tuple(task_tables), tuple(tables), tuple(decided))
 
 
-def make_tables(plan: Plan, results: Results) -> list[Table]:
+def make_tables(plan: Plan, results: Results, looks: Looks | None = None) -> list[Table]:
     """A table per facet."""
-    return [_table(plan, results.of(facet), facet) for facet in results.facets]
+    return [_table(plan, results.of(facet), facet, looks) for facet in results.facets]
 
 
-def _table(plan: Plan, results: Results, facet: str) -> Table:
+def _table(plan: Plan, results: Results, facet: str, looks: Looks | None) -> Table:
     study = plan.study
     printed = _printed(plan) if _comparable(plan, facet) else {}
     names = {arm.label: plan.compared(dict(arm.levels)) for arm in plan.arms}
@@ -115,7 +116,7 @@ def _table(plan: Plan, results: Results, facet: str) -> Table:
     caption = f"{', '.join(filter(None, [what, gets, *how]))}. Final {results.metric.in_words}."
     if published:
         caption += f" {study.published_caption}"
-    return make_table(results, published, caption)
+    return make_table(results, published, " ".join(filter(None, [caption, not_fixed(looks)])))
 
 
 def _comparable(plan: Plan, facet: str) -> bool:
@@ -131,7 +132,7 @@ def _printed(plan: Plan) -> dict[tuple[str, str], tuple[float, bool]]:
     return read_published(plan.study.published, tuple(factor.name for factor in plan.study.factors))
 
 
-def make_task_tables(plan: Plan, results: Results) -> list[TaskTable]:
+def make_task_tables(plan: Plan, results: Results, looks: Looks | None = None) -> list[TaskTable]:
     """The tables across tasks: one, or one per further facet; none of a study without tasks."""
     across = next((factor for factor in plan.study.factors if factor.name == plan.study.across), None)
     if across is None:
@@ -141,13 +142,15 @@ def make_task_tables(plan: Plan, results: Results) -> list[TaskTable]:
         levels = dict(arm.levels)
         tasks.setdefault(plan.study.task_table(levels), {})[levels[across.name]] = plan.study.facet(levels)
     return [
-        _task_table(plan, results.of(*facets.values()), across, title, facets)
+        _task_table(plan, results.of(*facets.values()), across, title, facets, looks)
         for title, facets in tasks.items()
         if not set(results.facets).isdisjoint(facets.values())
     ]
 
 
-def _task_table(plan: Plan, results: Results, across: Factor, title: str, facets: Mapping[str, str]) -> TaskTable:
+def _task_table(
+    plan: Plan, results: Results, across: Factor, title: str, facets: Mapping[str, str], looks: Looks | None
+) -> TaskTable:
     published = _published_tasks(plan, across, facets)
     caption = (
         f"Preset {plan.preset}: final {results.metric.in_words} in every task; a task's own table says what is trained "
@@ -155,6 +158,7 @@ def _task_table(plan: Plan, results: Results, across: Factor, title: str, facets
     )
     if published:
         caption += f" {plan.study.published_caption}"
+    caption = " ".join(filter(None, [caption, not_fixed(looks)]))
     title = " · ".join(filter(None, [title, f"by {across.name}"]))
     headings = {task: across.heading(task) for task in across.levels if task in facets}
     return make_task_table(results, title, across.name, headings, published, caption)
@@ -208,7 +212,8 @@ def _notes(results: Results) -> str:
     """What is missing from the tables, and why; and what diverged."""
     parts = []
     if results.unfinished:
-        parts.append(f"{results.unfinished} trials are not finished.")
+        verb = "is" if results.unfinished == 1 else "are"
+        parts.append(f"{counted(results.unfinished, 'trial')} {verb} not finished.")
     if results.failures:
         parts.append(f"{len(results.failures)} failed: {', '.join(failure.trial for failure in results.failures)}.")
     if results.unpaired:

@@ -1,5 +1,6 @@
 """The answer in words: what tables say, in a sentence or two, and never more than their bold shows."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -74,7 +75,7 @@ def test_who_leads_whom_by_how_much_over_what_and_how_surely() -> None:
     assert against.separated
     assert answer(found).headline == (
         f"SortedNet leads: 51.13 % average test accuracy over 2 sub-models, 10.13 points ahead of NS "
-        f"(95 % interval {low:+.2f} to {high:+.2f}, adjusted p {p_text(against.adjusted_p)}, 3 seeds)."
+        f"(unadjusted 95 % interval {low:+.2f} to {high:+.2f}, adjusted p {p_text(against.adjusted_p)}, 3 seeds)."
     )
 
 
@@ -82,7 +83,9 @@ def test_where_lower_is_better_the_lowest_leads_and_its_interval_is_above_zero()
     metric = Metric("test_acc", "perplexity", "", higher_is_better=False, primary=True)
     found = results(("", APART), declaration=Declaration((metric,)))
     said = answer(found).headline
-    assert said.startswith("NS leads: 41.00 average perplexity over 2 sub-models, 10.13 ahead of SortedNet (95 %")
+    assert said.startswith(
+        "NS leads: 41.00 average perplexity over 2 sub-models, 10.13 ahead of SortedNet (unadjusted 95 %"
+    )
     assert "interval +" in said
     near = results(("", {"a": (1.0, 2.0), "b": (2.0, 1.5), "c": (1.5, 4.0)}), declaration=Declaration((metric,)))
     assert "a has the lowest average perplexity over 2 sub-models, 1.50, c the highest, 2.75." in answer(near).headline
@@ -99,9 +102,11 @@ def test_what_is_not_separated_is_said_not_to_be_with_the_tables_number_of_seeds
     assert "leads" not in said.headline
     assert said.headline.startswith(
         "SortedNet and NS are not separated at 3 seeds: SortedNet has the highest average test accuracy over 2 "
-        "sub-models, 42.10 %; NS is 1.10 points behind (95 % interval "
+        "sub-models, 42.10 %; NS is 1.10 points behind (unadjusted 95 % interval "
     )
-    assert said.headline.endswith(f"By a rough estimate {seeds} seeds would separate NS from it.")
+    assert said.headline.endswith(
+        f"By a rough estimate {seeds} seeds would separate NS from SortedNet with 80 % power."
+    )
     assert any(f"The same command with --seeds {seeds} trains" in line for line in said.details)
 
 
@@ -113,7 +118,7 @@ def test_of_several_that_nothing_separates_the_first_that_more_seeds_would_separ
     assert answer(found).headline.endswith(
         f"Nothing separates the 3 arms at 3 seeds: SortedNet has the highest average test accuracy over 2 sub-models, "
         f"42.10 %, LCS-p the lowest, 40.83 %. By a rough estimate {needed[first]:.0f} seeds would separate the "
-        f"first of them, {first}, from it."
+        f"first of them, {first}, from SortedNet with 80 % power."
     )
 
 
@@ -158,8 +163,61 @@ def test_of_thirteen_the_first_and_those_level_with_it_are_named_and_the_rest_co
 
 def test_means_that_print_alike_are_level_however_sure_the_test_is() -> None:
     found = results(("", {"a": (40.001, 41.001, 42.001), "b": (40.0, 41.0, 42.0)}))
-    assert "a and b are not separated at 3 seeds" in answer(found).headline
-    assert answer(results(("", {"a": (40.0,), "b": (40.0,)}))).headline.endswith("a, 40.00 %; then b, 40.00 %.")
+    assert answer(found).headline == (
+        "a and b are not separated at 3 seeds: the average test accuracy over 2 sub-models of a and b prints alike, "
+        "41.00 %."
+    )
+
+
+def test_of_means_that_print_alike_none_is_put_before_another() -> None:
+    """Bold has all of them."""
+    two = answer(results(("", {"a": (40.0,), "b": (40.0,), "c": (30.0,), "d": (20.0,), "e": (20.0,)}), baseline="a"))
+    assert two.headline.endswith(": a and b, 40.00 % each; then c, 30.00 %; lowest d and e, 20.00 % each.")
+    assert two.details[1].startswith("Beside a: b prints alike; c is 10.00 points worse;")
+    assert two.details[2] == "Highest mean by sub-model: a and b alike at every one."
+    every = answer(results(("", dict.fromkeys("abcd", (40.0,)))))
+    assert every.headline.endswith("The average test accuracy over 2 sub-models of all 4 arms prints alike, 40.00 %.")
+    near = {"a": (40.0, 41.0, 42.0), "b": (42.0, 41.0, 40.0), "c": (30.0, 31.5, 32.0)}
+    some = answer(results(("", near), baseline="a"))
+    assert "but is not separated from b at 3 seeds: the mean of b prints alike. c is separated" in some.headline
+    assert some.details[1].startswith("Beside a: b prints alike; c is 9.83 points worse (unadjusted 95 % interval -")
+    tables = answer(results(*((f"f {place}", {"a": (40.0,), "b": (40.0,)}) for place in range(3))))
+    assert tables.headline.startswith("a and b alike have the highest average test accuracy over 2 sub-models in all 3")
+    assert tables.details[0] == "f 0: a and b, 40.00 % each"
+
+
+def test_a_table_in_which_one_arm_has_a_mean_says_nothing_of_who_is_ahead() -> None:
+    lost = (Divergence("f 2", "NS", 1, ""),)
+    said = answer(results(*((f"f {place}", APART) for place in (1, 2, 3)), diverged=lost))
+    assert said.headline == (
+        "SortedNet has the highest average test accuracy over 2 sub-models in both tables with several means (f 1 and "
+        "f 3). Wherever several arms have a mean the first is separated from all others (3 seeds)."
+    )
+    alone = answer(results(("", APART), diverged=(Divergence("", "NS", 1, ""),)))
+    assert not any("mean by sub-model" in line for line in alone.details)
+
+
+def test_what_is_nearly_all_or_nearly_nothing_is_not_said_to_be() -> None:
+    widths = tuple(step / 50 for step in range(1, 51))
+    found = results(("", {"S": (60.0,)}), widths=widths)
+    frame = found.frame.copy()
+    frame.loc[frame["sub_model"] == "w100", "test_acc"] -= 0.5  # it is 20 · 0.02 = 0.4 above the one before
+    found = replace(found, frame=frame)
+    assert answer(found).details[1] == (
+        "Of every two of which one is nested in the other the larger is at least as good in > 99 %; where it is not, "
+        "it is 0.10 points short."
+    )
+    assert tables(found)[0].sorted["S"] == "> 99 % (0.10)"
+    close = results(("", {"NS": (40.0046, 41.0048, 42.005), "S": (40.0056, 41.005, 42.0053)}))  # 41.00 and 41.01
+    assert "NS is less than 0.01 points behind" in answer(close).headline
+
+
+def test_zero_has_no_sign() -> None:
+    near = results(("", {"a": (0.0, 1.0, 2.0), "b": (1.0, -0.002, 2.0), "c": (0.0, 1.1, 1.899)}), widths=(1.0,))
+    table = tables(near)[0]
+    said = [answer(near).headline, *answer(near).details, *(each.text for each in table.behind.values())]
+    assert not re.search(r"-0\.00\b", " ".join(said))
+    assert table.metric.text(-0.001) == "0.00"
 
 
 def test_a_diverged_arm_is_counted_and_compared_with_none() -> None:
@@ -234,6 +292,11 @@ def test_over_budgets_it_is_told_who_overtakes_whom_and_each_budget_is_a_short_l
     assert same.startswith(
         "US has the highest average test accuracy over 2 sub-models at every budget (equalize updates). "
     )
+    means = zip(LEVELS, (40.0, 50.0, 60.0), strict=True)
+    level = answer(
+        results(*((f"budget {each}", {"NS": (50.0,), "US": (mean,)}) for each, mean in means)), axis="budget"
+    )
+    assert "by budget: NS, then NS and US alike at 1×, then US at 2×." in level.headline
     twice = answer(over_budgets(("NS", "US", "NS"), ("NS", "US", "NS")), axis="budget").headline
     assert "alike: NS, overtaken by US between ½× and 1×, overtaken by NS between 1× and 2×." in twice
 
@@ -246,10 +309,12 @@ def test_facets_without_an_order_are_counted_by_who_is_first() -> None:
     )
     said = answer(found)
     assert said.headline == (
-        "a has the highest average test accuracy over 2 sub-models in 4 of 5 rows (f 1, f 2, f 3 and f 5), b in 1 "
+        "a has the highest average test accuracy over 2 sub-models in 4 of 5 tables (f 1, f 2, f 3 and f 5), b in 1 "
         "(f 4). Separated from all others in 4 of 5 (f 1, f 2, f 3 and f 4), 3 seeds."
     )
-    assert said.details[4].startswith("f 5: a 50.43 %, 0.13 points ahead of b (not separated, 95 % interval -")
+    assert said.details[4].startswith(
+        "f 5: a 50.43 %, 0.13 points ahead of b (not separated, unadjusted 95 % interval -"
+    )
 
 
 arms = st.sampled_from(["NS", "LCS-p", "SortedNet", "US"])
@@ -271,7 +336,7 @@ def test_nothing_is_said_to_be_separated_that_the_table_has_in_bold(values: Valu
     headline = answer(found).headline
     seeds = len(next(iter(values.values())))
     assert ("leads" in headline) == (seeds > 1 and len(bold) == 1)
-    assert table.family.highest[AVERAGE] in headline
+    assert table.family.highest[AVERAGE] in headline or "arms prints alike" in headline
     ranking = Ranking.of_average(table, found.shared)
     if seeds == 1:
         assert "nothing is separated" in headline
@@ -292,7 +357,7 @@ def test_seeds_that_were_added_by_looking_are_judged_by_the_test_that_may_look()
     )
     assert said.details == ()
     neither = answer(results(("", APART)), verdicts=[replace(verdicts[0], p=0.2)])
-    assert neither.headline == "After 8 seeds they are not separated (0 of 1 comparison)."
+    assert neither.headline == "After 8 seeds SortedNet and NS are not separated."
 
 
 def test_over_tasks_it_is_of_the_averages_of_every_sub_model(tmp_path: Path) -> None:

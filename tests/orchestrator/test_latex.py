@@ -13,6 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.report.latex import as_latex, as_preview
 from orchestrator.report.latex_parts import PARTS, read_parts
 from orchestrator.report.tables import AVERAGE, Cell, Table, make_table
+from orchestrator.report.writer import make_task_tables
 from tests.orchestrator.tasks import Tasks
 from tests.orchestrator.test_answer import results
 
@@ -54,7 +55,7 @@ def test_arms_stand_under_a_spanning_head_of_their_first_factor_with_aligned_num
     assert widths(latex) == {9}
     assert r"\begin{tabular}{lr@{}lr@{}lr@{}lr@{}l}" in latex
     assert r"\label{tab:norms}" in latex
-    assert "What was trained. Mean $\\pm$ SD over n = 3 seeds." in latex
+    assert "What was trained. Mean $\\pm$ SD over n~=~3 seeds." in latex
     assert "documentclass" not in latex
 
 
@@ -69,7 +70,7 @@ def test_a_minus_is_one_and_what_is_no_number_spans_its_columns() -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_parts_are_there_where_they_are_chosen(part: str) -> None:
-    sign = {"published": r"\emph{31.00} & $^\dagger$", "sortedness": "sorted pairs (shortfall) &", "macs": "& MACs &"}
+    sign = {"published": r"\emph{31.00} & $^\dagger$", "sortedness": r"sorted (\%) &", "macs": "& MACs &"}
     for chosen in ((), (part,), PARTS):
         latex = as_latex([two_factors()], parts=chosen)
         assert (sign[part] in latex) == (part in chosen)
@@ -87,7 +88,31 @@ def test_many_arms_are_rows_in_groups_of_the_first_factor() -> None:
     assert names[2:6] == [["m1", "p"], ["", "q"], ["", "r"], ["", "s"]]
     assert names[6] == ["m2", "p"]
     assert rows.count(r"\addlinespace") == 2  # beneath the costs, and between the methods
-    assert widths(latex) == {9}
+    assert widths(latex) == {10}
+
+
+def test_a_table_is_set_as_wide_as_a_paper_has_room_for() -> None:
+    narrow = as_latex([make_table(results(("", {"a": (40.0,), "b": (30.0,)})), {}, "")])
+    assert (r"\begin{table}[t]" in narrow, r"\small\setlength" in narrow) == (True, True)
+    wide = as_latex([make_table(results(("", {f"{m} · {n}": SEEDS["a"] for m in "abc" for n in "pq"})), {}, "")])
+    assert (r"\begin{table*}[t]" in wide, r"\end{table*}" in wide) == (True, True)  # over both columns, where two are
+    assert r"\footnotesize\setlength" in wide
+    too_wide = {f"{m} · a-long-name-of-{n}": SEEDS["a"] for m in "abc" for n in "pq"}
+    assert "& a-long-name-of-p & " in as_latex([make_table(results(("", too_wide)), {}, "")])  # as rows
+
+
+def test_sds_stand_beneath_their_means_where_tasks_are_many(tmp_path: Path) -> None:
+    made = Tasks(tmp_path, seeds=(0, 1), tasks=("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb"))
+    made.finish_all({arm.label: [(50, 60), (52, 62)] for arm in made.plan.arms})
+    (table,) = make_task_tables(made.plan, made.results)
+    latex = as_latex([], [replace(table, updates={"apart": "1.5 d12", "sorted": "~1 d12"})])
+    assert r" & 61.00 & 61.00 & " in latex
+    assert r" &  & {\scriptsize$\pm$\,1.41} & {\scriptsize$\pm$\,1.41}" in latex
+    assert r"\shortstack[r]{SD over\\tasks} \\" in latex
+    assert len(widths(latex)) == 1
+    assert (
+        r"pdates in epochs of apart 1.5 d12; sorted \textasciitilde{}1 d12." in latex
+    )  # in the caption: a column of them would be the widest
 
 
 def test_one_seed_has_one_column_per_arm() -> None:
@@ -129,7 +154,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_writes_the_parts_that_are_asked_for(written: Path) -> None:
     latex = (written / "table.tex").read_text()
-    assert "sorted pairs (shortfall)" in latex
+    assert r"\shortstack[r]{sorted\\(\%)} & shortfall" in latex or r"sorted (\%) &" in latex
     assert "MACs &" not in latex
     assert r"\input{table.tex}" in (written / "preview.tex").read_text()
     assert re.findall(r"\\label\{(.*)\}", latex) == ["tab:toy-by-task", "tab:toy-task-qqp", "tab:toy-task-rte"]

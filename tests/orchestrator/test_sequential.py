@@ -54,6 +54,21 @@ def test_of_studies_in_which_nothing_differs_at_most_one_in_twenty_finds_anythin
     assert peeked / STUDIES > 2 * LEVEL  # so the bound is not one that anything would keep
 
 
+@pytest.mark.parametrize("noise", ["of heavy tails", "in steps of the metric", "skewed in every arm alike"])
+def test_the_bound_holds_for_differences_that_are_symmetric_but_not_normal(noise: str) -> None:
+    """Of skewed ones it does not: `docs/statistics.md` says how far off it is then."""
+    rng, studies, arms = np.random.default_rng(3), 500, 3
+    draws = {
+        "of heavy tails": lambda shape: rng.standard_t(3, shape),
+        "in steps of the metric": lambda shape: np.round(rng.normal(0, 0.02, shape), 2),
+        "skewed in every arm alike": lambda shape: rng.exponential(1, shape),
+    }
+    drawn = draws[noise]((studies, arms, MOST))
+    found = [{("", str(arm), "0"): list(each[arm] - each[0]) for arm in range(1, arms)} for each in drawn]
+    false = sum(any(verdict.separated for verdict in judge(differences, LOOKS)) for differences in found)
+    assert false / studies <= LEVEL
+
+
 @pytest.mark.parametrize(("effect", "saved"), [(1.5, 0.2), (3.0, 0.5)])
 def test_plain_differences_take_fewer_seeds_than_a_number_fixed_beforehand(effect: float, saved: float) -> None:
     rng = np.random.default_rng(1)
@@ -88,11 +103,38 @@ def test_differences_without_a_spread_and_what_is_no_number_decide_nothing() -> 
     assert sequential_p([float("nan"), *np.linspace(10, 11, MOST - 1)], LOOKS) == 1.0
 
 
+def test_what_a_seed_that_diverged_had_shown_separates_nothing_and_takes_nothing_from_others() -> None:
+    """The second is separated at the level that the first leaves it, and would not be at half of that."""
+    steady = [9.0, 9.1, 9.2, 9.05, 9.15]
+    other = [1.0, 2.8, 0.7, 1.2, 2.2]
+    pairs = {("", "a", "base"): steady, ("", "b", "base"): other}
+    looks = Looks.over(range(5))
+    before = judge(pairs, looks)
+    assert [verdict.separated for verdict in before] == [True, True]
+    assert before[1].p * 2 > LEVEL
+    first, second = judge({**pairs, ("", "a", "base"): [*steady[:4], float("nan")]}, looks)
+    assert (first.separated, first.decided) == (False, True)
+    assert second.separated
+    assert "not compared, since a seed diverged" in first.line(Drawn.declaration.primary)
+
+
+def test_a_verdict_is_of_the_last_look_whatever_was_trained_since() -> None:
+    (verdict,) = judge({("", "a", "base"): [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 70.0]}, LOOKS)
+    assert (verdict.seeds, verdict.difference) == (6, 3.5)
+    (verdict,) = judge({("", "a", "base"): [1.0, 2.0]}, LOOKS)
+    assert (verdict.seeds, verdict.difference, verdict.p) == (2, 1.5, 1.0)
+
+
+FAILING: list[str] = []  # whatever is in it makes trials fail that can
+
+
 class Drawn(NoopTrainer):
     """Says at once what it would have measured: the arm's mean, and noise by the seed."""
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Nothing]:
         *_, last = super().fit(config, seed, place, resume_from)
+        if seed == config.get("fails") and FAILING:
+            raise RuntimeError("no such luck")
         noise = np.random.default_rng([seed, config["index"]]).normal()
         metrics = {**last.metrics, "test_acc/w100": 50.0 + config["ahead"] + float(noise)}
         yield replace(last, metrics=metrics, diverged=seed == config.get("diverges"))
@@ -110,6 +152,7 @@ STUDY = Study(
                 "better": {"index": 1, "ahead": 9.0},
                 "alike": {"index": 2, "ahead": 0.0},
                 "unstable": {"index": 3, "ahead": 0.0, "diverges": 1},
+                "unlucky": {"index": 4, "ahead": 9.0, "fails": 1},
             },
             usual=("baseline", "better", "alike"),
         ),
@@ -122,8 +165,7 @@ def finished(storage: Path) -> set[tuple[str, int]]:
     tracker = Tracker(f"sqlite:///{storage / 'mlflow.db'}", None)
     experiment = tracker.experiment(STUDY.name, create=False)
     assert experiment is not None
-    runs = tracker.client.search_runs([experiment], "tags.`study.role` = 'trial'")
-    assert all(run.info.status == "FINISHED" for run in runs)
+    runs = tracker.client.search_runs([experiment], "tags.`study.role` = 'trial' and attribute.status = 'FINISHED'")
     return {(run.data.tags["arm"], int(run.data.tags["seed"])) for run in runs}
 
 
@@ -137,9 +179,9 @@ def test_a_study_trains_seeds_until_its_arms_are_separated(tmp_path: Path, capsy
     seeds = {seed for _, seed in finished(tmp_path)}
     assert seeds == set(range(max(seeds) + 1))
     assert 3 <= len(seeds) < MOST / 2
-    assert "1 of 1 comparisons are separated:" in said
+    assert "1 of 1 comparison is separated:" in said
     assert "better − baseline: +" in said
-    assert said.splitlines()[-1].startswith(f"After {len(seeds)} seeds 1 of 1 comparison is separated: better is ")
+    assert said.splitlines()[-1].startswith(f"After {len(seeds)} seeds better and baseline are separated: better is ")
     (report,) = tmp_path.glob("reports/adaptive/all,arm=baseline,arm=better/table.md")
     assert "Seeds were added until every comparison was decided, 20 at most" in report.read_text()
     assert "Decided by adding seeds" in report.with_name("index.html").read_text()
@@ -158,7 +200,7 @@ def test_what_does_not_differ_takes_all_seeds_and_stays_undecided(
     assert study(tmp_path, "--seeds", "5") == 0
     assert finished(tmp_path) == {(arm, seed) for arm in ("baseline", "better", "alike") for seed in range(5)}
     said = capsys.readouterr().out
-    assert "After 5 seeds 1 of 2 comparisons are separated:" in said
+    assert "After 5 seeds 1 of 2 comparisons is separated:" in said
     assert "alike − baseline: " in said
     assert "not separated" in said
     assert study(tmp_path, "--seeds", "2") == 2
@@ -171,3 +213,37 @@ def test_an_arm_of_which_a_seed_diverged_is_not_waited_for(tmp_path: Path, capsy
     said = capsys.readouterr().out
     assert "unstable − baseline: not compared, since a seed diverged" in said
     assert "better − baseline: +" in said
+
+
+def test_a_trial_that_failed_ends_the_look_and_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seeds beside the one that failed are no look: once that is trained, there would be one look more."""
+    only = ("--only", "arm=baseline,arm=unlucky")
+    monkeypatch.setattr(f"{__name__}.FAILING", ["it"])
+    assert study(tmp_path, *only) == 1
+    said = capsys.readouterr().out
+    assert "The look after 3 seeds lacks 1 trial that failed: run the same command again" in said
+    assert said.splitlines()[-1] == "So far: After 1 seed unlucky and baseline are not separated."
+    assert finished(tmp_path) == {("baseline", 0), ("baseline", 1), ("baseline", 2), ("unlucky", 0), ("unlucky", 2)}
+    monkeypatch.setattr(f"{__name__}.FAILING", [])
+    assert study(tmp_path, *only) == 0
+    assert "1 of 1 comparison is separated:" in capsys.readouterr().out
+
+
+def test_seeds_that_were_there_before_are_looked_at_in_their_order_and_it_is_said_that_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only = ("--only", "arm=baseline,arm=better")
+    by_hand = ["run", "--debug", "--storage", str(tmp_path), *only, "--seeds", "2"]
+    assert run(STUDY, Drawn, by_hand) == 0
+    assert study(tmp_path, *only) == 0
+    (report,) = tmp_path.glob("reports/adaptive/all,arm=baseline,arm=better")
+    assert "Of these seeds 2 had results when the looks were fixed" in (report / "table.md").read_text()
+    assert study(tmp_path, *only) == 0  # again: what was there before has not grown
+    assert "Of these seeds 2 had results when the looks were fixed" in (report / "table.md").read_text()
+    capsys.readouterr()
+    for command in (["compare", "arm=baseline", "arm=better"], ["plan", *only]):
+        assert run(STUDY, Drawn, [*command, "--storage", str(tmp_path)]) == 0
+        assert "was not fixed beforehand but found by a sequential test" in " ".join(capsys.readouterr().out.split())
+    assert "was not fixed beforehand" in (report / "table.tex").read_text()

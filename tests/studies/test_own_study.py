@@ -77,6 +77,14 @@ def test_workers_of_ray_find_every_part_of_a_study_that_lies_anywhere_and_a_note
     assert {"test_acc", "test_recall", "test_loss"} <= set(found.frame)
     assert list(found.table().columns) == ["uniform", "cheap-first(2)"]
     assert "test recall of standing stripes" in found._repr_html_().lower()
+    bold = sum(cell.best for table in found.tables for cell in table.cells.values())
+    assert found._repr_html_().count("<b>") == bold > 0
+    assert repr(found).startswith(found.answer.headline)
+    assert found.tables[0].arms[0] in repr(found).splitlines()[2]
+    with pytest.raises(
+        UserError, match=r"my_study is in .*, but not at preset quick with these settings: run it first"
+    ):
+        results(study.STUDY, study.trainer, storage=folder / "runs", settings={"updates": 7})
     assert found.results.metric.name == "test_recall"
     assert "code.sampler cheap-first" in found.results.about
     assert found.figure("cost").data

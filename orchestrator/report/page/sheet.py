@@ -151,7 +151,7 @@ def published(cells: Iterable[Cell | None], metric: Metric) -> list[Row]:
             apart.append(nothing())
         else:
             printed.append(replace(number(metric.text(cell.published)), mark="†" * cell.derived))
-            signed = f"{cell.mean - cell.published:+.{metric.decimals}f}"
+            signed = f"{cell.mean - cell.published:+z.{metric.decimals}f}"
             apart.append(nothing() if cell.diverged else number(signed))
     if all(entry.text == NOTHING for entry in printed):
         return []

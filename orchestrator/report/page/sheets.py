@@ -21,6 +21,7 @@ from orchestrator.report.page.sheet import (
     words,
 )
 from orchestrator.report.tables import AVERAGE, Table
+from orchestrator.report.words import percentage
 from orchestrator.trainer import Metric
 
 _MOST_COLUMNS = 7  # arms
@@ -71,7 +72,7 @@ def accuracies(table: Table) -> Sheet:
         cells = [table.cells.get((row, arm)) for arm in table.arms]
         rows.append(Row(row, tuple(measured(cell, table.metric) for cell in cells)))
         rows += published(cells, table.metric)
-    shares = {arm: number(f"{100 * order.share:.0f}") for arm, order in table.sortedness.items()}
+    shares = {arm: number(percentage(order.share).removesuffix(" %")) for arm, order in table.sortedness.items()}
     short = {arm: number(table.metric.text(order.shortfall)) for arm, order in table.sortedness.items()}
     rows.append(Row("sorted pairs (%)", _of_arms(table, shares), lesser=True))
     rows.append(Row("shortfall", _of_arms(table, short), lesser=True))
@@ -211,13 +212,13 @@ def _comparison(found: Comparison, metric: Metric) -> tuple[Entry, ...]:
         nothing() if statistics.p is None else number(p_text(statistics.p)),
         number(p_text(found.adjusted_p)) if known else nothing(),
         words("yes" if found.separated else "no") if known else nothing(),
-        nothing() if statistics.effect is None else number(f"{statistics.effect:.2f}"),
+        nothing() if statistics.effect is None else number(f"{statistics.effect:z.2f}"),
         number(found.needed.removesuffix(" seeds").removeprefix("≈ ")),
     )
 
 
 def _signed(value: float | None, metric: Metric) -> Entry:
-    return nothing() if value is None else number(f"{value:+.{metric.decimals}f}")
+    return nothing() if value is None else number(f"{value:+z.{metric.decimals}f}")
 
 
 def in_a_line(table: Table) -> str:
