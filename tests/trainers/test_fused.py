@@ -56,6 +56,12 @@ def test_replicas_in_shared_launches_are_what_they_are_alone(
     interpreted(replicas_are_what_they_are_alone, *case)
 
 
+def test_steps_of_replicas_in_shared_launches_are_those_of_each_alone(interpreted: Interpreted) -> None:
+    from tests.trainers.interpreted.replicas import whole_steps_are_what_they_are_alone
+
+    interpreted(whole_steps_are_what_they_are_alone)
+
+
 def test_batches_and_losses_are_those_of_torch(interpreted: Interpreted) -> None:
     from tests.trainers.interpreted.classification import batches_and_losses_are_torchs
 
