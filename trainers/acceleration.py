@@ -99,8 +99,11 @@ class ClassificationKernels(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """The images of a micro-batch and their labels; `selection: (4, N)` as `ImageClassification.selection`."""
 
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean over rows, a scalar fp32; of at most `most_classes` classes."""
+    def cross_entropy(self, logits: Tensor, labels: Tensor, replicas: int | None = None) -> Tensor:
+        """The mean over rows, a scalar fp32; of at most `most_classes` classes.
+
+        Of so many replicas, whose rows follow one another, that of each: (replicas,).
+        """
 
 
 class SgdKernel(Protocol):

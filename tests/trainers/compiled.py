@@ -13,15 +13,30 @@ from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from tests.conftest import FOUR
-from trainers.accelerated.cpreresnet import fuse
+from trainers.accelerated.cpreresnet import fuse, fuse_together
+from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy, cropped
 from trainers.accelerated.triton_sgd import Steps
 from trainers.nested.exchange import nest
+from trainers.nested.layers.norms import NormPolicy
+from trainers.nested.network import NestedNetwork
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
 HOPPER = GPUTarget("cuda", 90, 32)
 SIZE = 32
+
+
+def network(norm: NormPolicy) -> NestedNetwork:
+    """Laid in one storage, with blocks with projection, without, and with stride."""
+    plain = CPreResNet20(channels=3, size=SIZE)
+    plain.blocks = nn.Sequential(*plain.blocks[:3])
+    plain.norm = nn.Sequential(nn.BatchNorm2d(128), nn.ReLU(inplace=True))
+    plain.classifier = nn.Conv2d(128, 10, 1, bias=False)
+    nested = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
+    nested.to(memory_format=torch.channels_last).activate(SubModel(width=1.0))
+    lay_in_one(nested.network)
+    return nested
 
 
 def main() -> set[str]:
@@ -40,18 +55,14 @@ def main() -> set[str]:
         compiled.add(self.fn.__name__)
 
     JITFunction.run = compile_only
-    for norm in ("instance", "batch"):
-        plain = CPreResNet20(channels=3, size=SIZE)
-        plain.blocks = nn.Sequential(*plain.blocks[:3])  # with projection, without, and with stride
-        plain.norm = nn.Sequential(nn.BatchNorm2d(128), nn.ReLU(inplace=True))
-        plain.classifier = nn.Conv2d(128, 10, 1, bias=False)
-        network = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
-        network.to(memory_format=torch.channels_last).activate(SubModel(width=1.0))
-        fused = fuse(network.network)
+    for norm, replicas in (("instance", None), ("batch", None), ("batch", 3)):
+        networks = [network(norm).network for _ in range(replicas or 1)]
+        fused = fuse(networks[0]) if replicas is None else fuse_together(networks)
         assert fused is not None
-        images = torch.zeros(64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+        images = torch.zeros(len(networks) * 64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
         with fused.apart(0) as additions, torch.autocast("cpu", torch.bfloat16):
-            CrossEntropy.apply(fused(images), torch.zeros(64, dtype=torch.int64)).backward()
+            losses = CrossEntropy.apply(fused(images), torch.zeros(len(images), dtype=torch.int64), replicas)
+            losses.sum().backward()
             additions.due().add_up()
     selection, pixels = torch.zeros(4, 8, dtype=torch.int64), torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8)
     cropped(selection, pixels, selection[0], torch.ones(3), torch.ones(3), 4, torch.channels_last)

@@ -1,6 +1,7 @@
 """On a card: fused passes beside the layers', captured steps beside launched ones, resume. Skipped without one."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from benchmarks.replicas import check, seeds_of
 from trainers.build import accelerator, build
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images import cifar10
@@ -174,6 +176,12 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
     assert same(captured, weights(resumed, tmp_path / "resumed"))
     accuracies = [name for name in snapshot.metrics if name.startswith("test_")]
     assert [resumed.metrics[name] for name in accuracies] == [snapshot.metrics[name] for name in accuracies]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_seeds_in_shared_launches_end_with_the_bits_that_each_has_alone(norm: NormPolicy, noise: ImageArrays) -> None:
+    for width in (1.0, 0.25):
+        check(partial(seeds_of, noise, norm, width, 3, 64, CUDA), CUDA)
 
 
 @pytest.mark.parametrize("settings", [{"method": "NS", "norm": "instance"}, {"method": "LCS-p", "norm": "batch"}])

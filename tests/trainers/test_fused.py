@@ -40,6 +40,28 @@ def test_fused_passes_are_those_of_the_layers(
     interpreted(passes, *case)
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("instance", 0.25, 2, 8, 8192, 256, False),  # images held whole
+        ("batch", 0.25, 2, 8, 1024, 1, True),  # in parts, tiles in turn, apart
+    ],
+    ids=lambda case: " ".join(map(str, case)),
+)
+def test_replicas_in_shared_launches_are_what_they_are_alone(
+    case: tuple[NormPolicy, float, int, int, int, int, bool], interpreted: Interpreted
+) -> None:
+    from tests.trainers.interpreted.replicas import replicas_are_what_they_are_alone
+
+    interpreted(replicas_are_what_they_are_alone, *case)
+
+
+def test_steps_of_replicas_in_shared_launches_are_those_of_each_alone(interpreted: Interpreted) -> None:
+    from tests.trainers.interpreted.replicas import whole_steps_are_what_they_are_alone
+
+    interpreted(whole_steps_are_what_they_are_alone)
+
+
 def test_batches_and_losses_are_those_of_torch(interpreted: Interpreted) -> None:
     from tests.trainers.interpreted.classification import batches_and_losses_are_torchs
 

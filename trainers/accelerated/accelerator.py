@@ -43,8 +43,8 @@ def classification() -> ClassificationKernels:
         most_classes = kernels.MOST_CLASSES
         cropped = staticmethod(kernels.cropped)
 
-        def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-            mean: Tensor = kernels.CrossEntropy.apply(logits, labels)
+        def cross_entropy(self, logits: Tensor, labels: Tensor, replicas: int | None = None) -> Tensor:
+            mean: Tensor = kernels.CrossEntropy.apply(logits, labels, replicas)
             return mean
 
     return Classification()

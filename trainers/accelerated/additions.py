@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from trainers.accelerated.replicas import Replicas
 from trainers.accelerated.triton_conv import move
 
 _WEIGHTS, _FEW, _CHANNELS = 128, 32, 16  # that a program adds up
@@ -98,28 +100,36 @@ class Additions:
         self._used += size
         return space[self._used - size :][: math.prod(shape)].view(shape)
 
-    def to_weight(self, partial: Tensor, parameter: Tensor, outputs: int, cin: int) -> None:
-        """`partial: (splits, K, K, input room, output room)` adds up to the gradient of `parameter[:outputs, :cin]`."""
-        splits, k, _, cin_room, cout_room = partial.shape
-        gradient = _gradient(parameter)
-        kind, each = (_OF_SPLIT, _FEW) if splits > 2 * _SPLITS else (_OF_WEIGHT, _WEIGHTS)
-        self._row(
-            (partial.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, outputs, cout_room,
-             *gradient.stride(), k), triton.cdiv(partial[0].numel(), each), kind,
-        )  # fmt: skip
+    def to_weight(self, partial: Tensor, parameter: Tensor, outputs: int, cin: int, replicas: Replicas | None) -> None:
+        """`partial: (splits, K, K, input room, output room)` adds up to the gradient of `parameter[:outputs, :cin]`.
 
-    def to_affine(self, sums: Tensor, affine: tuple[Tensor, Tensor], channels: int) -> None:
+        Of replicas, here and below, there are as many partial sums each, in turn; the parameter is the first one's.
+        """
+        _, k, _, cin_room, cout_room = partial.shape
+        for own, of_one in _of_each(partial, parameter, replicas):
+            gradient, splits = _gradient(of_one), len(own)
+            kind, each = (_OF_SPLIT, _FEW) if splits > 2 * _SPLITS else (_OF_WEIGHT, _WEIGHTS)
+            self._row(
+                (own.data_ptr(), gradient.data_ptr(), splits, cin, cin_room, outputs, cout_room,
+                 *gradient.stride(), k), triton.cdiv(own[0].numel(), each), kind,
+            )  # fmt: skip
+
+    def to_affine(self, sums: Tensor, affine: tuple[Tensor, Tensor], channels: int, replicas: Replicas | None) -> None:
         """`sums: (2, parts, room)` add up to the gradients of an affine's weight and bias."""
         for partial, parameter in zip(sums, affine, strict=True):
-            rows, room = partial.shape
-            row = (partial.data_ptr(), _gradient(parameter).data_ptr(), rows, channels, room)
-            self._row(row, triton.cdiv(room, _CHANNELS), _OF_AFFINE)
+            for own, of_one in _of_each(partial, parameter, replicas):
+                rows, room = own.shape
+                row = (own.data_ptr(), _gradient(of_one).data_ptr(), rows, channels, room)
+                self._row(row, triton.cdiv(room, _CHANNELS), _OF_AFFINE)
 
-    def to_running(self, moment: Tensor, running: Tensor, channels: int, momentum: float) -> None:
+    def to_running(
+        self, moment: Tensor, running: Tensor, channels: int, momentum: float, replicas: Replicas | None
+    ) -> None:
         """`running` moves towards `moment: (room,)`, by a share of `momentum` of the way."""
         (share,) = struct.unpack("<i", struct.pack("<f", momentum))
-        row = (moment.data_ptr(), running.data_ptr(), 1, channels, len(moment), share)
-        self._row(row, triton.cdiv(len(moment), _CHANNELS), _OF_RUNNING)
+        for own, of_one in _of_each(moment.view(-1, moment.shape[-1]), running, replicas):
+            row = (own.data_ptr(), of_one.data_ptr(), 1, channels, own.shape[-1], share)
+            self._row(row, triton.cdiv(own.shape[-1], _CHANNELS), _OF_RUNNING)
 
     def _row(self, row: tuple[int, ...], blocks: int, kind: tl.constexpr) -> None:
         self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
@@ -150,6 +160,13 @@ class Due:
             self.rows, self.blocks, *sizes, num_warps=4,
             enable_fp_fusion=False,  # as `batch_moments`, which moves running moments too
         )  # fmt: skip
+
+
+def _of_each(parts: Tensor, parameter: Tensor, replicas: Replicas | None) -> Iterable[tuple[Tensor, Tensor]]:
+    """Every replica's parts, and its own parameter."""
+    if replicas is None:
+        return [(parts, parameter)]
+    return zip(parts.chunk(len(replicas)), replicas.alike[parameter], strict=True)
 
 
 def _gradient(parameter: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from trainers.accelerated import triton_conv as programs
 from trainers.accelerated.additions import Additions
 from trainers.accelerated.norm import EPS
+from trainers.accelerated.replicas import Replicas
 
 _ROOM = 16  # channels: the least a matrix unit takes
 _WIDEST = 64  # channels of a program
@@ -33,6 +34,7 @@ class Map:
         data: (images, height · width, room) bf16, zero beyond `channels`.
         channels: that mean something.
         height, width: in pixels.
+        replicas: whose images they are, as many of each in turn; None: of one network.
         mean, variance: (images, parts, room) fp32, of parts of equal size of every image's channels.
     """
 
@@ -40,8 +42,24 @@ class Map:
     channels: int
     height: int
     width: int
+    replicas: Replicas | None
     mean: Tensor | None = None
     variance: Tensor | None = None
+
+    @property
+    def count(self) -> int:
+        """Of replicas."""
+        return 1 if self.replicas is None else len(self.replicas)
+
+    @property
+    def each(self) -> int:
+        """Images of a replica: the only number of images on which tiles and sums may depend."""
+        return self.images // self.count
+
+    @property
+    def whose(self) -> tuple[Tensor | None, int]:
+        """What programs find their image's replica by."""
+        return (None, 0) if self.replicas is None else (self.replicas.apart, self.each)
 
     @property
     def images(self) -> int:
@@ -61,9 +79,10 @@ class Norm:
     """How a map is normalised.
 
     Attributes:
-        weight, bias: (≥ channels,) fp32, the parameters themselves.
-        mean, variance: (images, parts, room) per image; or (≥ channels,) for all of them.
+        weight, bias: (≥ channels,) fp32, the parameters themselves; of replicas the first one's.
+        mean, variance: (images, parts, room) per image; (≥ channels,) for all of them; (replicas, room) for each's.
         whole: the same of whole images, (images, 1, room); written by the first that normalises, where there are parts.
+        share: images in a row that are normalised by the same moments; 1, too, where all are.
     """
 
     weight: Tensor
@@ -71,6 +90,7 @@ class Norm:
     mean: Tensor
     variance: Tensor
     whole: tuple[Tensor, Tensor]
+    share: int = 1
 
     @classmethod
     def of_images(cls, weight: Tensor, bias: Tensor, x: Map) -> "Norm":
@@ -84,9 +104,9 @@ class Norm:
         return cls(weight, bias, x.mean, x.variance, whole)
 
     @classmethod
-    def of_batch(cls, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> "Norm":
+    def of_batch(cls, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, share: int = 1) -> "Norm":
         """BatchNorm by these moments."""
-        return cls(weight, bias, mean, variance, (mean, variance))
+        return cls(weight, bias, mean, variance, (mean, variance), share)
 
     @property
     def instance(self) -> bool:
@@ -95,13 +115,13 @@ class Norm:
 
     @property
     def stride(self) -> int:
-        """From one image's moments to the next one's."""
-        return self.mean.stride(0) if self.instance else 0
+        """From one image's, or replica's, moments to the next one's."""
+        return self.mean.stride(0) if self.mean.ndim > 1 else 0
 
     @property
     def whole_stride(self) -> int:
         """The same of the moments of whole images."""
-        return self.whole[0].stride(0) if self.instance else 0
+        return self.whole[0].stride(0) if self.mean.ndim > 1 else 0
 
     @property
     def parts(self) -> int:
@@ -133,8 +153,8 @@ class Weight:
     padding: int
 
 
-def lift(x: Tensor) -> Map:
-    """The network's input `(images, channels, height, width)` as a map."""
+def lift(x: Tensor, replicas: Replicas | None) -> Map:
+    """The network's input `(images, channels, height, width)` as a map; of replicas one after another."""
     images, channels, height, width = x.shape
     room, pixels = _room(channels), height * width
     data = torch.empty(images, pixels, room, device=x.device, dtype=programs.NUMBERS)
@@ -145,7 +165,7 @@ def lift(x: Tensor) -> Map:
     programs.lift[(images, triton.cdiv(pixels, p))](
         x, data, channels, room, pixels, by_image, by_channel, by_column, p, _power(room), num_warps=_WARPS
     )
-    return Map(data, channels, height, width)
+    return Map(data, channels, height, width, replicas)
 
 
 def convolve(
@@ -173,7 +193,7 @@ def convolve(
     p, bo = _tiles(pixels, room)
     parts, blocks, tiles = triton.cdiv(pixels, p), triton.cdiv(room, bo), 1
     if k == 1 and weight.stride == 1 and max(x.room, project[0].room if project else 0) <= _WIDEST:
-        tiles = _in_turn(x.images, parts, blocks)
+        tiles = _in_turn(x.each, parts, blocks)
     mean, variance = torch.empty(2, x.images, parts // tiles, room, device=x.data.device).unbind()
     branch, how, beside, side, geometry = x.data, "none", (0, 0, 0, 0), w, (1, 1, 1)
     if add is not None:
@@ -184,17 +204,19 @@ def convolve(
         beside = projected.channels, projected.room, second.full.stride(0), second.full.stride(1)
     tensors = source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance
     sizes = x.channels, x.room, weight.outputs, room, norm.stride if norm else 0
-    normed, out = (norm is not None, norm.parts if norm else 1), Map(y, weight.outputs, height, width, mean, variance)
+    normed, share = (norm is not None, norm.parts if norm else 1), norm.share if norm else 1
+    out = Map(y, weight.outputs, height, width, x.replicas, mean, variance)
     if tiles > 1:
         programs.pointwise[(x.images, parts // tiles, blocks)](
-            *tensors, *sizes, w.stride(0), w.stride(1), *beside, EPS, pixels, width, *normed, how, *geometry, tiles, p,
-            _channels(x.room), bo, _channels(project[0].room) if project else _ROOM, num_warps=_WARPS,
-            num_stages=_STAGES,
+            *tensors, *sizes, w.stride(0), w.stride(1), *beside, EPS, *x.whose, share, pixels, width, *normed, how,
+            *geometry, tiles, p, _channels(x.room), bo, _channels(project[0].room) if project else _ROOM,
+            num_warps=_WARPS, num_stages=_STAGES,
         )  # fmt: skip
         return out, rectified
     programs.convolve[(x.images, parts, blocks)](
-        *tensors, *sizes, *w.stride(), *beside, EPS, x.height, x.width, height, width, k, weight.stride,
-        weight.padding, *normed, how, *geometry, p, _channels(x.room), bo, num_warps=_WARPS, num_stages=_STAGES,
+        *tensors, *sizes, *w.stride(), *beside, EPS, *x.whose, share, x.height, x.width, height, width, k,
+        weight.stride, weight.padding, *normed, how, *geometry, p, _channels(x.room), bo, num_warps=_WARPS,
+        num_stages=_STAGES,
     )  # fmt: skip
     return out, rectified
 
@@ -203,10 +225,10 @@ def rectify(x: Map, norm: Norm) -> Map:
     """`x` normalised and rectified."""
     y, (p, c) = torch.empty_like(x.data), _tiles(x.pixels, x.room)
     programs.rectify[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
-        x.data, y, *norm.operands, x.channels, x.room, norm.stride, EPS, x.pixels, norm.parts, p, c,
-        num_warps=_WARPS, num_stages=_STAGES,
+        x.data, y, *norm.operands, x.channels, x.room, norm.stride, EPS, *x.whose, norm.share, x.pixels, norm.parts,
+        p, c, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    return Map(y, x.channels, x.height, x.width)
+    return Map(y, x.channels, x.height, x.width, x.replicas)
 
 
 def convolve_back(
@@ -226,14 +248,15 @@ def convolve_back(
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
         dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands_back if norm else (dy,) * 4),
         *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.whole_stride if norm else 0,
-        *weight.full.stride(), EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, whole, skip is not None, p, bi, max(_ROOM, min(_channels(y.room), _TILE // p)),
+        *weight.full.stride(), EPS, *x.whose, norm.share if norm else 1, x.height, x.width, y.height, y.width, k,
+        weight.stride, weight.padding, norm is not None, whole, skip is not None, p, bi,
+        max(_ROOM, min(_channels(y.room), _TILE // p)),
         num_warps=_WARPS if p * bi <= _TILE else 2 * _WARPS, num_stages=_STAGES,
     )  # fmt: skip
     if norm is None or sums is None:
         return dx
     if whole:
-        additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
+        additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
         return dx
     return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
@@ -251,16 +274,16 @@ def _pointwise_back(
 ) -> Tensor:
     bi, bo, dx = _channels(x.room), _power(y.room), torch.empty_like(x.data)
     p, blocks = min(x.pixels, max(64, _TILE // (2 * max(bi, bo))), 128), triton.cdiv(x.room, bi)
-    tiles = _in_turn(x.images, x.pixels // p, blocks)
+    tiles = _in_turn(x.each, x.pixels // p, blocks)
     parts = x.pixels // (p * tiles)
     sums = additions.room((2, x.images * parts, x.room), dx.device)
     partial = additions.room((x.images * parts, 1, 1, x.room, y.room), dx.device)
     programs.pointwise_back[(x.images, parts, blocks)](
         dy, weight.full, x.data, dx, partial, *norm.operands_back, *sums, x.channels, x.room, y.channels, y.room,
-        norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, x.pixels, tiles, p, bi, bo,
-        num_warps=_WARPS, num_stages=_STAGES,
+        norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, *x.whose, norm.share, x.pixels, tiles, p,
+        bi, bo, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    additions.to_weight(partial, weight.full, weight.outputs, x.channels)
+    additions.to_weight(partial, weight.full, weight.outputs, x.channels, x.replicas)
     return _behind_norm(dx, x, norm, sums, parts, additions, skip)
 
 
@@ -269,11 +292,11 @@ def pool(x: Map, norm: Norm) -> Map:
     pooled = torch.empty(x.images, x.room, device=x.data.device, dtype=programs.NUMBERS)
     c = _held(x)
     programs.pool[(x.images, triton.cdiv(x.room, c))](
-        x.data, pooled, *norm.operands, x.channels, x.room, norm.stride, EPS, x.pixels, norm.parts, _power(x.pixels),
-        c, num_warps=_WARPS, num_stages=_STAGES,
+        x.data, pooled, *norm.operands, x.channels, x.room, norm.stride, EPS, *x.whose, norm.share, x.pixels,
+        norm.parts, _power(x.pixels), c, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
-    pixels = math.gcd(x.images, _ROOM)
-    return Map(pooled.view(-1, pixels, x.room), x.channels, pixels, 1)
+    pixels = math.gcd(x.each, _ROOM)
+    return Map(pooled.view(-1, pixels, x.room), x.channels, pixels, 1, x.replicas)
 
 
 def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Tensor:
@@ -281,11 +304,11 @@ def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Te
     dx, sums = torch.empty_like(x.data), additions.room((2, x.images, x.room), x.data.device)
     c = _held(x)
     programs.pool_back[(x.images, triton.cdiv(x.room, c))](
-        by_pooled, x.data, dx, *norm.operands_back, *sums, x.channels, x.room, norm.whole_stride, EPS, x.pixels,
-        norm.instance, _power(x.pixels), c, num_warps=_WARPS,
+        by_pooled, x.data, dx, *norm.operands_back, *sums, x.channels, x.room, norm.whole_stride, EPS, *x.whose,
+        norm.share, x.pixels, norm.instance, _power(x.pixels), c, num_warps=_WARPS,
     )  # fmt: skip
     if norm.instance:
-        additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
+        additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
         return dx
     return _behind_norm(dx, x, norm, sums, 1, additions, None)
 
@@ -296,16 +319,17 @@ def _behind_norm(
     """The gradient of `x` from that behind its norm; and the affine's."""
     count, dx = x.pixels, torch.empty_like(g)
     if not norm.instance:
-        total, rows = additions.room((2, 1, x.room), g.device), sums.shape[1]
-        programs.batch_sums[(triton.cdiv(x.room, _FEW), 2)](
-            sums, total, rows, sums.stride(0), x.room, min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS
+        total, rows = additions.room((2, x.count, x.room), g.device), sums.shape[1] // x.count
+        programs.batch_sums[(triton.cdiv(x.room, _FEW), 2, x.count)](
+            sums, total, rows, sums.stride(0), x.room, x.whose[1], min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS
         )
-        sums, parts, count = total, 1, x.images * x.pixels
-    additions.to_affine(sums, (norm.weight, norm.bias), x.channels)
+        sums, parts, count = total, 1, x.each * x.pixels
+    additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
     p, c = _tiles(x.pixels, x.room)
+    sums_stride = parts * x.room if norm.mean.ndim > 1 else 0
     programs.through_norm[(x.images, triton.cdiv(x.pixels, p), triton.cdiv(x.room, c))](
         g, x.data, g if skip is None else skip, dx, *norm.whole, norm.weight, *sums, count,
-        x.channels, x.room, norm.whole_stride, parts * x.room if norm.instance else 0, EPS, x.pixels, parts,
+        x.channels, x.room, norm.whole_stride, sums_stride, EPS, *x.whose, norm.share, x.pixels, parts,
         skip is not None, p, c, num_warps=_WARPS, num_stages=_STAGES,
     )  # fmt: skip
     return dx
@@ -314,25 +338,29 @@ def _behind_norm(
 def batch_moments(
     x: Map, running: tuple[Tensor, Tensor], momentum: float, later: Additions | None
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the batch, (room,) each; the `running` ones move in place, or with what is added later."""
+    """Mean and variance of the batch, (room,) each; the `running` ones move in place, or with what is added later.
+
+    Of replicas (replicas, room) each.
+    """
     assert x.mean is not None
-    device, rows = x.data.device, x.mean.shape[0] * x.mean.shape[1]
-    own = torch.empty(3, x.room, device=device) if later is None else later.room((3, x.room), device)
+    device, rows = x.data.device, x.each * x.mean.shape[1]
+    size = (3, x.room) if x.replicas is None else (3, x.count, x.room)
+    own = torch.empty(size, device=device) if later is None else later.room(size, device)
     mean, variance, unbiased = own.unbind()
-    programs.batch_moments[(triton.cdiv(x.room, _FEW),)](
-        x.mean, x.variance, mean, variance, unbiased, *running, rows, x.images * x.pixels, x.channels, x.room,
-        momentum, later is None, min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS, num_stages=_STAGES,
+    programs.batch_moments[(triton.cdiv(x.room, _FEW), x.count)](
+        x.mean, x.variance, mean, variance, unbiased, *running, rows, x.each * x.pixels, x.channels, x.room, momentum,
+        *x.whose, later is None, min(_power(rows), _SUMMED), _FEW, num_warps=_WARPS, num_stages=_STAGES,
         enable_fp_fusion=False,  # or running moments would be rounded otherwise here than where they move later
     )  # fmt: skip
     if later is not None:
         for moment, moved in zip((mean, unbiased), running, strict=True):
-            later.to_running(moment, moved, x.channels, momentum)
+            later.to_running(moment, moved, x.channels, momentum, x.replicas)
     return mean, variance
 
 
 def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions) -> None:
     """The gradient of a convolution's weight from that of `y = convolve(x, …)`."""
-    k, images = weight.full.shape[2], x.images
+    k, images = weight.full.shape[2], x.each
     bi, bo = _channels(x.room), _channels(y.room)
     taps = max(1, _ROWS // bi) if k > 1 else 1
     blocks = triton.cdiv(k * k, taps) * triton.cdiv(x.room, bi), triton.cdiv(y.room, bo)
@@ -340,15 +368,15 @@ def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | Non
     wanted = min(_PROGRAMS // (blocks[0] * blocks[1]), _PARTIAL // (k * k * x.room * y.room))
     pieces = max(1, min(wanted // images, y.pixels // bp))
     per = triton.cdiv(images, max(1, min(images, wanted)))
-    splits = triton.cdiv(images, per) * pieces
+    splits = x.count * triton.cdiv(images, per) * pieces
     partial = additions.room((splits, k, k, x.room, y.room), dy.device)
     programs.weight_gradient[(splits, *blocks)](
         x.data, dy, partial, *(norm.operands_back if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
-        norm.whole_stride if norm else 0, EPS, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
-        norm is not None, pieces, taps, bp, bi, bo, num_warps=_WARPS,
+        norm.whole_stride if norm else 0, EPS, *x.whose, norm.share if norm else 1, x.height, x.width, y.height,
+        y.width, k, weight.stride, weight.padding, norm is not None, pieces, taps, bp, bi, bo, num_warps=_WARPS,
         num_stages=3 if per * triton.cdiv(y.pixels, bp * pieces) > _LONG else _STAGES,
     )  # fmt: skip
-    additions.to_weight(partial, weight.full, weight.outputs, x.channels)
+    additions.to_weight(partial, weight.full, weight.outputs, x.channels, x.replicas)
 
 
 def _power(count: int) -> int:

@@ -6,7 +6,7 @@ without waiting for the device, so a pass can be captured as a CUDA graph, whate
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.accelerated.norm import EPS
+from trainers.accelerated.replicas import Replicas
 from trainers.devices.cuda import has_triton, own_stream
 from trainers.nested.layers.affine import SharedAffine
 from trainers.nested.layers.batch_norm import NestedBatchNorm, SwitchableBatchNorm
@@ -37,6 +38,19 @@ def fuse(network: nn.Module) -> "FusedNetwork | None":
     plain = all(isinstance(block, Bottleneck) for block in network.blocks)
     learnt = all(parameter.requires_grad for parameter in network.parameters())
     return FusedNetwork(network) if plain and learnt and all(map(_supported, norms)) else None
+
+
+def fuse_together(networks: Sequence[nn.Module]) -> "FusedNetwork | None":
+    """The fused form of several networks alike, each laid in one storage; None where there is none.
+
+    Raises:
+        ValueError: they are not alike, or not laid so.
+    """
+    if any(fuse(network) is None for network in networks):
+        return None
+    first = networks[0]
+    assert isinstance(first, CPreResNet20)
+    return FusedNetwork(first, Replicas.of(networks))
 
 
 def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
@@ -79,10 +93,11 @@ class FusedNetwork:
 
     Args:
         network: with nested layers; its norms per image and channel or per batch, with one affine for all widths.
+        replicas: whose first it is: then a pass, in training, is one of all of them, with its active sub-model.
     """
 
-    def __init__(self, network: CPreResNet20) -> None:
-        self._network = network
+    def __init__(self, network: CPreResNet20, replicas: Replicas | None = None) -> None:
+        self._network, self._replicas = network, replicas
         self._additions: dict[int, Additions] = {}  # by lane
         self._sides: dict[int, torch.cuda.Stream] = {}  # by lane too: cuBLAS has one workspace per stream
         self._lane, self._apart = 0, False
@@ -100,7 +115,10 @@ class FusedNetwork:
         return x.is_cuda and bf16 and known and x.shape[2] * x.shape[3] <= _MOST_PIXELS
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on."""
+        """`(images, channels, height, width)` → logits `(images, classes)`, differentiable where gradients are on.
+
+        Of replicas as many images each, one after another.
+        """
         if torch.is_grad_enabled():
             logits: Tensor = _Logits.apply(torch.zeros(0, requires_grad=True), x, self)
         else:
@@ -134,7 +152,7 @@ class FusedNetwork:
         from trainers.accelerated.convolution import lift, pool
 
         later = self._of_lane() if self._apart else None
-        stem = _run(lift(x.detach()), None, self._network.stem)
+        stem = _run(lift(x.detach(), self._replicas), None, self._network.stem)
         out, blocks = stem.y, []
         for block in self._network.blocks:
             assert isinstance(block, Bottleneck)
@@ -255,6 +273,8 @@ def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
     if isinstance(norm, NestedGroupNorm):
         return Norm.of_images(weight, bias, x)
     if not norm.training:
+        assert x.replicas is None
         return Norm.of_batch(weight, bias, norm.running_mean, norm.running_var)
     running = norm.running_mean, norm.running_var
-    return Norm.of_batch(weight, bias, *batch_moments(x, running, norm.momentum, later))
+    share = 1 if x.replicas is None else x.each
+    return Norm.of_batch(weight, bias, *batch_moments(x, running, norm.momentum, later), share)

@@ -74,9 +74,12 @@ def _exponentials(logits, labels, rows, classes, by_row, by_class, row, c):  # t
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
 def _cross_entropy(  # type: ignore[no-untyped-def]
-    logits, labels, loss, rows, classes, by_row, by_class, R: tl.constexpr, C: tl.constexpr
+    logits, labels, loss, rows, classes, by_row, by_class, SEVERAL: tl.constexpr, R: tl.constexpr, C: tl.constexpr
 ):
     r, c, total = tl.arange(0, R), tl.arange(0, C), tl.zeros((R,), tl.float32)
+    if SEVERAL:
+        replica = tl.program_id(0)
+        logits, labels, loss = logits + replica * rows * by_row, labels + replica * rows, loss + replica
     for start in range(0, rows, R):
         _, values, summed, is_label = _exponentials(logits, labels, rows, classes, by_row, by_class, start + r, c)
         total += tl.where(start + r < rows, tl.log(summed) - tl.sum(tl.where(is_label, values, 0.0), 1), 0.0)
@@ -85,8 +88,13 @@ def _cross_entropy(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
 def _cross_entropy_back(  # type: ignore[no-untyped-def]
-    logits, labels, by_loss, out, rows, classes, by_row, by_class, R: tl.constexpr, C: tl.constexpr
-):
+    logits, labels, by_loss, out, rows, classes, by_row, by_class, SEVERAL: tl.constexpr, R: tl.constexpr,
+    C: tl.constexpr,
+):  # fmt: skip
+    if SEVERAL:
+        replica = tl.program_id(1)
+        logits, labels = logits + replica * rows * by_row, labels + replica * rows
+        by_loss, out = by_loss + replica, out + replica * rows * classes
     row, c = tl.program_id(0) * R + tl.arange(0, R), tl.arange(0, C)
     inside, values, summed, is_label = _exponentials(logits, labels, rows, classes, by_row, by_class, row, c)
     by_logits = (tl.exp(values) / summed[:, None] - is_label.to(tl.float32)) * (tl.load(by_loss) / rows)
@@ -94,23 +102,30 @@ def _cross_entropy_back(  # type: ignore[no-untyped-def]
 
 
 class CrossEntropy(torch.autograd.Function):
-    """`apply(logits, labels)`: the mean over rows, a scalar fp32; logits: (N, at most 2,048 classes), labels: (N,)."""
+    """`apply(logits, labels, replicas)`: the mean over rows, a scalar fp32; of replicas, None or their number, of each.
+
+    logits: (N, at most 2,048 classes), labels: (N,), as many of every replica, one after another.
+    """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
-        loss = torch.empty((), device=logits.device)
-        _cross_entropy[(1,)](logits, labels, loss, *logits.shape, *logits.stride(), *_blocks(logits))
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, replicas: int | None) -> Tensor:
+        loss = torch.empty(() if replicas is None else (replicas,), device=logits.device)
+        each, classes = len(labels) // loss.numel(), logits.shape[1]
+        _cross_entropy[(loss.numel(),)](
+            logits, labels, loss, each, classes, *logits.stride(), loss.ndim > 0, *_blocks(logits)
+        )
         ctx.save_for_backward(logits, labels)
         return loss
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        logits, labels = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (logits, labels), by_loss = ctx.saved_tensors, gradients[0].contiguous()
         by_logits, (rows, classes) = torch.empty_like(logits, memory_format=torch.contiguous_format), _blocks(logits)
-        _cross_entropy_back[(triton.cdiv(len(logits), rows),)](
-            logits, labels, gradients[0], by_logits, *logits.shape, *logits.stride(), rows, classes
+        each = len(labels) // by_loss.numel()
+        _cross_entropy_back[(triton.cdiv(each, rows), by_loss.numel())](
+            logits, labels, by_loss, by_logits, each, logits.shape[1], *logits.stride(), by_loss.ndim > 0, rows, classes
         )
-        return by_logits, None
+        return by_logits, None, None
 
 
 def _blocks(logits: Tensor) -> tuple[int, int]:

@@ -8,6 +8,10 @@ follows: of a forward only the map before each norm is written, and what 3×3 ke
 prefixes of the fp32 parameters, read where they are, and their gradients are added where they belong. No sum depends on
 the order in which programs run: equal inputs, equal bits.
 
+Networks alike, as several seeds of one arm are, can share a launch: their images follow one another in every map, EACH
+of them a replica's, and `replicas` says how far from the first one's its parameters lie. With EACH of 0 there is one,
+and nothing of this in the machine code. SHARE images in a row are normalised by the same moments.
+
 Maps are `(images, pixels, room)` with room for the channels up to the next multiple of 16, zero beyond them, so that
 odd widths load as fast as even ones. Tested in Triton's interpreter, which runs the same programs on CPU, in fp32.
 """
@@ -18,6 +22,9 @@ import torch
 import triton
 import triton.language as tl
 
+from trainers.accelerated.replicas import UNIT
+
+_UNIT = tl.constexpr(UNIT)
 _INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
 NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
 
@@ -40,10 +47,10 @@ def _standard(mean, variance, at, c, channels, eps):  # type: ignore[no-untyped-
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _joined(  # type: ignore[no-untyped-def]
-    mean, variance, mean_whole, variance_whole, image, stride, c, channels, room, eps, first, PARTS: tl.constexpr
+    mean, variance, mean_whole, variance_whole, group, stride, c, channels, room, eps, first, PARTS: tl.constexpr
 ):
-    """As `_standard`, from the moments of an image's parts of equal size; written down by its first program."""
-    at, known = image * stride, c < channels
+    """As `_standard`, from moments of parts of equal size; those of the whole are written down by its first program."""
+    at, known = group * stride, c < channels
     centre = tl.load(mean + at + c, mask=known, other=0.0)
     spread = tl.load(variance + at + c, mask=known, other=0.0)
     if PARTS > 1:
@@ -54,8 +61,8 @@ def _joined(  # type: ignore[no-untyped-def]
             beyond += away
         beyond /= PARTS
         centre, spread = centre + beyond, spread / PARTS - beyond * beyond
-        tl.store(mean_whole + image * room + c, centre, mask=known & first)
-        tl.store(variance_whole + image * room + c, spread, mask=known & first)
+        tl.store(mean_whole + group * room + c, centre, mask=known & first)
+        tl.store(variance_whole + group * room + c, spread, mask=known & first)
     return centre, tl.rsqrt(spread + eps)
 
 
@@ -82,6 +89,12 @@ def lift(x, y, channels, room, pixels, by_image, by_channel, by_pixel, P: tl.con
     at = x + image * by_image + p[:, None] * by_pixel + c[None, :] * by_channel
     values = tl.load(at, mask=inside & (c < channels)[None, :], other=0.0)
     tl.store(y + (image * pixels + p[:, None]) * room + c[None, :], values.to(y.dtype.element_ty), mask=inside)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _apart(replicas, image, EACH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """How far an image's replica has its parameters from where the first one has them."""
+    return tl.load(replicas + image // EACH) * _UNIT
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -157,13 +170,17 @@ def _pixels_of(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def pointwise(  # type: ignore[no-untyped-def]
     x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
-    cin_room, cout, cout_room, moments_stride, w_o, w_i, beside_cin, beside_room, beside_o, beside_i, eps,
-    PIXELS: tl.constexpr, OW: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr,
-    BESIDE_STRIDE: tl.constexpr, BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr,
-    BI: tl.constexpr, BO: tl.constexpr, BB: tl.constexpr,
+    cin_room, cout, cout_room, moments_stride, w_o, w_i, beside_cin, beside_room, beside_o, beside_i, eps, replicas,
+    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, OW: tl.constexpr, NORM: tl.constexpr,
+    PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr, BESIDE_H: tl.constexpr,
+    BESIDE_W: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    BB: tl.constexpr,
 ):  # fmt: skip
     """A 1×1 convolution of few inputs: weights and norm are met once, and a tile is loaded while the last is done."""
     image, first = tl.program_id(0), tl.program_id(1) * TILES
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        w, beside_w, gamma, beta = w + apart, beside_w + apart, gamma + apart, beta + apart
     c, o, b = tl.arange(0, BI), tl.program_id(2) * BO + tl.arange(0, BO), tl.arange(0, BB)
     p = first * P + tl.arange(0, P)
     values, branch = _pixels_of(
@@ -175,9 +192,9 @@ def pointwise(  # type: ignore[no-untyped-def]
         at = beside_w + b[:, None] * beside_i + o[None, :] * beside_o
         second = tl.load(at, mask=(b < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
     if NORM:
-        alone = (first == 0) & (tl.program_id(2) == 0)
+        alone, group = (first == 0) & (tl.program_id(2) == 0), image // SHARE
         centre, inverse = _joined(
-            mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, alone, PARTS
+            mean, variance, mean_whole, variance_whole, group, moments_stride, c, cin, cin_room, eps, alone, PARTS
         )
         scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
     mean_y, spread_y = tl.zeros((BO,), tl.float32), tl.zeros((BO,), tl.float32)
@@ -206,17 +223,21 @@ def pointwise(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def rectify(  # type: ignore[no-untyped-def]
-    x, y, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps,
-    PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    x, y, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps, replicas,
+    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr,
+    C: tl.constexpr,
 ):  # fmt: skip
     """A map normalised and rectified."""
     image, p = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P)
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        gamma, beta = gamma + apart, beta + apart
     c = tl.program_id(2) * C + tl.arange(0, C)
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
     values = tl.load(x + at, mask=inside, other=0.0)
-    first = tl.program_id(1) == 0
+    first, group = tl.program_id(1) == 0, image // SHARE
     centre, inverse = _joined(
-        mean, variance, mean_whole, variance_whole, image, moments_stride, c, channels, room, eps, first, PARTS
+        mean, variance, mean_whole, variance_whole, group, moments_stride, c, channels, room, eps, first, PARTS
     )
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
     tl.store(y + at, _rectified(values, scale, shift).to(y.dtype.element_ty), mask=inside)
@@ -226,12 +247,16 @@ def rectify(  # type: ignore[no-untyped-def]
 def convolve(  # type: ignore[no-untyped-def]
     x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
     cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
+    replicas, EACH: tl.constexpr, SHARE: tl.constexpr,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
     BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     tl.static_assert(K == 1 or not NORM)  # larger kernels meet what `rectify` has written
     image, part = tl.program_id(0), tl.program_id(1)
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        w, beside_w, gamma, beta = w + apart, beside_w + apart, gamma + apart, beta + apart
     p, o = part * P + tl.arange(0, P), tl.program_id(2) * BO + tl.arange(0, BO)
     real, oh, ow = p < OH * OW, p // OW, p % OW
     to, written = (image * OH * OW + p[:, None]) * cout_room + o[None, :], real[:, None] & (o < cout_room)[None, :]
@@ -251,9 +276,9 @@ def convolve(  # type: ignore[no-untyped-def]
             total = _product(values, kernel, total)
             values, kernel = following, weights
         if NORM:
-            first = (part == 0) & (tl.program_id(2) == 0)
+            first, group = (part == 0) & (tl.program_id(2) == 0), image // SHARE
             centre, inverse = _joined(
-                mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, first, PARTS
+                mean, variance, mean_whole, variance_whole, group, moments_stride, c, cin, cin_room, eps, first, PARTS
             )
             scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
             values = _rectified(values, scale, shift)
@@ -295,12 +320,15 @@ def _centred(up, standard, first, second, scale):  # type: ignore[no-untyped-def
 @triton.jit  # type: ignore[untyped-decorator]
 def convolve_back(  # type: ignore[no-untyped-def]
     dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room, moments_stride,
-    w_o, w_i, w_h, w_w, eps,
+    w_o, w_i, w_h, w_w, eps, replicas, EACH: tl.constexpr, SHARE: tl.constexpr,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr,
     P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     image, part = tl.program_id(0), tl.program_id(1)
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        w, gamma, beta = w + apart, gamma + apart, beta + apart
     p, c = part * P + tl.arange(0, P), tl.program_id(2) * BI + tl.arange(0, BI)
     real, ih, iw = p < H * W, p // W, p % W
     at, inside = (image * H * W + p[:, None]) * cin_room + c[None, :], real[:, None] & (c < cin_room)[None, :]
@@ -323,7 +351,7 @@ def convolve_back(  # type: ignore[no-untyped-def]
         total = _product(up, kernel, total)
     if NORM:
         values = values.to(tl.float32)
-        centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
+        centre, inverse = _standard(mean, variance, image // SHARE * moments_stride, c, cin, eps)
         scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
         total, standard, first, second = _through_relu(total, values, centre, inverse, scale, shift)
         _per_channel(by_beta, by_gamma, image * tl.num_programs(1) + part, c, cin_room, first, second)
@@ -337,18 +365,22 @@ def convolve_back(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator]
 def pointwise_back(  # type: ignore[no-untyped-def]
     dy, w, x, dx, partial, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room,
-    moments_stride, w_o, w_i, eps,
-    PIXELS: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
+    moments_stride, w_o, w_i, eps, replicas,
+    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr,
+    BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     """The gradients of a 1×1 convolution's weight, and of its input behind the norm up to ReLU (see `through_norm`)."""
     image, first = tl.program_id(0), tl.program_id(1) * TILES
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        w, gamma, beta = w + apart, gamma + apart, beta + apart
     c, o = tl.program_id(2) * BI + tl.arange(0, BI), tl.arange(0, BO)
     p = first * P + tl.arange(0, P)
     there, given = (c < cin_room)[None, :], (o < cout_room)[None, :]
     values = tl.load(x + (image * PIXELS + p[:, None]) * cin_room + c[None, :], mask=there, other=0.0)
     up = tl.load(dy + (image * PIXELS + p[:, None]) * cout_room + o[None, :], mask=given, other=0.0)
     kernel = tl.load(w + o[:, None] * w_o + c[None, :] * w_i, mask=(o < cout)[:, None] & (c < cin)[None, :], other=0.0)
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
+    centre, inverse = _standard(mean, variance, image // SHARE * moments_stride, c, cin, eps)
     scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
     by_shift, by_scale = tl.zeros((BI,), tl.float32), tl.zeros((BI,), tl.float32)
     by_weight = tl.zeros((BI, BO), tl.float32)
@@ -374,13 +406,18 @@ def pointwise_back(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool(  # type: ignore[no-untyped-def]
-    x, pooled, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps,
-    PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    x, pooled, mean, variance, gamma, beta, mean_whole, variance_whole, channels, room, moments_stride, eps, replicas,
+    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, PARTS: tl.constexpr, P: tl.constexpr,
+    C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        gamma, beta = gamma + apart, beta + apart
+    group = image // SHARE
     inside = (p < PIXELS)[:, None] & (c < room)[None, :]
     centre, inverse = _joined(
-        mean, variance, mean_whole, variance_whole, image, moments_stride, c, channels, room, eps, True, PARTS
+        mean, variance, mean_whole, variance_whole, group, moments_stride, c, channels, room, eps, True, PARTS
     )
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
     values = tl.load(x + (image * PIXELS + p[:, None]) * room + c[None, :], mask=inside, other=0.0)
@@ -393,14 +430,18 @@ def pool(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool_back(  # type: ignore[no-untyped-def]
-    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, eps,
-    PIXELS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, eps, replicas,
+    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr,
+    C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
+    if EACH:
+        apart = _apart(replicas, image, EACH)
+        gamma, beta = gamma + apart, beta + apart
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
     given = tl.load(by_pooled + image * room + c, mask=c < channels, other=0.0).to(tl.float32)
     values = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, eps)
+    centre, inverse = _standard(mean, variance, image // SHARE * moments_stride, c, channels, eps)
     scale, shift = _affine(centre, inverse, gamma, beta, c, channels)
     up = tl.where((p < PIXELS)[:, None], (given / PIXELS)[None, :], 0.0)
     up, standard, first, second = _through_relu(up, values, centre, inverse, scale, shift)
@@ -413,19 +454,22 @@ def pool_back(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def through_norm(  # type: ignore[no-untyped-def]
     g, x, skip, dx, mean, variance, gamma, by_gamma, by_beta, count, channels, room, moments_stride, sums_stride, eps,
-    PIXELS: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
+    replicas, EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr,
+    P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """The rest of a norm's backward, once all of its sums are there; `g` is behind ReLU already."""
     image, p = tl.program_id(0), tl.program_id(1) * P + tl.arange(0, P)
+    if EACH:
+        gamma += _apart(replicas, image, EACH)
     c, row = tl.program_id(2) * C + tl.arange(0, C), tl.arange(0, ROWS)
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
     values, up = tl.load(x + at, mask=inside, other=0.0), tl.load(g + at, mask=inside, other=0.0)
     if SKIP:
         beside = tl.load(skip + at, mask=inside, other=0.0)
-    sums, summed = image * sums_stride + row[:, None] * room + c[None, :], (c < room)[None, :]
+    sums, summed = image // SHARE * sums_stride + row[:, None] * room + c[None, :], (c < room)[None, :]
     first = tl.sum(tl.load(by_beta + sums, mask=summed, other=0.0), 0) / count
     second = tl.sum(tl.load(by_gamma + sums, mask=summed, other=0.0), 0) / count
-    centre, inverse = _standard(mean, variance, image * moments_stride, c, channels, eps)
+    centre, inverse = _standard(mean, variance, image // SHARE * moments_stride, c, channels, eps)
     scale = inverse * tl.load(gamma + c, mask=c < channels, other=0.0)
     standard = values.to(tl.float32) * inverse[None, :] - (centre * inverse)[None, :]
     out = _centred(up.to(tl.float32), standard, first, second, scale)
@@ -444,9 +488,15 @@ def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["rows", "channels"])  # type: ignore[untyped-decorator]
 def batch_moments(  # type: ignore[no-untyped-def]
     means, variances, mean, variance, unbiased, running_mean, running_var, rows, count, channels, room, momentum,
-    MOVE: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
+    replicas, EACH: tl.constexpr, MOVE: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """Moments over the batch from those of its parts; the running ones are moved, or what moves them is kept."""
+    if EACH:
+        replica = tl.program_id(1)
+        means, variances = means + replica * rows * room, variances + replica * rows * room
+        mean, variance, unbiased = mean + replica * room, variance + replica * room, unbiased + replica * room
+        apart = _apart(replicas, replica, 1)
+        running_mean, running_var = running_mean + apart, running_var + apart
     n, c = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C)
     near = tl.load(means + c, mask=c < room, other=0.0)  # the first part's mean: squares of what is left cancel little
     total, spread = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
@@ -468,9 +518,12 @@ def batch_moments(  # type: ignore[no-untyped-def]
 
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
-def batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Two sets of sums over all parts of the batch, `size` apart."""
+def batch_sums(sums, total, rows, size, room, EACH: tl.constexpr, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Two sets of sums over all parts of a replica's batch, `size` apart."""
     n, c, which = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C), tl.program_id(1)
+    if EACH:
+        sums += tl.program_id(2) * rows * room
+        total += (which * (tl.num_programs(2) - 1) + tl.program_id(2)) * room
     out = tl.zeros((C,), tl.float32)
     for start in range(0, rows, N):
         at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
@@ -481,7 +534,8 @@ def batch_sums(sums, total, rows, size, room, N: tl.constexpr, C: tl.constexpr):
 @triton.jit(do_not_specialize=["cin", "per"])  # type: ignore[untyped-decorator]
 def weight_gradient(  # type: ignore[no-untyped-def]
     x, dy, partial, mean, variance, gamma, beta, images, per, cin, cin_room, cout_room, moments_stride, eps,
-    H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
+    replicas, EACH: tl.constexpr, SHARE: tl.constexpr, H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr,
+    OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PIECES: tl.constexpr, TAPS: tl.constexpr, BP: tl.constexpr,
     BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
@@ -491,13 +545,19 @@ def weight_gradient(  # type: ignore[no-untyped-def]
     GROUPS: tl.constexpr = (K * K + TAPS - 1) // TAPS
     SPAN: tl.constexpr = (OH * OW + PIECES * BP - 1) // (PIECES * BP) * BP
     first, piece = tl.program_id(0) // PIECES * per, tl.program_id(0) % PIECES
+    if EACH:
+        groups = (EACH + per - 1) // per  # of images, in every replica
+        replica, group = tl.program_id(0) // PIECES // groups, tl.program_id(0) // PIECES % groups
+        first, images = replica * EACH + group * per, replica * EACH + EACH
+        apart = _apart(replicas, replica, 1)
+        gamma, beta = gamma + apart, beta + apart
     column, o = tl.arange(0, TAPS * BI), tl.program_id(2) * BO + tl.arange(0, BO)
     tap, c = tl.program_id(1) % GROUPS * TAPS + column // BI, tl.program_id(1) // GROUPS * BI + column % BI
     down, right, known = tap // K - PAD, tap % K - PAD, (tap < K * K) & (c < cin_room)
     total = tl.zeros((TAPS * BI, BO), tl.float32)
     for image in range(first, tl.minimum(images, first + per)):
         if NORM:
-            centre, inverse = _standard(mean, variance, image * moments_stride, c, cin, eps)
+            centre, inverse = _standard(mean, variance, image // SHARE * moments_stride, c, cin, eps)
             scale, shift = _affine(centre, inverse, gamma, beta, c, cin)
         for start in range(piece * SPAN, piece * SPAN + SPAN, BP):
             p = start + tl.arange(0, BP)

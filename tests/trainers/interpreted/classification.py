@@ -39,7 +39,7 @@ def losses(rows: int, classes: int, dtype: torch.dtype) -> None:
     labels = torch.randint(classes, (rows,), generator=generator)
     ours, exact = logits.detach().requires_grad_(), logits.detach().double().requires_grad_()
     share = torch.tensor(0.25)
-    loss, truth = CrossEntropy.apply(ours, labels), F.cross_entropy(exact, labels)
+    loss, truth = CrossEntropy.apply(ours, labels, None), F.cross_entropy(exact, labels)
     loss.backward(share)
     truth.backward(share.double())
     assert abs(loss - truth) < 1e-6 * truth
@@ -51,9 +51,9 @@ def losses(rows: int, classes: int, dtype: torch.dtype) -> None:
     for poison in (float("nan"), float("inf")):
         poisoned = logits.clone()
         poisoned[-1, 0] = poison
-        assert CrossEntropy.apply(poisoned, labels).isnan()
+        assert CrossEntropy.apply(poisoned, labels, None).isnan()
     poisoned[-1] = float("-inf")
-    assert CrossEntropy.apply(poisoned, labels).isnan()
+    assert CrossEntropy.apply(poisoned, labels, None).isnan()
 
 
 def batches_and_losses_are_torchs() -> None:
