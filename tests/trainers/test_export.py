@@ -29,6 +29,12 @@ assert not any(name.startswith("trainers") for name in sys.modules)
 """
 
 
+@pytest.fixture(autouse=True)
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes seconds each time, and has tests of its own."""
+    monkeypatch.setattr("trainers.extraction.export.can_write_onnx", lambda: False)
+
+
 def finished(config: ImageTrialConfig, data: ImageArrays, folder: Path) -> Path:
     *_, last = train(config, 0, data, torch.device("cpu"))
     folder.mkdir()
