@@ -4,8 +4,8 @@ What a trainer measures, keeps and counts it declares; the engine reads the decl
 unit by name. `orchestrator.testing.trainer_contract` holds a trainer to all of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -128,6 +128,11 @@ class Total:
         return f"{value:.3e}" if self.scientific else f"{value:,.0f}"
 
 
+def no_texts(config: Mapping[str, Any]) -> Mapping[str, str]:
+    """Nothing."""
+    return {}
+
+
 @dataclass(frozen=True)
 class ServedModel:
     """How the network of a finished trial answers where models are served: `predict(examples, params)` at any size.
@@ -137,12 +142,16 @@ class ServedModel:
         examples: their type as numpy calls it, `uint8`.
         dimensions: of an array of examples, whose first is their number.
         packages: that it needs besides this one.
+        kept: what else it needs of a trial, by its config: texts by their paths in the folder.
+        options: that may be given as it is loaded, each with what holds otherwise.
     """
 
     loader: str
     examples: str
     dimensions: int
     packages: tuple[str, ...]
+    kept: Callable[[Mapping[str, Any]], Mapping[str, str]] = no_texts
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the studies of images are trained by."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.trainer import Declaration, ServedModel
 from studies.trainer import Later, LoopTrainer
@@ -9,7 +10,21 @@ from trainers.config.image_trial import ImageTrialConfig
 if TYPE_CHECKING:
     from trainers.trials.kind import TrialKind
 
-_SERVED = ServedModel("trainers.extraction.served_images", "uint8", 4, ("torch", "torchvision", "safetensors", "numpy"))
+
+def _kept(config: Mapping[str, Any]) -> Mapping[str, str]:
+    from trainers.extraction.served_images import kept_beside
+
+    return kept_beside(config)
+
+
+_SERVED = ServedModel(
+    "trainers.extraction.served_images",
+    "uint8",
+    4,
+    ("torch", "torchvision", "safetensors", "numpy"),
+    _kept,
+    {"trust_code": False},
+)
 
 
 def _kind() -> "TrialKind[ImageTrialConfig]":

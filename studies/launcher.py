@@ -9,6 +9,8 @@ import re
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +20,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 from orchestrator.commands.verbs import COMMANDS
 from orchestrator.commands.version import version_line
 from orchestrator.errors import UserError, unknown
+from studies.completion import register_shells
 
 _NAME = "sortednet-studies"
 _RUNS = re.compile(r"^    main\(", re.MULTILINE)
@@ -25,6 +28,7 @@ _RUNS = re.compile(r"^    main\(", re.MULTILINE)
 
 def main() -> NoReturn:
     """Exits with the study's status, or 2 where none is found."""
+    register_shells()
     try:
         sys.exit(_command().main(prog_name=_NAME, standalone_mode=False) or 0)
     except click.Abort:
@@ -152,9 +156,11 @@ class _Verbs(click.Group):
 
 
 def _studies_begun(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names, and files wherever a name may be a path."""
-    names = [CompletionItem(name) for name in packaged() if name.startswith(incomplete)]
-    return [*names, CompletionItem(incomplete, type="file")]
+    """Names and study files beside them, or whatever path it may be."""
+    names = [name for name in packaged() if name.startswith(incomplete)]
+    if names and not Path(incomplete).suffix:
+        names += sorted(file.name for file in Path().glob("[!_]*.py") if file.name.startswith(incomplete))
+    return [CompletionItem(name) for name in names] or [CompletionItem(incomplete, type="file")]
 
 
 def _rest(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -166,9 +172,12 @@ def _of_study(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     from orchestrator.commands.command_line import study_command
 
     try:
-        found: dict[str, Any] = runpy.run_path(str(find(ctx.params["study"])), run_name="completed")
+        path = find(ctx.params["study"])
+        sys.path.insert(0, str(path.resolve().parent))
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # the shell reads what is answered
+            found: dict[str, Any] = runpy.run_path(str(path), run_name="completed")
         command = study_command(found["STUDY"], _no_trainer)
-    except Exception:  # somebody's file, while they type: whatever it is, there is nothing to complete
+    except (Exception, SystemExit):  # somebody's file, while they type: whatever it is, there is nothing to complete
         return []
     words = [ctx.info_name or "", *(ctx.params.get("rest") or ())]
     return ShellComplete(command, {}, "study", "").get_completions(words, incomplete)

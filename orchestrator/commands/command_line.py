@@ -23,7 +23,8 @@ from orchestrator.trainer import Trainer
 __all__ = ["COMMANDS", "main", "run", "study_command"]
 _USUAL = "run"
 _HELP = ("-h", "--help")
-_OF_THE_WHOLE = (*_HELP, "--version")
+_VERSION = "--version"
+_OF_THE_WHOLE = (*_HELP, _VERSION)
 
 
 def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
@@ -100,7 +101,7 @@ class StudyCommand(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.commands and not ctx.resilient_parsing:
-            raise unknown("command", cmd_name, self.commands)
+            raise unknown("command", cmd_name, [*self.commands, "--help"])
         return self.commands.get(cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -121,21 +122,32 @@ class StudyCommand(click.Group):
         write_below(formatter, Below(examples=tuple(shown)))
 
     def in_words(self, error: click.ClickException) -> str:
-        """What click found wrong; of an option that other verbs have, which."""
-        if isinstance(error, click.NoSuchOption) and error.ctx is not None:
-            option, verb = error.option_name, error.ctx.info_name
-            if having := [name for name, command in self.commands.items() if option in _names(command)]:
-                return f"{verb} has no {option}, only {' and '.join(having)}: leave it out"
-        return error.format_message()
+        """What click found wrong; of an option that other verbs have, which, and else the nearest that there is."""
+        if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+            return error.format_message()
+        option, verb = error.option_name, error.ctx.info_name
+        if having := [name for name, command in self.commands.items() if option in _names(command)]:
+            return f"{verb} has no {option}, only {' and '.join(having)}: leave it out"
+        return str(unknown("option", option, _names(error.ctx.command)))
 
     def _verb_first(self, arguments: Sequence[str], completing: bool) -> list[str]:
         """The same words with the verb in front of them."""
         if all(word in _OF_THE_WHOLE for word in arguments) and (arguments or completing):
             return list(arguments)
-        place = next(self._outside_options(arguments), None)
-        if place is None:
+        if _VERSION in arguments and not completing:
+            return [_VERSION]
+        places = list(self._outside_options(arguments))
+        if not places:
             return list(arguments) if completing else [_USUAL, *arguments]
+        place, *others = places
+        if not completing:
+            self._refuse_another_verb(arguments[place], [arguments[other] for other in others])
         return [arguments[place], *arguments[:place], *arguments[place + 1 :]]
+
+    def _refuse_another_verb(self, verb: str, words: Sequence[str]) -> None:
+        takes = [each for each in getattr(self.commands.get(verb), "params", ()) if isinstance(each, click.Argument)]
+        if verb in self.commands and not takes and (second := next((w for w in words if w in self.commands), None)):
+            raise UserError(f"{verb} and {second} are two verbs: give one")
 
     def _outside_options(self, arguments: Sequence[str]) -> Iterator[int]:
         """The places of words that are neither options nor their values."""
@@ -173,5 +185,5 @@ def _version() -> Option:
             ctx.exit()
 
     return Option(
-        "--version", is_flag=True, is_eager=True, expose_value=False, callback=show, help="The version, and its commit."
+        _VERSION, is_flag=True, is_eager=True, expose_value=False, callback=show, help="The version, and its commit."
     )

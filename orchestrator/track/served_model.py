@@ -18,6 +18,8 @@ import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
+from orchestrator.secrecy.redaction import has_password
+from orchestrator.secrecy.tokens import kind_of_secret
 from orchestrator.study.plan import Trial
 from orchestrator.track.tracker import MODEL
 from orchestrator.trainer import ServedModel
@@ -48,8 +50,12 @@ def put_together(
     for name in names:
         (folder / name).rename(inside / name)
     shutil.copyfile(folder / _CONFIG, inside / _CONFIG)
+    texts = served.kept(trial.config)
+    for path in [path for path, text in texts.items() if kind_of_secret(text) is None and not has_password(text)]:
+        (inside / path).parent.mkdir(parents=True, exist_ok=True)
+        (inside / path).write_text(texts[path], encoding="utf-8")
     model = _model(served, trial, run_id, milliseconds)
-    model.model_size_bytes = sum(file.stat().st_size for file in inside.iterdir())
+    model.model_size_bytes = sum(file.stat().st_size for file in inside.rglob("*") if file.is_file())
     required = _requirements((*_OWN, *served.packages))
     (inside / _REQUIREMENTS).write_text("".join(f"{line}\n" for line in required))
     needed = {"build_dependencies": ["pip"], "dependencies": [f"-r {_REQUIREMENTS}"]}
@@ -76,6 +82,7 @@ def _model(served: ServedModel, trial: Trial, run_id: str, milliseconds: int) ->
         loader_module=served.loader,
         python_version=platform.python_version(),
         env={"virtualenv": _ENVIRONMENT},
+        config=dict(served.options),
     )
 
 

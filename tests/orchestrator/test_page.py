@@ -6,7 +6,6 @@ import io
 import re
 import sys
 from importlib.resources import files
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -300,7 +299,6 @@ def test_pictures_that_cannot_be_drawn_are_said_in_a_line_before_anything_is_rea
             parse_pictures({"figures": "svg"})
 
 
-@pytest.mark.skipif(find_spec("kaleido") is None, reason="needs the extra [figures]")
 def test_without_a_browser_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"none was found \(.*nowhere, which BROWSER_PATH names, is no file\)"):
@@ -316,7 +314,7 @@ def browser() -> bool:
     return True
 
 
-@pytest.mark.skipif(not browser(), reason="needs the extra [figures], and a browser")
+@pytest.mark.skipif(not browser(), reason="needs a browser")
 def test_pictures_are_drawn_for_a_paper_and_linked(budgets: Tasks, tmp_path: Path) -> None:
     found = write_report(budgets.plan, budgets.results, tmp_path, pictures=("svg", "pdf"))
     for drawing in drawings(budgets.plan, budgets.results, found.tables, ()):

@@ -89,6 +89,10 @@ BAD = {
     "debug side by side": (["--debug", "--max-concurrent", "2"], "--max-concurrent"),
     "debug for a time": (["--debug", "--stall", "60"], "--stall"),
     "debug submitted": (["submit", "--debug"], "submit"),
+    "a second verb": (["plan", "run"], "plan and run are two verbs: give one"),
+    "a part's setting": (["--set", "optimizer.lr=1"], "'optimizer.learning_rate'"),
+    "an option": (["--prest", "smoke"], "unknown option '--prest': did you mean '--preset'?"),
+    "help": (["help"], "'--help'"),
     "extract both": (["extract", "--to", "x", "--sub-model", "w050", "--max-macs", "9"], "not both"),
 }
 

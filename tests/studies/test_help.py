@@ -150,7 +150,7 @@ def test_an_option_of_other_verbs_says_whose_it_is(capsys: pytest.CaptureFixture
 
 
 def test_the_version_is_that_of_the_package_with_its_commit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(PLANTED, nobody, ["--version"]) == 0
+    assert run(PLANTED, nobody, ["plan", "--version"]) == run(PLANTED, nobody, ["--version"]) == 0
     assert capsys.readouterr().out.startswith("sortednet-studies ")
 
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -97,21 +99,59 @@ def test_its_help_and_version_are_short(capsys: pytest.CaptureFixture[str]) -> N
     assert launched("--version").stdout.startswith("sortednet-studies ")
 
 
-def completed(*words: str) -> list[str]:
+def completed(line: str, piece: str | None = None, cwd: Path = ROOT) -> list[str]:
+    """What bash is answered after `sortednet-studies `, where it takes the last piece of the line for the word."""
     done = launched(
+        cwd=cwd,
         _SORTEDNET_STUDIES_COMPLETE="bash_complete",
-        COMP_WORDS=" ".join(("sortednet-studies", *words)),
-        COMP_CWORD=str(len(words)),
+        COMP_LINE=f"sortednet-studies {line}",
+        COMP_PIECE=re.split(r"[ =]", line)[-1] if piece is None else piece,
     )
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [each.partition(",")[2] for each in done.stdout.splitlines()]
 
 
-def test_a_shell_completes_verbs_studies_options_presets_and_levels() -> None:
+def test_a_shell_completes_verbs_studies_options_presets_and_levels(own: Path) -> None:
     assert completed("sta") == ["status"]
-    assert "cifar_norm_ablation" in completed("run", "cifar_n")
-    assert "--equalize" in completed("run", "cifar_norm_ablation", "--eq")
-    assert completed("run", "cifar_norm_ablation", "--preset", "sm") == ["smoke"]
-    assert completed("plan", "cifar_norm_ablation", "--only", "norm=batch-s") == ["norm=batch-switchable"]
+    assert completed("run cifar_nor") == ["cifar_norm_ablation"]
+    (own.parent / "cifar_mine.py").touch()
+    assert completed("run cifar_m", cwd=own.parent) == ["cifar_many_in_one", "cifar_mine.py"]
+    assert "--equalize" in completed("run cifar_norm_ablation --eq")
+    assert completed("run cifar_norm_ablation --preset sm") == ["smoke"]
+    assert completed(f"plan {own} --only ") == ["method=NS", "method=LCS"]  # which imports a module beside it
+
+
+LEVELS = {
+    "bash takes the word apart at =": ("method=NS,norm=batch-s", None, "batch-switchable"),
+    "right after =": ("norm=", "=", "instance"),
+    "in quotes": ("'norm=batch-s", "'norm=batch-s", "norm=batch-switchable"),
+    "a bash that was told not to": ("norm=batch-s", "norm=batch-s", "norm=batch-switchable"),
+}
+
+
+@pytest.mark.parametrize("case", LEVELS)
+def test_bash_is_answered_what_it_puts_in_the_place_of_its_piece(case: str) -> None:
+    begun, piece, answer = LEVELS[case]
+    assert answer in completed(f"plan cifar_norm_ablation --only {begun}", piece)
+
+
+def test_what_means_something_to_bash_is_escaped() -> None:
+    answers = completed("plan cifar_sampling_ablation --only sampler=ann")
+    assert r"annealed\(largest,0.5\)" in answers, answers
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_shows_what_is_completed_as_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "sortednet-studies").write_text(f'#!/bin/sh\nexec {sys.executable} -m studies.launcher "$@"\n')
+    (tmp_path / "sortednet-studies").chmod(0o755)
+    script = "_SORTEDNET_STUDIES_COMPLETE=fish_source sortednet-studies | source\n"
+    script += 'complete -C "sortednet-studies cl"\n'
+    script += 'complete -C "sortednet-studies plan cifar_sampling_ablation --only sampler=annealed"'
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "HOME": str(tmp_path)}
+    command = ["fish", "--no-config", "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "Show what could go from the storage; with --yes, remove it." in done.stdout, done
+    assert "sampler=annealed(largest,0.5)" in done.stdout, done
 
 
 def test_a_study_file_is_one_that_ends_with_main() -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from tests.conftest import tiny
+from tests.trainers.own_tables import put_back
+from trainers import register
 from trainers.build import target_costs
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
@@ -25,6 +27,12 @@ program = torch.export.load(sys.argv[1])
 torch.save(program.module()(torch.load(sys.argv[2])), sys.argv[3])
 assert not any(name.startswith("trainers") for name in sys.modules)
 """
+
+
+@pytest.fixture(autouse=True)
+def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes seconds each time, and has tests of its own."""
+    monkeypatch.setattr("trainers.extraction.export.can_write_onnx", lambda: False)
 
 
 def finished(config: ImageTrialConfig, data: ImageArrays, folder: Path) -> Path:
@@ -68,6 +76,21 @@ def test_a_trial_to_be_extracted_is_loaded_whether_it_was_or_not(
     config = tiny(method="Extracted-tuned", extract_at=share, updates=2, evaluations=1)
     network = trained(config, finished(config, digits, tmp_path / "trial"))
     assert isinstance(network, NestedNetwork) == (share == 1.0)
+
+
+def test_what_was_trained_on_data_of_ones_own_and_with_a_sampler_of_ones_own_is_loaded_where_neither_is_known(
+    digits: ImageArrays, tmp_path: Path
+) -> None:
+    with put_back():
+        own = ImageArrays.of(digits.train_images, digits.train_labels % 3, digits.test_images, digits.test_labels % 3)
+        register.dataset("thirds")(lambda: own)
+        register.sampler("evenly")(lambda moment: [1.0 for _ in moment.lattice])
+        config = tiny(dataset="thirds", sampler="evenly", updates=2, evaluations=1)
+        export(config, finished(config, own, tmp_path / "trial"), "w050", tmp_path / "out")
+    with pytest.raises(ConfigError, match="unknown dataset 'thirds'"):
+        tiny(dataset="thirds")
+    with torch.no_grad():
+        assert load(tmp_path / "out")(torch.zeros(2, *digits.test_images.shape[1:])).shape == (2, 3)
 
 
 def test_an_unknown_target_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""An exported sub-model as ONNX answers as the network, for any number of images; where the extra `[onnx]` is there."""
+"""An exported sub-model as ONNX answers as the network, for any number of images."""
 
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
@@ -11,9 +12,6 @@ from trainers.data.images.arrays import ImageArrays
 from trainers.errors import DataError
 from trainers.extraction import onnx_program
 from trainers.extraction.export import export, load
-
-onnxruntime = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 
 
 def test_it_answers_as_the_network_whatever_the_number_of_images(digits: ImageArrays, tmp_path: Path) -> None:

@@ -41,13 +41,20 @@ def _taken_apart(said: str, value: Any, kind: type[TrialConfig]) -> Iterator[tup
     if len(meant) > 1:
         raise ConfigError(f"{said} is ambiguous: say {' or '.join(meant)}")
     if not meant:
-        full = _full(kind)
-        short = {
-            name for name, means in _meanings(kind).items() if len(means) == 1 and name.replace("_", ".") not in full
-        }
-        near = nearest(said, sorted(short | set(full), key=lambda name: (len(name), name)))
-        raise unknown("setting", said, [near] if near else full)
+        near = _nearest(said, kind)
+        raise unknown("setting", said, [near] if near else _full(kind))
     yield meant[0], value
+
+
+def _nearest(said: str, kind: type[TrialConfig]) -> str:
+    """The name that is most likely meant; of a part that there is, one of its own."""
+    full = _full(kind)
+    part, _, end = said.rpartition(".")
+    inside = [name.removeprefix(f"{part}.") for name in full if part and name.startswith(f"{part}.")]
+    if near := nearest(end, inside):
+        return f"{part}.{near}"
+    short = {name for name, means in _meanings(kind).items() if len(means) == 1 and name.replace("_", ".") not in full}
+    return nearest(said, sorted(short | set(full), key=lambda name: (len(name), name)))
 
 
 def _dimensions(kind: type[TrialConfig]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from trainers.build import build, multiply
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import unknown
+from trainers.extraction.description import describe, known_here, source_texts
 from trainers.extraction.onnx_program import ONNX, can_write_onnx, write_onnx
 from trainers.extraction.weights import load_trained
 from trainers.measuring.cost import measure
@@ -42,9 +43,10 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
     """Writes the target `label` as a stand-alone network.
 
     `model.safetensors` and `config.json` (the target, its multiply-accumulates and parameters, the shape of an input
-    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads; `model.pt2` is
-    the same network as a program for any batch size, which `torch.export.load` runs without this package; where the
-    extra `[onnx]` is installed, `model.onnx` is that as ONNX, tried with ONNX Runtime.
+    and what its pixels, scaled to 0..1, are normalised by, the trial's config) are what `load` reads, with the source
+    in `code/` of a network that the study's own file registers; `model.pt2` is the same network as a program for any
+    batch size, which `torch.export.load` runs without this package; where the extra `[onnx]` is installed,
+    `model.onnx` is that as ONNX, tried with ONNX Runtime.
 
     Raises:
         ConfigError: no target of that label.
@@ -55,8 +57,7 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
     if label not in targets:
         raise unknown("target", label, targets)
     network = trained(config, weights).extract(targets[label]).eval()
-    source = dataset(config.task.dataset)
-    shape, (mean, std) = source.shape, source.statistics()
+    shape = dataset(config.task.dataset).shape
     values = save(
         {name: tensor.detach() for name, tensor in named_weights(network).items()}
     )  # before the export, which leaves the network's parameters without their values
@@ -67,9 +68,7 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
         "label": label,
         "target": dict(targets[label].dims),
         **asdict(measure(network, shape)),
-        "input_shape": shape,
-        "mean": mean,
-        "std": std,
+        **describe(config),
         "config": config.as_dict(),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +78,9 @@ def export(config: ImageTrialConfig, weights: Path, label: str, folder: Path) ->
     (folder / PROGRAM).write_bytes(exported.getvalue())
     if can_write_onnx():
         write_onnx(runnable, shape, folder / ONNX)
+    for path, text in source_texts(config).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
     (folder / CONFIG).write_text(json.dumps(about, indent=2))
 
 
@@ -93,14 +95,19 @@ def program(network: nn.Module, input_shape: tuple[int, ...]) -> torch.export.Ex
     return torch.export.export(network, (torch.zeros(2, *input_shape),), dynamic_shapes=(batch,))
 
 
-def load(folder: Path) -> nn.Module:
+def load(folder: Path, *, trust_code: bool = False) -> nn.Module:
     """The network that `export` wrote, of plain PyTorch layers, in evaluation mode.
 
+    Args:
+        trust_code: whether the source in `code/` of a network that the study's own file registers may be run, where
+            that file was not.
+
     Raises:
+        ConfigError: such a network, and its source is not to be run; or it is another one here.
         RuntimeError: the weights do not belong to the description.
     """
     about: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-    config = ImageTrialConfig.from_dict(about["config"])
+    config = known_here(about["config"], about, folder, trust_code)
     nested = build(config, seed=0)
     network = nested.extract(SubModel(**about["target"]))
     load_weights(network, load_file(folder / WEIGHTS))

@@ -17,11 +17,14 @@ from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError
 from trainers.extraction.anytime import Anytime
+from trainers.extraction.description import describe, known_here, source_texts
 from trainers.extraction.export import trained
 from trainers.nested.encoder import NestedEncoder
 from trainers.tasks.images import Normalisation
 from trainers.training.state import WEIGHTS
 
+DESCRIPTION = "network.json"  # versions before wrote none
+TRUST = "trust_code"
 _AT_ONCE = 250  # images that pass the network together
 _PARAMETERS = ("sub_model", "max_macs")
 
@@ -34,7 +37,7 @@ class ServedImages:
         weights: `weights.safetensors` of the trial.
 
     Raises:
-        ConfigError: the data set is not known here: the study's file that registers it was not imported.
+        ConfigError: the data set or the network is not known here.
         DataError: no safetensors, or the weights of another network.
     """
 
@@ -68,7 +71,23 @@ class ServedImages:
         return torch.cat([self._anytime(self._normalised(part), label) for part in parts]).float().numpy()
 
 
-def _load_pyfunc(folder: str) -> ServedImages:
-    """What MLflow calls with the folder of the model's files."""
-    config = ImageTrialConfig.from_dict(json.loads((Path(folder) / "config.json").read_text()))
-    return ServedImages(config, Path(folder) / WEIGHTS)
+def kept_beside(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a trial's network needs besides its weights and its config: texts by their paths in the model's folder."""
+    read = ImageTrialConfig.from_dict(config)
+    return {DESCRIPTION: json.dumps(describe(read), indent=2), **source_texts(read)}
+
+
+def _load_pyfunc(folder: str, options: Mapping[str, Any] | None = None) -> ServedImages:
+    """What MLflow calls with the folder of the model's files.
+
+    Args:
+        options: `trust_code`: as `trainers.extraction.export.load` has it; false unless given.
+
+    Raises:
+        ConfigError: as `ServedImages`.
+    """
+    inside = Path(folder)
+    written = json.loads((inside / "config.json").read_text())
+    description = json.loads((inside / DESCRIPTION).read_text()) if (inside / DESCRIPTION).is_file() else {}
+    trusted = (options or {}).get(TRUST, False) is True
+    return ServedImages(known_here(written, description, inside, trusted), inside / WEIGHTS)

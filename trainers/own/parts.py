@@ -7,11 +7,13 @@ comes from: a trial of it is identified by that, and a worker gets it from there
 import hashlib
 import linecache
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import FrameType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from trainers.errors import ConfigError, DataError
 from trainers.own.source import Source, digest
@@ -55,6 +57,10 @@ class OwnPart:
                 f'say version="1" where it is registered'
             ) from error
 
+    def anew(self) -> "OwnPart":
+        """The same part, whose source nobody has looked at yet: modules beside the file may have been edited."""
+        return replace(self)
+
     def is_as(self, other: "OwnPart") -> bool:
         """Whether it is the same part, registered anew."""
         try:
@@ -66,6 +72,7 @@ class OwnPart:
 OWN: dict[tuple[str, str], OwnPart] = {}
 """By kind and name."""
 _CONTENT: dict[str, str] = {}
+_ASIDE: ContextVar[dict[tuple[Kind, str], tuple[OwnPart, Any]] | None] = ContextVar("aside", default=None)
 
 
 def enter(kind: Kind, name: str, part: PartT, table: dict[str, PartT], version: str = "") -> None:
@@ -75,6 +82,9 @@ def enter(kind: Kind, name: str, part: PartT, table: dict[str, PartT], version: 
         ConfigError: the name is another's; workers would not have it, or would do more than register it.
     """
     own = OwnPart(kind, name, _registering(), version)
+    if (found := _ASIDE.get()) is not None:
+        found[kind, name] = own, part
+        return
     before = OWN.get((kind, name))
     if name in table and table[name] is not part and (before is None or not own.is_as(before)):
         whose = "of this package's" if before is None else f"registered in {before.source.file}"
@@ -82,6 +92,17 @@ def enter(kind: Kind, name: str, part: PartT, table: dict[str, PartT], version: 
     _check_importable(own)
     table[name] = part
     OWN[kind, name] = own
+
+
+@contextmanager
+def aside() -> Iterator[dict[tuple[Kind, str], tuple[OwnPart, Any]]]:
+    """What is registered inside, in this thread: by kind and name, and not known by its name to anybody else."""
+    found: dict[tuple[Kind, str], tuple[OwnPart, Any]] = {}
+    before = _ASIDE.set(found)
+    try:
+        yield found
+    finally:
+        _ASIDE.reset(before)
 
 
 def _check_importable(own: OwnPart) -> None:

@@ -111,6 +111,55 @@ def digest(source: Source, decorators: bool = True) -> str:
     return hashlib.sha256("\n".join(_parts(source, decorators)).encode()).hexdigest()
 
 
+def written(source: Source) -> str:
+    """The lines of the file that count for a part, as they stand there: run alone, they register it.
+
+    Raises:
+        ValueError: its source cannot be read.
+    """
+    used = [source.statements[number] for number in _used(source.statements, source.statement)]
+    used += [each for each in source.statements if isinstance(each, ast.ImportFrom) and each.module == "__future__"]
+    numbers = sorted({line for each in used for line in range(_first_line(each), (each.end_lineno or 0) + 1)})
+    lines = source.text.splitlines()
+    found = []
+    for before, number in zip([numbers[0] - 1, *numbers], numbers, strict=False):
+        found += [""] * (number - before > 1) + [lines[number - 1]]  # a gap stays one
+    return "\n".join([*found, ""])
+
+
+def modules(source: Source) -> dict[str, str]:
+    """The modules that count for a part and are no installed packages': their text by their paths, `beside.py`.
+
+    Raises:
+        ValueError: its source, or one of theirs, cannot be read.
+    """
+    used = _used(source.statements, source.statement)
+    found = [
+        module
+        for number, names in used.items()
+        for module in _modules_of(source.statements[number], source.package, names)
+    ]
+    try:
+        return {module.path: module.file.read_text(encoding="utf-8") for module in found}
+    except OSError as error:
+        raise ValueError(f"{error.filename} cannot be read") from error
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A module that is the user's own."""
+
+    name: str
+    file: Path
+    body: list[ast.stmt]
+
+    @property
+    def path(self) -> str:
+        """Below a folder that modules come from."""
+        inside = self.name.replace(".", "/")
+        return f"{inside}/__init__.py" if self.file.name == "__init__.py" else f"{inside}.py"
+
+
 def _parts(source: Source, decorators: bool) -> list[str]:
     """What counts: definitions and imports by their text, whatever else is done at the top of the file in its order."""
     statements = list(source.statements)
@@ -130,10 +179,8 @@ def _parts(source: Source, decorators: bool) -> list[str]:
             defined.append(_written(statement))
         else:
             done[number] = _written(statement)
-        for inner in ast.walk(statement):
-            if isinstance(inner, ast.Import | ast.ImportFrom):
-                wanted = names if inner is statement else None
-                defined += _own_modules(inner, source.package, wanted)
+        for module in _modules_of(statement, source.package, names):
+            defined.append(f"{module.name} {hashlib.sha256(_written(module.body).encode()).hexdigest()}")
     return [*sorted(set(defined)), *(done[number] for number in sorted(done))]
 
 
@@ -231,8 +278,19 @@ def _base(statement: ast.Import | ast.ImportFrom, package: str) -> str:
     return f"{above}.{statement.module}" if statement.module else above
 
 
-def _own_modules(statement: ast.Import | ast.ImportFrom, package: str, names: set[str] | None) -> Iterator[str]:
-    """The modules that are no installed packages', each with the digest of its file.
+def _modules_of(statement: ast.stmt, package: str, names: set[str]) -> Iterator[_Module]:
+    """The modules of the user's own that a statement imports, wherever inside it, and those that they import.
+
+    Args:
+        names: that count of a statement that is an import itself.
+    """
+    for inner in ast.walk(statement):
+        if isinstance(inner, ast.Import | ast.ImportFrom):
+            yield from _own_modules(inner, package, names if inner is statement else None)
+
+
+def _own_modules(statement: ast.Import | ast.ImportFrom, package: str, names: set[str] | None) -> Iterator[_Module]:
+    """The modules that are no installed packages'.
 
     Args:
         names: that count; None: all.
@@ -244,7 +302,7 @@ def _own_modules(statement: ast.Import | ast.ImportFrom, package: str, names: se
                 yield from _modules(module, set())
 
 
-def _modules(name: str, seen: set[str]) -> Iterator[str]:
+def _modules(name: str, seen: set[str]) -> Iterator[_Module]:
     """A module that is the user's own and, from there on, those that it imports."""
     if name in seen or name.partition(".")[0] in _PACKAGES | sys.stdlib_module_names:
         return
@@ -253,7 +311,7 @@ def _modules(name: str, seen: set[str]) -> Iterator[str]:
     if file is None or file.suffix != ".py" or not _is_own(file):
         return
     body = ast.parse(file.read_bytes()).body
-    yield f"{name} {hashlib.sha256(_written(body).encode()).hexdigest()}"
+    yield _Module(name, file, body)
     inside = name if file.name == "__init__.py" else name.rpartition(".")[0]
     for node in (each for statement in body for each in ast.walk(statement)):
         if isinstance(node, ast.Import | ast.ImportFrom):
