@@ -34,6 +34,11 @@ def prepare_cuda(deterministic: bool) -> None:
         torch.use_deterministic_algorithms(deterministic)
 
 
+def capturing() -> bool:
+    """Whether what is launched now is only noted, in a CUDA graph."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+
+
 @cache
 def keep_triton_private() -> None:
     """Has Triton keep what it compiles where nobody else writes: it loads and runs whatever lies there, unasked.

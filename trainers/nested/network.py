@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trainers.acceleration import Additions, NetworkKernels
 from trainers.lattice import Lattice
+from trainers.nested.ahead import Passes
 from trainers.nested.beside import attributes_of, settle
 from trainers.nested.depth import OptionalBlock
 from trainers.nested.layers.batch_norm import NestedBatchNorm
@@ -59,6 +60,7 @@ class NestedNetwork(nn.Module):
         self._kernels, self._places = kernels, places
         self.anatomy = anatomy or Anatomy()
         self.training = network.training
+        self._passes = Passes()
         self.activate(lattice.largest)
 
     def activate(self, sub_model: SubModel) -> None:
@@ -75,8 +77,10 @@ class NestedNetwork(nn.Module):
         self.active = sub_model
 
     def forward(self, *inputs: Tensor) -> Any:
-        run = self._suited(*inputs) or self.network
-        return run(*inputs)
+        if (kernels := self._suited(*inputs)) is not None:
+            return kernels(*inputs)
+        with self._passes.of((self.active, self.training)):
+            return self.network(*inputs)
 
     def _suited(self, *inputs: Tensor) -> NetworkKernels | None:
         suited = self._kernels is not None and len(inputs) == 1 and self._kernels.suits(inputs[0])

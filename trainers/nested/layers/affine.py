@@ -1,16 +1,34 @@
 """The affine parameters of norm layers: γ and β that sub-models share, or that lie on a line between two endpoints."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from trainers.lattice import Lattice
-from trainers.nested.prefix import LeafViews
+from trainers.nested.prefix import LeafViews, Read
 from trainers.submodel import SubModel
 
 _LINE_END = 0.5  # γ of a line's second endpoint before training, as LCS's `cpreresnet.py` fills `weight1`
 
 
-class SharedAffine(nn.Module):
+class Affine(nn.Module):
+    """γ and β of a norm."""
+
+    def reads(self, channels: int, places: Tensor | None = None) -> Sequence[Read]:
+        """What is read for the first channels, or for those at `places`."""
+        raise NotImplementedError
+
+    def active(self, read: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """γ and β of the active sub-model, made of what was read."""
+        raise NotImplementedError
+
+    def prefix(self, channels: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """γ and β of the first channels, or of those at `places`, differentiable."""
+        return self.active([read.learnt() for read in self.reads(channels, places)])
+
+
+class SharedAffine(Affine):
     """γ and β of which every sub-model reads its prefix."""
 
     def __init__(self, channels: int) -> None:
@@ -34,13 +52,16 @@ class SharedAffine(nn.Module):
     def activate(self, sub_model: SubModel) -> None:
         """Nothing to do: the incoming tensor tells the width."""
 
-    def prefix(self, channels: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """γ and β of the first channels, or of those at `places`, differentiable."""
-        sizes = (channels,)
-        return self._weights.read(self.weight, sizes, places, 0), self._biases.read(self.bias, sizes, places, 0)
+    def reads(self, channels: int, places: Tensor | None = None) -> tuple[Read, Read]:
+        size = (channels,)
+        return self._weights.of(self.weight, size, places), self._biases.of(self.bias, size, places)
+
+    def active(self, read: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        weight, bias = read
+        return weight, bias
 
 
-class LineAffine(nn.Module):
+class LineAffine(Affine):
     """γ and β on a line between two learnt endpoints: the smallest width has the start, the full width the end.
 
     The subspace of structured LCS-l (Nunez et al. 2023): θ(α) = (1 − α) θ₀ + α θ₁ with w = w₀ + (1 − w₀) α. As in
@@ -74,9 +95,11 @@ class LineAffine(nn.Module):
         spread = self._largest - self._smallest
         self._place = (sub_model[self._dimension] - self._smallest) / spread if spread else 1.0
 
-    def prefix(self, channels: int, places: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """γ and β of the first channels, or of those at `places`, at the active width, differentiable."""
-        (weight, bias), (weight_end, bias_end) = (end.prefix(channels, places) for end in (self.start, self.end))
+    def reads(self, channels: int, places: Tensor | None = None) -> Sequence[Read]:
+        return *self.start.reads(channels, places), *self.end.reads(channels, places)
+
+    def active(self, read: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        weight, bias, weight_end, bias_end = read
         return torch.lerp(weight, weight_end, self._place), torch.lerp(bias, bias_end, self._place)
 
 

@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from trainers.acceleration import NormKernels
 from trainers.lattice import Lattice
+from trainers.nested.ahead import ReadsAhead
 from trainers.nested.layers.affine import Affines, SharedAffine, copy_affine
 from trainers.nested.layers.layer import Shape, image_shape
 from trainers.nested.layers.relu import rectified, with_relu
-from trainers.nested.prefix import LeafViews, prefix_length
+from trainers.nested.prefix import LeafViews, Read, prefix_length
 from trainers.submodel import SubModel
 
 
-class NestedBatchNorm(nn.Module):
+class NestedBatchNorm(ReadsAhead, nn.Module):
     """BatchNorm with one affine and one set of running statistics for all widths: every width moves its own of them.
 
     Args:
@@ -48,20 +49,22 @@ class NestedBatchNorm(nn.Module):
         self.affine.activate(sub_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.affine.prefix(x.shape[1], self.places)
-        mean, var = self._statistics(x.shape[1])
+        *affine, mean, var = self.read(x.shape[1])
+        weight, bias = self.affine.active(affine)
         out = self._normed(x, weight, bias, mean, var)
         if self.training and self.places is not None:
             self.running_mean.index_copy_(0, self.places, mean)
             self.running_var.index_copy_(0, self.places, var)
         return out
 
-    def _statistics(self, channels: int) -> tuple[Tensor, Tensor]:
-        """The running ones of the channels that arrive: where they lie, or copied if they are not the first."""
-        mean, var = self.running_mean, self.running_var
-        if self.places is not None:
-            return mean.index_select(0, self.places), var.index_select(0, self.places)
-        return self._means.prefix(mean, (channels,)), self._vars.prefix(var, (channels,))
+    def reads(self, channels: int) -> tuple[Read, ...]:
+        """What the affine does, and the running statistics, of the channels that arrive."""
+        return *self.affine.reads(channels, self.places), *self._statistics(channels)
+
+    def _statistics(self, channels: int) -> tuple[Read, Read]:
+        size = (channels,)
+        means = self._means.of(self.running_mean, size, self.places)
+        return means, self._vars.of(self.running_var, size, self.places)
 
     def _normed(self, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         kernels = self._kernels
@@ -78,8 +81,8 @@ class NestedBatchNorm(nn.Module):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         mean, var = self._statistics(channels)
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(var)
+        norm.running_mean.copy_(mean.values())
+        norm.running_var.copy_(var.values())
         return with_relu(norm, self.relu)
 
     def output_shape(self, shape: Shape, prefix: Callable[[int], int]) -> Shape:

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.devices.cpu import overruns
+from trainers.nested.ahead import ReadsAhead
 from trainers.nested.layers.layer import Shape, image_shape
-from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length, whole_multiple
+from trainers.nested.prefix import LeafViews, Read, copied, in_same_storage, prefix_length, whole_multiple
 from trainers.submodel import SubModel
 
 
-class NestedConv2d(nn.Module):
+class NestedConv2d(ReadsAhead, nn.Module):
     """A 2-d convolution over the first channels. `x: (N, c, H, W)`, any c up to the full number of inputs.
 
     Where `places` says so, it reads other channels of its weight than the first. In groups, it has as many outputs as
@@ -61,20 +62,20 @@ class NestedConv2d(nn.Module):
             self.outputs = whole_multiple(prefix_length(len(self.weight), sub_model[self.dimension]), self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.prefix(x.shape[1])
+        weight, bias = self.read(x.shape[1])
         groups = x.shape[1] // self.per_group if self.grouped else 1
         if self.kernel_size == (1, 1) and self.padding == (0, 0) and overruns(x, self.stride):
             return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], weight, bias, groups=groups)
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
-    def prefix(self, channels: int) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of the active outputs for so many incoming channels, differentiable."""
+    def reads(self, channels: int) -> tuple[Read, Read | None]:
+        """Weight and bias of the active outputs for so many incoming channels."""
         places: Tensor | None = getattr(self, "places", None)
         if self.grouped:
-            bias = None if self.bias is None else self._biases.read(self.bias, (channels,), places, 0)
-            return self._weights.read(self.weight, (channels, self.per_group), places, 0), bias
-        bias = None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
-        return self._weights.read(self.weight, (self.outputs, channels), places, 1), bias
+            bias = None if self.bias is None else self._biases.of(self.bias, (channels,), places)
+            return self._weights.of(self.weight, (channels, self.per_group), places), bias
+        bias = None if self.bias is None else self._biases.of(self.bias, (self.outputs,))
+        return self._weights.of(self.weight, (self.outputs, channels), places, 1), bias
 
     def plain(self, channels: int) -> nn.Conv2d:
         outputs, groups = (channels, channels // self.per_group) if self.grouped else (self.outputs, 1)
@@ -90,7 +91,7 @@ class NestedConv2d(nn.Module):
             device="meta",
         )
         with torch.no_grad():
-            weight, bias = self.prefix(channels)
+            weight, bias = self.read(channels)
         conv.weight = copied(weight, self.weight)
         if self.bias is not None and bias is not None:
             conv.bias = copied(bias, self.bias)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trainers.nested.layers.sizes import Size, active_size
-from trainers.nested.prefix import LeafViews, Places, in_same_storage, leaf_of_places
+from trainers.nested.prefix import LeafViews, in_same_storage
 from trainers.submodel import SubModel
 
 
@@ -38,9 +38,9 @@ class NestedEmbedding(nn.Module):
         if self._meets_few_rows(ids):
             rows, places = ids.unique(return_inverse=True)
             padding = [] if self.padding_idx is None else (rows == self.padding_idx).nonzero().flatten().tolist()
-            leaf = leaf_of_places(self.weight, (len(self.weight), self.outputs), Places(rows, 0))
-            return F.embedding(places, leaf, *padding)
-        weight = self._weights.prefix(self.weight, (self.weight.shape[0], self.outputs))
+            weight = self._weights.read(self.weight, (len(self.weight), self.outputs), rows, 0)
+            return F.embedding(places, weight, *padding)
+        weight = self._weights.prefix(self.weight, (len(self.weight), self.outputs))
         return F.embedding(ids, weight, self.padding_idx)
 
     def _meets_few_rows(self, ids: Tensor) -> bool:

@@ -1,18 +1,20 @@
 """Group norms, whose statistics are per image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
 from trainers.acceleration import NormKernels
+from trainers.nested.ahead import ReadsAhead
 from trainers.nested.layers.affine import Affines, copy_affine
 from trainers.nested.layers.layer import Shape, image_shape
 from trainers.nested.layers.relu import rectified, with_relu
+from trainers.nested.prefix import Read
 from trainers.networks.group_norm import PrefixGroupNorm, group_norm
 from trainers.submodel import SubModel
 
 
-class NestedGroupNorm(nn.Module):
+class NestedGroupNorm(ReadsAhead, nn.Module):
     """Group norm whose statistics are per image; with groups of one it is InstanceNorm (equal to 7e-7, and faster).
 
     Without a group size all active channels form one group ("layer"): a sub-model then normalises over its own
@@ -40,13 +42,16 @@ class NestedGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
-        weight, bias = self.affine.prefix(channels, self._places)
+        weight, bias = self.affine.active(self.read(channels))
         group_size = self.group_size or channels
         if self._kernels is not None:
             fused = self._kernels.image_norm(x, weight, bias, group_size, self.relu, self.eps)
             if fused is not None:
                 return fused
         return rectified(group_norm(x, weight, bias, group_size, self.eps), self.relu)
+
+    def reads(self, channels: int) -> Sequence[Read]:
+        return self.affine.reads(channels, self._places)
 
     def plain(self, channels: int) -> nn.Module:
         size = self.group_size or channels

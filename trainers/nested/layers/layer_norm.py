@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.nested.ahead import ReadsAhead
 from trainers.nested.layers.layer import FollowingLayer
-from trainers.nested.prefix import LeafViews, copied, in_same_storage
+from trainers.nested.prefix import LeafViews, Read, copied, in_same_storage
 
 
-class NestedLayerNorm(FollowingLayer, nn.Module):
+class NestedLayerNorm(ReadsAhead, FollowingLayer, nn.Module):
     """LayerNorm over the features that arrive: mean and variance are those of the active ones alone.
 
     Args:
@@ -32,19 +33,20 @@ class NestedLayerNorm(FollowingLayer, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[self.axis],)
-        weight, bias = self._read(size)
+        weight, bias = self.read(*size)
         if self.axis == -1:
             return F.layer_norm(x, size, weight, bias, self.eps)
         return F.layer_norm(x.permute(0, 2, 3, 1), size, weight, bias, self.eps).permute(0, 3, 1, 2)
 
-    def _read(self, size: tuple[int]) -> tuple[Tensor, Tensor | None]:
-        bias = None if self.bias is None else self._biases.read(self.bias, size, self.places, 0)
-        return self._weights.read(self.weight, size, self.places, 0), bias
+    def reads(self, channels: int) -> tuple[Read, Read | None]:
+        size = (channels,)
+        bias = None if self.bias is None else self._biases.of(self.bias, size, self.places)
+        return self._weights.of(self.weight, size, self.places), bias
 
     def plain(self, channels: int) -> nn.LayerNorm:
         norm = self._kind(channels, self.eps, bias=self.bias is not None, device="meta")
         with torch.no_grad():
-            weight, bias = self._read((channels,))
+            weight, bias = self.read(channels)
         norm.weight = copied(weight, self.weight)
         if self.bias is not None and bias is not None:
             norm.bias = copied(bias, self.bias)

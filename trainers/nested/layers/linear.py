@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trainers.nested.ahead import ReadsAhead
 from trainers.nested.layers.layer import Shape
 from trainers.nested.layers.sizes import Size, active_size
-from trainers.nested.prefix import LeafViews, copied, in_same_storage, prefix_length, whole_multiple
+from trainers.nested.prefix import LeafViews, Read, copied, in_same_storage, prefix_length, whole_multiple
 from trainers.submodel import SubModel
 
 
-class NestedLinear(nn.Module):
+class NestedLinear(ReadsAhead, nn.Module):
     """A linear layer over the first features. `x: (..., c)`, any c up to the full number of inputs.
 
     Where `places` says so, it reads other features of its weight than the first.
@@ -52,16 +53,16 @@ class NestedLinear(nn.Module):
             self.outputs = whole_multiple(prefix_length(full, sub_model[self.size]), self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, *self._read(x.shape[-1]))
+        return F.linear(x, *self.read(x.shape[-1]))
 
-    def _read(self, features: int) -> tuple[Tensor, Tensor | None]:
-        weight = self._weights.read(self.weight, (self.outputs, features), self.places, 1)
-        return weight, None if self.bias is None else self._biases.prefix(self.bias, (self.outputs,))
+    def reads(self, features: int) -> tuple[Read, Read | None]:
+        weight = self._weights.of(self.weight, (self.outputs, features), self.places, 1)
+        return weight, None if self.bias is None else self._biases.of(self.bias, (self.outputs,))
 
     def plain(self, channels: int) -> nn.Linear:
         linear = nn.Linear(channels, self.outputs, bias=self.bias is not None, device="meta")
         with torch.no_grad():
-            weight, bias = self._read(channels)
+            weight, bias = self.read(channels)
         linear.weight = copied(weight, self.weight)
         if self.bias is not None and bias is not None:
             linear.bias = copied(bias, self.bias)
