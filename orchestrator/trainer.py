@@ -134,21 +134,34 @@ def no_texts(config: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
+class Arrays:
+    """Examples that are an array: their type as numpy calls it, `uint8`, and its dimensions, the first their number."""
+
+    type: str
+    dimensions: int
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Examples that are texts, or several each: how many, by a trial's config."""
+
+    each: Callable[[Mapping[str, Any]], int]
+
+
+@dataclass(frozen=True)
 class ServedModel:
     """How the network of a finished trial answers where models are served: `predict(examples, params)` at any size.
 
     Attributes:
         loader: a module whose `_load_pyfunc(folder)` gives what answers; the folder has the artifacts and the config.
-        examples: their type as numpy calls it, `uint8`.
-        dimensions: of an array of examples, whose first is their number.
+        examples: what it is asked.
         packages: that it needs besides this one.
         kept: what else it needs of a trial, by its config: texts by their paths in the folder.
         options: that may be given as it is loaded, each with what holds otherwise.
     """
 
     loader: str
-    examples: str
-    dimensions: int
+    examples: Arrays | Texts
     packages: tuple[str, ...]
     kept: Callable[[Mapping[str, Any]], Mapping[str, str]] = no_texts
     options: Mapping[str, Any] = field(default_factory=dict)

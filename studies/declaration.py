@@ -5,13 +5,16 @@ from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
-def declaration(metrics: tuple[TaskMetric, ...], flops: str = "", served: ServedModel | None = None) -> Declaration:
+def declaration(
+    metrics: tuple[TaskMetric, ...], flops: str = "", served: ServedModel | None = None, beside: tuple[str, ...] = ()
+) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
     Args:
         metrics: of the task.
         flops: how they are counted, where they are.
         served: how finished networks are served, where they are.
+        beside: files that are kept beside the weights.
     """
     measured = tuple(
         Metric(
@@ -47,7 +50,7 @@ def declaration(metrics: tuple[TaskMetric, ...], flops: str = "", served: Served
             Total("macs", "training MACs (forward)", scientific=True),
             Total("forwards"),
         ),
-        artifacts=(WEIGHTS,),
+        artifacts=(WEIGHTS, *beside),
         weights=WEIGHTS,
         flops=flops,
         dataset="task.dataset",

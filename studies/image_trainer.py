@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.trainer import Declaration, ServedModel
+from orchestrator.trainer import Arrays, Declaration, ServedModel
 from studies.trainer import Later, LoopTrainer
 from trainers.config.image_trial import ImageTrialConfig
 
@@ -19,8 +19,7 @@ def _kept(config: Mapping[str, Any]) -> Mapping[str, str]:
 
 _SERVED = ServedModel(
     "trainers.extraction.served_images",
-    "uint8",
-    4,
+    Arrays("uint8", 4),
     ("torch", "torchvision", "safetensors", "numpy"),
     _kept,
     {"trust_code": False},

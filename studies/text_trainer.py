@@ -1,8 +1,9 @@
 """What the studies of texts are trained by."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.trainer import Declaration
+from orchestrator.trainer import Declaration, ServedModel, Texts
 from studies.trainer import Later, LoopTrainer
 from trainers.config.text_trial import TextTrialConfig
 
@@ -12,6 +13,20 @@ if TYPE_CHECKING:
 _FLOPS = (
     "two per multiply-accumulate, five per element of a LayerNorm and one per element of a softmax, of one text as "
     "long as task.length lets it be; so counted, BERT-base and BERT-large take Table 2's 22.36 G and 78.96 G"
+)
+_BESIDE = ("network.json", "tokenizer.json", "tokenizer_config.json")
+
+
+def _texts(config: Mapping[str, Any]) -> int:
+    from trainers.data.text.datasets import text_dataset
+
+    return 2 if text_dataset(config["task"]["dataset"]).pairs else 1
+
+
+_SERVED = ServedModel(
+    "trainers.extraction.served_texts",
+    Texts(_texts),
+    ("torch", "transformers", "tokenizers", "safetensors", "numpy"),
 )
 
 
@@ -24,7 +39,7 @@ def _kind() -> "TrialKind[TextTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().task.metrics, _FLOPS)
+    return declaration(_kind().task.metrics, _FLOPS, _SERVED, _BESIDE)
 
 
 class TextTrainer(LoopTrainer[TextTrialConfig]):
@@ -34,4 +49,6 @@ class TextTrainer(LoopTrainer[TextTrialConfig]):
     kind = Later(_kind)
     declaration = Later(_declaration)
     flops = _FLOPS
+    served = _SERVED
+    beside = _BESIDE
     name = "sortednet text encoders 1"  # raised whenever the same config gives another result

@@ -5,6 +5,8 @@ torch takes seconds to import, so it is imported by what computes. What a settin
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
@@ -57,6 +59,7 @@ class LoopTrainer(Generic[ConfigT]):
         kind: of its trials, which torch is imported for.
         flops: how they are counted, where they are.
         served: how finished networks are served, where they are.
+        beside: files that are kept beside the weights.
 
     Raises:
         UserError: one that is not registered.
@@ -68,6 +71,7 @@ class LoopTrainer(Generic[ConfigT]):
     name: str
     flops: str = ""
     served: ServedModel | None = None
+    beside: tuple[str, ...] = ()
     _said: Mapping[str, Any] = MappingProxyType({})  # of the task, as a study would say it
     _brought: OwnParts | None = None  # of the process that it came from
 
@@ -79,7 +83,7 @@ class LoopTrainer(Generic[ConfigT]):
 
             with _for_the_user():
                 measured = self._measured(task, metrics, primary)
-                vars(self)["declaration"] = declaration(measured, self.flops, self.served)
+                vars(self)["declaration"] = declaration(measured, self.flops, self.served, self.beside)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_brought": OwnParts.here()}
@@ -212,7 +216,8 @@ class LoopTrainer(Generic[ConfigT]):
         device = _on(place)
         try:
             parts = self.kind.assemble(self._read(config), seed, place.data, device)
-            yield from fit(parts.recipe, seed, parts.task, parts.network, parts.macs, device, resume_from)
+            for snapshot in fit(parts.recipe, seed, parts.task, parts.network, parts.macs, device, resume_from):
+                yield replace(snapshot, save=partial(_save, snapshot.save, parts.beside))
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
                 raise MemoryError(str(error)) from error
@@ -232,6 +237,12 @@ def _for_the_user(before: str = "") -> Iterator[None]:
         yield
     except (ConfigError, DataError) as error:
         raise UserError(f"{before}{error}") from error
+
+
+def _save(save: Callable[[Path], None], beside: Mapping[str, str], directory: Path) -> None:
+    save(directory)
+    for name, text in beside.items():
+        (directory / name).write_text(text, encoding="utf-8")
 
 
 def _on(place: Place) -> "torch.device":

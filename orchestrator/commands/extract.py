@@ -80,6 +80,9 @@ def extract_sub_model(plan: Plan, trainer: Trainer, options: Options, extraction
         weights = tracker.fetch(run.artifacts, weights_name, scratch)
         if weights is None:
             raise absent(weights_name, trial.label, run.artifacts)
+        for name in plan.declaration.artifacts:  # what lies beside the weights; an earlier version had less of it
+            if name != weights_name:
+                tracker.fetch(run.artifacts, name, scratch)
         writable(extraction.folder, "--to")  # not before: a store that fails leaves no empty folder
         trainer.export(trial.config, weights, label, extraction.folder)
         _say_where_from(plan, trial, tracker, run, label, extraction.folder)

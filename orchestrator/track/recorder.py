@@ -221,7 +221,8 @@ class Recorder:
         self.record(trial, history, [RunTag(OUTCOME, as_value(outcome)), RunTag(SECONDS, f"{seconds:.1f}")])
         run_id = self._runs[trial.key]  # a new one, if the run was found deleted just now
         artifacts = [name for name in self.artifact_names if (checkpoint / name).is_file()]
-        served = self._plan.declaration.served if artifacts and history and outcome != DIVERGED else None
+        whole = history and outcome != DIVERGED and len(artifacts) == len(self.artifact_names)
+        served = self._plan.declaration.served if whole and artifacts else None
         with tempfile.TemporaryDirectory() as scratch:  # one call for all: each looks up the run
             folder = Path(scratch)
             (folder / "config.json").write_text(json.dumps(dict(trial.config), indent=2))

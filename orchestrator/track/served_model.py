@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from mlflow.models import Model, ModelSignature
-from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from orchestrator.secrecy.redaction import has_password
 from orchestrator.secrecy.tokens import kind_of_secret
 from orchestrator.study.plan import Trial
 from orchestrator.track.tracker import MODEL
-from orchestrator.trainer import ServedModel
+from orchestrator.trainer import ServedModel, Texts
 
 KNOWN_BY = "mlflow.log-model.history"  # the run's tag by which MLflow shows its models
 _CONFIG, _ENVIRONMENT, _REQUIREMENTS = "config.json", "python_env.yaml", "requirements.txt"
@@ -66,14 +66,13 @@ def put_together(
 
 def _model(served: ServedModel, trial: Trial, run_id: str, milliseconds: int) -> Model:
     """What MLflow is told of a trial's network."""
-    examples = TensorSpec(np.dtype(served.examples), (-1,) * served.dimensions)
     answers = TensorSpec(np.dtype("float32"), (-1, -1))
     chosen = ParamSpec("sub_model", DataType.string, None), ParamSpec("max_macs", DataType.double, None)
     model = Model(
         artifact_path=MODEL,
         run_id=run_id,
         utc_time_created=datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None),
-        signature=ModelSignature(Schema([examples]), Schema([answers]), ParamSchema(list(chosen))),
+        signature=ModelSignature(_asked(served, trial), Schema([answers]), ParamSchema(list(chosen))),
         model_uuid=uuid.uuid5(uuid.NAMESPACE_OID, f"{trial.key} {run_id}").hex,
         metadata={"sub_models": {cost.label: cost.macs for cost in trial.sub_models}, "trial": trial.key},
     )
@@ -84,6 +83,13 @@ def _model(served: ServedModel, trial: Trial, run_id: str, milliseconds: int) ->
         env={"virtualenv": _ENVIRONMENT},
         config=dict(served.options),
     )
+
+
+def _asked(served: ServedModel, trial: Trial) -> Schema:
+    """What examples are; columns without names, so that a list is a table, too."""
+    if isinstance(served.examples, Texts):
+        return Schema([ColSpec(DataType.string)] * served.examples.each(trial.config))
+    return Schema([TensorSpec(np.dtype(served.examples.type), (-1,) * served.examples.dimensions)])
 
 
 def _requirements(packages: Sequence[str]) -> list[str]:

@@ -2,14 +2,19 @@
 
 from collections.abc import Mapping
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainers.errors import unknown
+from trainers.errors import ConfigError, unknown
 from trainers.measuring.cost import MacCounter
+from trainers.nested.encoder import NestedEncoder
 from trainers.nested.network import NestedNetwork
-from trainers.nested.separate import SeparateNetworks
+from trainers.tasks.task import Inputs
+from trainers.training.state import Network
+
+_PARAMETERS = ("sub_model", "max_macs")
 
 
 class Anytime:
@@ -23,17 +28,17 @@ class Anytime:
         macs: of every target by its label; counted unless given.
 
     Raises:
-        ValueError: separate networks without them.
+        ValueError: an encoder, or separate networks, without them.
     """
 
-    def __init__(self, network: NestedNetwork | SeparateNetworks, macs: Mapping[str, int] | None = None) -> None:
+    def __init__(self, network: Network, macs: Mapping[str, int] | None = None) -> None:
         self._network = network.eval()
         self._lock = Lock()
         self._targets = {target.label: target for target in network.lattice}
         self.macs = _counted(network) if macs is None else dict(macs)
 
-    def __call__(self, x: Tensor, sub_model: str | None = None, max_macs: float | None = None) -> Tensor:
-        """Logits of `x: (N, C, H, W)`, normalised as in training.
+    def __call__(self, x: Tensor | Inputs, sub_model: str | None = None, max_macs: float | None = None) -> Tensor:
+        """Logits of `x: (N, C, H, W)`, normalised as in training, or of what an encoder is called with.
 
         Args:
             sub_model: a target by its label; the largest unless given.
@@ -46,8 +51,9 @@ class Anytime:
         label = self.choose(sub_model, max_macs)
         with self._lock, torch.inference_mode():
             self._network.activate(self._targets[label])
-            out: Tensor = self._network(x)
-        return out
+            out = self._network(*((x,) if isinstance(x, Tensor) else x))
+        logits: Tensor = out if isinstance(out, Tensor) else out.logits
+        return logits
 
     def choose(self, sub_model: str | None = None, max_macs: float | None = None) -> str:
         """The label of the target that would answer; as `__call__`."""
@@ -66,8 +72,21 @@ class Anytime:
         return max(fitting, key=self.macs.__getitem__)
 
 
-def _counted(network: NestedNetwork | SeparateNetworks) -> dict[str, int]:
-    if isinstance(network, SeparateNetworks):
-        raise ValueError("separate networks do not say what they take: give the multiply-accumulates of each")
+def chosen_by(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What of a request's parameters `Anytime` is called with.
+
+    Raises:
+        ConfigError: one that it does not have.
+    """
+    chosen = {name: value for name, value in (params or {}).items() if value is not None}
+    if foreign := chosen.keys() - set(_PARAMETERS):
+        raise ConfigError(f"unknown parameter {min(foreign)!r}: choose from {', '.join(_PARAMETERS)}")
+    return chosen
+
+
+def _counted(network: Network) -> dict[str, int]:
+    if not isinstance(network, NestedNetwork):
+        kind = "encoders" if isinstance(network, NestedEncoder) else "separate networks"
+        raise ValueError(f"{kind} do not say what they take: give the multiply-accumulates of each")
     macs = MacCounter(network)
     return {target.label: macs(target) for target in network.lattice}

@@ -16,7 +16,7 @@ from trainers.build import target_costs
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.errors import ConfigError
-from trainers.extraction.anytime import Anytime
+from trainers.extraction.anytime import Anytime, chosen_by
 from trainers.extraction.description import describe, known_here, source_texts
 from trainers.extraction.export import trained
 from trainers.nested.encoder import NestedEncoder
@@ -26,7 +26,6 @@ from trainers.training.state import WEIGHTS
 DESCRIPTION = "network.json"  # versions before wrote none
 TRUST = "trust_code"
 _AT_ONCE = 250  # images that pass the network together
-_PARAMETERS = ("sub_model", "max_macs")
 
 
 class ServedImages:
@@ -61,9 +60,7 @@ class ServedImages:
             ConfigError: no such target, another parameter, or images of another shape.
             ValueError: no target is so small, or both are given.
         """
-        chosen = {name: value for name, value in (params or {}).items() if value is not None}
-        if foreign := chosen.keys() - set(_PARAMETERS):
-            raise ConfigError(f"unknown parameter {min(foreign)!r}: choose from {', '.join(_PARAMETERS)}")
+        chosen = chosen_by(params)
         if images.shape[1:] != self._shape:
             raise ConfigError(f"images of shape {images.shape[1:]}: give (N, C, H, W) with (C, H, W) = {self._shape}")
         label = self._anytime.choose(**chosen)

@@ -1,7 +1,7 @@
 """A kind of trials: what it knows that the loop, the estimates and the binding to an engine do not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -18,12 +18,17 @@ ConfigT = TypeVar("ConfigT", bound=TrialConfig)
 
 @dataclass(frozen=True)
 class Parts:
-    """What `fit` is handed: how, for what, which network, what it costs."""
+    """What `fit` is handed: how, for what, which network, what it costs.
+
+    Attributes:
+        beside: what else of them is kept with every snapshot, texts by the names of files.
+    """
 
     recipe: Recipe
     task: Task
     network: Network
     macs: Macs
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 class TrialKind(Protocol[ConfigT]):

@@ -1,8 +1,9 @@
 """Trials of texts: what their configs stand for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from trainers.data.text.tokens import Tokens, tokenize
 from trainers.data.thinning import evenly_spread
 from trainers.errors import ConfigError
 from trainers.extraction.encoders import export
+from trainers.extraction.text_network import DESCRIPTION, TextNetwork
 from trainers.measuring.cost import Cost, Macs
 from trainers.nested.encoder import NestedEncoder
 from trainers.nested.encoder_size import DEPTH, NEURONS
@@ -144,11 +146,43 @@ def _network(config: TextTrialConfig, model: torch.nn.Module) -> Network:
     return SeparateNetworks.cut_out(nested) if config.method.sharing == "separate" else nested
 
 
+def _described(config: TextTrialConfig, encoder: Mapping[str, Any], classes: Sequence[str]) -> TextNetwork:
+    """A trial's network, less its weights.
+
+    Args:
+        encoder: its configuration, whole as it was fetched, or what is known of it without.
+        classes: their names, where the data were read.
+    """
+    source, costs = text_dataset(config.task.dataset), _costs(config)
+    return TextNetwork(
+        encoder,
+        _outputs(config),
+        tuple(classes),
+        source.pairs,
+        _tells_texts_apart(config),
+        config.task.length,
+        tuple(dict(target.dims) for target in config.lattice),
+        tuple(costs[target.label].macs for target in config.lattice),
+        config.network.kept,
+    )
+
+
+def _tells_texts_apart(config: TextTrialConfig) -> bool:
+    encoder = config.network.source.config
+    pairs = text_dataset(config.task.dataset).pairs
+    return pairs and encoder["model_type"] == "bert" and bool(encoder.get("type_vocab_size", 2) > 1)
+
+
 def _parts(
-    config: TextTrialConfig, seed: int, model: torch.nn.Module, train: Tokens, test: Tokens, device: torch.device
+    config: TextTrialConfig,
+    seed: int,
+    model: torch.nn.Module,
+    train: Tokens,
+    test: Tokens,
+    device: torch.device,
+    beside: Mapping[str, str] = MappingProxyType({}),
 ) -> Parts:
     source, encoder = text_dataset(config.task.dataset), config.network.source.config
-    pairs = source.pairs and encoder["model_type"] == "bert" and encoder.get("type_vocab_size", 2) > 1
     task = task_class(config.task.name, TextTask)(
         train,
         test,
@@ -159,14 +193,13 @@ def _parts(
         source.measured,
         padding(encoder),
         positions(encoder),
-        pairs,
+        _tells_texts_apart(config),
         measures(config.task.metrics or ()),
         config.task.primary,
     )
     choose_attention(model, config.precision.activations, device)
-    return Parts(
-        Recipe.from_config(config, kernels=accelerator(device)), task, _network(config, model).to(device), _macs(config)
-    )
+    network = _network(config, model).to(device)
+    return Parts(Recipe.from_config(config, kernels=accelerator(device)), task, network, _macs(config), beside)
 
 
 class TextTrials:
@@ -206,7 +239,9 @@ class TextTrials:
         name, length, count = config.task.dataset, config.task.length, config.task.train_examples
         encoder = _encoder(config.network.name, name, folder)
         train, test = _tokens(config.network.name, name, length, count, folder)
-        return _parts(config, seed, encoder.with_head(_outputs(config), seed), train, test, device)
+        described = _described(config, encoder.config, _read(name, folder).classes)
+        model, beside = encoder.with_head(_outputs(config), seed), described.files(encoder.tokenizer)
+        return _parts(config, seed, model, train, test, device, beside)
 
     def rehearse(self, config: TextTrialConfig, device: torch.device) -> Parts:
         source, count = text_dataset(config.task.dataset), config.task.batch_size
@@ -215,8 +250,11 @@ class TextTrials:
         return _parts(config, 0, model, texts, texts, device)
 
     def export(self, config: TextTrialConfig, weights: Path, label: str, folder: Path) -> None:
-        model = blank(config.network.source.config, _outputs(config))
-        export(config.lattice, config.network.kept, model, weights, label, folder)
+        if (weights.parent / DESCRIPTION).is_file():
+            network = TextNetwork.read(weights.parent)
+        else:  # an earlier version's, which wrote none
+            network = _described(config, config.network.source.config, ())
+        export(network, weights, label, folder)
 
 
 TEXT_TRIALS = TextTrials()
