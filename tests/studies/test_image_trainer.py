@@ -80,7 +80,7 @@ def test_memory_refused_by_a_gpu_is_out_of_memory_and_nothing_else_is(
     raised: Exception, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any) -> Iterator[None]:
-        yield None
+        yield from ()
         raise raised
 
     monkeypatch.setattr("trainers.training.loop.fit", failing)

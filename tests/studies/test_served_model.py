@@ -101,7 +101,8 @@ def test_the_page_shows_what_works(
 
 def test_what_is_stored_is_weights_and_text_and_takes_no_more_room(kept: Path) -> None:
     files = {path.name for path in (kept / "model").iterdir()}
-    assert files == {"MLmodel", "config.json", "python_env.yaml", "requirements.txt", "weights.safetensors"}
+    text = {"MLmodel", "config.json", "network.json", "python_env.yaml", "requirements.txt"}
+    assert files == {*text, "weights.safetensors"}
     assert (kept / "model" / "weights.safetensors").samefile(kept / "weights.safetensors")
     required = (kept / "model" / "requirements.txt").read_text().splitlines()
     assert {line.partition("==")[0] for line in required} >= {"sortednet-studies", "mlflow", "torch"}
