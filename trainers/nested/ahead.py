@@ -17,7 +17,7 @@ from trainers.devices.cuda import capturing
 from trainers.nested.prefix import Read
 
 _PASSES = 64  # kinds of them that a network knows: a distribution over all widths would bring thousands
-_SMALL = 1 << 16  # numbers: gradients of more are added one by one, since all others wait for the end of the way back
+_SMALL = 1 << 16  # numbers: layers that learn more read for themselves, since all gradients of what is read ahead wait
 _now = threading.local()
 
 
@@ -160,7 +160,11 @@ class _Pass(_NoPass):
         self._layers = [
             _Reader(layer, channels, [place[read] for read in reads]) for layer, channels, reads in by_layer
         ]
-        self._numbers = [read.view.numel() for read in self._reads]
+        large = {place for place, read in enumerate(self._reads) if read.view.numel() > _SMALL}
+        self._learning = [reader for reader in self._layers if not large.intersection(reader.places)]
+        self._small = sorted(
+            {place for reader in self._learning for place in reader.places if place < len(self._reads)}
+        )
         self._copies: list[Any] = []  # of a pass without gradients
         self._anchor = torch.zeros((), requires_grad=True)
 
@@ -185,7 +189,7 @@ class _Pass(_NoPass):
             self._learn(values)
         else:
             self._copies = [values[place] for place, _ in self._copied]
-        for reader in self._layers:
+        for reader in self._learning if learning else self._layers:
             reader.ahead.put(self, reader.channels, [values[place] for place in reader.places])
 
     def read_again(self) -> None:
@@ -199,16 +203,12 @@ class _Pass(_NoPass):
 
     def _learn(self, values: list[Tensor | None]) -> None:
         """Makes what is learnt of it differentiable."""
-        learnt = [place for place, read in enumerate(self._reads) if read.parameter.requires_grad]
-        small = [place for place in learnt if self._numbers[place] <= _SMALL]
-        if small:
-            reads = [self._reads[place] for place in small]
-            found = _Learnt.apply(self._anchor, reads, [values[place] for place in small])
-            for place, value in zip(small, found, strict=True):
+        learnt = [place for place in self._small if self._reads[place].parameter.requires_grad]
+        if learnt:
+            reads = [self._reads[place] for place in learnt]
+            found = _Learnt.apply(self._anchor, reads, [values[place] for place in learnt])
+            for place, value in zip(learnt, found, strict=True):
                 values[place] = value
-        for place in learnt:
-            if self._numbers[place] > _SMALL:
-                values[place] = self._reads[place].learnt()
 
     def forget(self) -> None:
         """Leaves the layers nothing of a pass."""
