@@ -17,6 +17,7 @@ from orchestrator.commands.command_line import run
 from orchestrator.track.tracker import TrackedTrial, Tracker
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
+from tests.studies.finished import only_trial
 from trainers.build import target_costs
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
@@ -52,12 +53,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trial(storage: Path) -> TrackedTrial:
-    tracker = Tracker(f"sqlite:///{storage / 'mlflow.db'}", storage / "artifacts")
-    experiment = tracker.experiment(STUDY.name, create=False)
-    assert experiment is not None
-    (parent,) = tracker.parents(experiment, "smoke")
-    (found,) = tracker.trials(experiment, parent.data.tags["study.base_key"])
-    return found
+    return only_trial(STUDY, storage)
 
 
 @pytest.fixture(scope="module")

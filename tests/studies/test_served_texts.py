@@ -15,9 +15,10 @@ from mlflow.pyfunc import PyFuncModel, scoring_server
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from orchestrator.commands.command_line import run
-from orchestrator.track.tracker import TrackedTrial, Tracker
+from orchestrator.track.tracker import TrackedTrial
 from studies.glue_bert_ablation import STUDY
 from studies.text_trainer import TextTrainer
+from tests.studies.finished import only_trial
 from tests.trainers.test_text_trials import tiny
 from trainers.data.text import datasets
 from trainers.data.text.datasets import TEXTS, TextDataset, register
@@ -65,12 +66,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trial(storage: Path) -> TrackedTrial:
-    tracker = Tracker(f"sqlite:///{storage / 'mlflow.db'}", storage / "artifacts")
-    experiment = tracker.experiment(STUDY.name, create=False)
-    assert experiment is not None
-    (parent,) = tracker.parents(experiment, "smoke")
-    (found,) = tracker.trials(experiment, parent.data.tags["study.base_key"])
-    return found
+    return only_trial(STUDY, storage)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def copied(values: Tensor, parameter: nn.Parameter) -> nn.Parameter:
 
 
 @dataclass(frozen=True)
-class Part:
+class Slice:
     """Which part of a parameter is read: its first entries along every dimension, or along one those at places.
 
     Attributes:
@@ -96,7 +96,7 @@ class Read:
 
     __slots__ = ("_channels_last", "_leaf", "parameter", "part", "view")
 
-    def __init__(self, parameter: Tensor, part: Part) -> None:
+    def __init__(self, parameter: Tensor, part: Slice) -> None:
         self.parameter, self.part = parameter, part
         with torch.inference_mode(False):  # it outlives this pass, and the next may be another kind of
             self.view = part.within(parameter.detach())
@@ -108,7 +108,7 @@ class Read:
         return self.view if self.part.places is None else self.part.places.of(self.view)
 
     def dense(self) -> Tensor:
-        """As `values`, but a convolution's weights without gaps, as it would copy them on its ways forward and back."""
+        """As `values`, but a convolution's weights without gaps, as it would copy them at every pass."""
         values = self.values()
         if values.ndim != 4:
             return values
@@ -167,13 +167,13 @@ class LeafViews:
         """
         if indices is not None:
             sizes = *sizes[:axis], parameter.shape[axis], *sizes[axis + 1 :]
-            return Read(parameter, Part(sizes, Places(indices, axis), parts))
+            return Read(parameter, Slice(sizes, Places(indices, axis), parts))
         if parameter.data_ptr() != self._address:
             self._reads.clear()
             self._address = parameter.data_ptr()
         read = self._reads.get(sizes)
         if read is None or read.parameter is not parameter:
-            read = self._reads[sizes] = Read(parameter, Part(sizes, None, parts))
+            read = self._reads[sizes] = Read(parameter, Slice(sizes, None, parts))
         return read
 
     def prefix(self, parameter: Tensor, sizes: tuple[int, ...], parts: int = 1) -> Tensor:

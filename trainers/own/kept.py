@@ -53,7 +53,7 @@ def kept(about: Mapping[str, str], folder: Path, trust_code: bool) -> Any:
             another one.
     """
     kind, name = about["kind"], about["name"]
-    own = next((part for part in OWN.values() if (part.kind, part.name) == (kind, name)), None)
+    own = OWN.get((kind, name))
     if own is not None and own.digest == about["digest"]:
         return None
     file = folder / about["source"] if "source" in about else None

@@ -12,7 +12,7 @@ from trainers.submodel import SubModel
 _LINE_END = 0.5  # γ of a line's second endpoint before training, as LCS's `cpreresnet.py` fills `weight1`
 
 
-class Affine(nn.Module):
+class _Affine(nn.Module):
     """γ and β of a norm."""
 
     def reads(self, channels: int, places: Tensor | None = None) -> Sequence[Read]:
@@ -28,7 +28,7 @@ class Affine(nn.Module):
         return self.active([read.learnt() for read in self.reads(channels, places)])
 
 
-class SharedAffine(Affine):
+class SharedAffine(_Affine):
     """γ and β of which every sub-model reads its prefix."""
 
     def __init__(self, channels: int) -> None:
@@ -61,7 +61,7 @@ class SharedAffine(Affine):
         return weight, bias
 
 
-class LineAffine(Affine):
+class LineAffine(_Affine):
     """γ and β on a line between two learnt endpoints: the smallest width has the start, the full width the end.
 
     The subspace of structured LCS-l (Nunez et al. 2023): θ(α) = (1 − α) θ₀ + α θ₁ with w = w₀ + (1 − w₀) α. As in
