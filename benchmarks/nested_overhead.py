@@ -1,12 +1,16 @@
 """A nested network's pass beside the plain network's that it stands for, at every width, of six published families.
 
     python -m benchmarks.nested_overhead [--device cpu] [--turns 5] [--seconds 0.5] [--batch 128] [--family NAME …]
+                                         [--control]
 
 At full width the plain network is the one that was nested, elsewhere the sub-model cut out. A training pass is forward,
 loss and backward into gradients that are there already, as in our loop; an evaluation pass is forward without
 gradients. Norms are shared BatchNorms, which do what the plain ones do, and both networks lie in memory as a trial's
 would, in fp32. Their passes alternate in one process, and there are turns of them, the first of which is not counted; a
-turn's ratio is that of the medians of its passes.
+turn's ratio is the median of those of neighbouring passes, which whatever slows the machine for longer slows alike.
+
+`--control` has a copy of the plain network in the nested one's place: how far from 1 ratios are on this machine where
+nothing can be lost.
 
 Memory: `peak` is the most that a training pass allocates at once beside what lies there before, by torch's allocators,
 what kernels ask for while they run included (on CPU as torch's profiler records it; the same at every pass). `state` is
@@ -73,22 +77,20 @@ PASSES = {"training": training_pass, "evaluation": evaluation_pass}
 def race(both: Sequence[Callable[[], None]], turns: int, seconds: float, device: torch.device) -> dict[str, Spread]:
     """Milliseconds of nested and plain, and their ratio turn by turn."""
     taken = [turn(both, seconds, device) for _ in range(turns + 1)][1:]
-    nested, plain = zip(*taken, strict=True)
-    ratio = Spread.over(one / other for one, other in taken)
-    return {"nested_ms": Spread.over(nested), "plain_ms": Spread.over(plain), "ratio": ratio}
+    names = "nested_ms", "plain_ms", "ratio"
+    return {name: Spread.over(values) for name, values in zip(names, zip(*taken, strict=True), strict=True)}
 
 
-def turn(both: Sequence[Callable[[], None]], seconds: float, device: torch.device) -> list[float]:
-    """Milliseconds of a pass of each, medians of passes that alternate for so many seconds.
-
-    Whatever else the machine does for longer than a pass slows both of them.
-    """
-    taken: list[list[float]] = [[] for _ in both]
+def turn(both: Sequence[Callable[[], None]], seconds: float, device: torch.device) -> tuple[float, float, float]:
+    """Milliseconds of a pass of each, and their ratio: medians of passes that alternate for so many seconds."""
+    taken: tuple[list[float], list[float]] = [], []
     started = time.perf_counter()
     while time.perf_counter() - started < 2 * seconds or len(taken[0]) < _FEWEST:
         for place in (0, 1) if len(taken[0]) % 2 else (1, 0):  # either goes first as often
             taken[place].append(1000 * _seconds(both[place], device))
-    return [statistics.median(each) for each in taken]
+    nested, plain = taken
+    ratio = statistics.median(one / other for one, other in zip(nested, plain, strict=True))
+    return statistics.median(nested), statistics.median(plain), ratio
 
 
 def _seconds(work: Callable[[], None], device: torch.device) -> float:
@@ -134,7 +136,7 @@ def _state(network: nn.Module) -> Iterator[Tensor]:
 
 
 def measured(
-    family: str, device: torch.device, threads: int, batch: int, turns: int, seconds: float
+    family: str, device: torch.device, threads: int, batch: int, turns: int, seconds: float, control: bool
 ) -> list[dict[str, Any]]:
     """A row per width and kind of pass."""
     torch.set_num_threads(threads)
@@ -154,8 +156,10 @@ def measured(
         nested.activate(sub_model)
         plain = full if sub_model == WIDTHS.largest else nested.extract(sub_model).to(memory_format=layout)
         for kind, run in PASSES.items():
-            sides = {"nested": nested.train(kind == "training"), "plain": plain.train(kind == "training")}
-            passes = {name: partial(run, network, images, labels) for name, network in sides.items()}
+            sides = {"nested": copy.deepcopy(plain) if control else nested, "plain": plain}
+            passes = {
+                name: partial(run, network.train(kind == "training"), images, labels) for name, network in sides.items()
+            }
             found = race(tuple(passes.values()), turns, seconds, device)
             rows.append(
                 {
@@ -174,11 +178,15 @@ def measured(
 @click.option("--turns", default=5, show_default=True)
 @click.option("--seconds", default=0.5, show_default=True, help="Of each side in a turn.")
 @click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), help="Unless given, all.")
-def main(device: str, threads: int, batch: int, turns: int, seconds: float, families: tuple[str, ...]) -> None:
+@click.option("--control", is_flag=True, help="A copy of the plain network in the nested one's place.")
+def main(
+    device: str, threads: int, batch: int, turns: int, seconds: float, families: tuple[str, ...], control: bool
+) -> None:
     """Measures and appends to the results."""
-    settings = {"device": device, "threads": threads, "batch": batch, "turns": turns, "seconds": seconds}
+    of_passes = {"batch": batch, "turns": turns, "seconds": seconds, "control": control}
+    settings = {"device": device, "threads": threads, **of_passes}
     for family in families or FAMILIES:
-        rows = in_a_process(measured, family, torch.device(device), threads, batch, turns, seconds)
+        rows = in_a_process(measured, family, torch.device(device), threads, batch, turns, seconds, control)
         append("nested_overhead", [{**settings, "family": family, **flat(row)} for row in rows])
 
 

@@ -49,8 +49,13 @@ def start(
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     )
-    _STARTED.append(process)
+    end_with_the_test(process)
     return process
+
+
+def end_with_the_test(process: "subprocess.Popen[str]") -> None:
+    """It is ended if the test that started it does not."""
+    _STARTED.append(process)
 
 
 def end_all() -> None:

@@ -1,16 +1,13 @@
 """Standard streams that are closed, full or left by their reader, terminals that go, encodings that lack characters."""
 
-import os
-import pty
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.faults import harness
+from tests.faults.terminal import Terminal
 
 LOST = {
     "its reader leaves": '"$@" | head -1; exit ${PIPESTATUS[0]}',
@@ -74,19 +71,10 @@ def test_where_characters_lack_the_nearest_are_shown(environment: dict[str, str]
 @pytest.mark.parametrize("mode", [[], ["--debug"]], ids=["under Ray", "under --debug"])
 def test_a_study_whose_terminal_goes_ends_resumably(mode: list[str], calm: Path, tmp_path: Path) -> None:
     storage, wanted = tmp_path / "s", tmp_path / "wanted"
-    screen, keyboard = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(harness.SCRIPT), *mode, "--storage", str(storage)],
-        stdin=keyboard,
-        stdout=keyboard,
-        stderr=keyboard,
-        env={**os.environ, "TERM": "xterm", **harness.faults(wanted, {"a-0-15": "hold"})},
-        preexec_fn=lambda: os.login_tty(keyboard),
-    )
-    os.close(keyboard)
-    harness.wait_for_held(process, wanted, "a-0-15")
-    os.close(screen)
-    assert process.wait(harness.TIMEOUT) == 130
+    terminal = Terminal(storage, *mode, env=harness.faults(wanted, {"a-0-15": "hold"}))
+    terminal.wait_until((wanted / "a-0-15.held").exists)
+    terminal.go()
+    assert terminal.process.wait(harness.TIMEOUT) == 130
     assert '"interrupted"' in harness.run_here(storage, "status", "--json").out
     done = harness.run_here(storage, "--debug")
     assert (done.status, done.err) == (0, ""), done

@@ -1,7 +1,6 @@
 """`--debug`: the same study in the driver's own process, without Ray, to the same bits."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import harness
+from tests.faults.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_RAY = """
@@ -85,43 +85,9 @@ def test_what_goes_wrong_is_recorded_as_under_ray_with_the_traceback_printed_who
     harness.pd.testing.assert_frame_equal(ours[whole], expected[whole], check_exact=True)
 
 
-class Terminal:
-    """A study on a terminal of its own, to type at."""
-
-    def __init__(self, storage: Path, *arguments: str, env: dict[str, str]) -> None:
-        self._screen, keyboard = pty.openpty()
-        command = [sys.executable, str(harness.SCRIPT), "--debug", *arguments, "--storage", str(storage)]
-        environment = {**os.environ, "TERM": "xterm", **env}
-        self.process = subprocess.Popen(
-            command, stdin=keyboard, stdout=keyboard, stderr=keyboard, env=environment, start_new_session=True
-        )
-        os.close(keyboard)
-        self.shown = ""
-
-    def wait_for(self, text: str) -> str:
-        """Everything shown since the last call, up to the text."""
-        while text not in self.shown:
-            self.shown += os.read(self._screen, 65536).decode()
-        before, _, self.shown = self.shown.partition(text)
-        return before
-
-    def type(self, line: str) -> None:
-        os.write(self._screen, f"{line}\n".encode())
-
-    def end(self) -> tuple[int, str]:
-        """The exit status, and everything shown since the last call."""
-        try:
-            while more := os.read(self._screen, 65536):
-                self.shown += more.decode()
-        except OSError:  # Linux's way to say that the other side is closed
-            pass
-        os.close(self._screen)
-        return self.process.wait(), self.shown
-
-
 def test_a_breakpoint_in_a_trial_has_the_terminal_for_as_long_as_it_likes(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    terminal = Terminal(storage, env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
+    terminal = Terminal(storage, "--debug", env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
     before = terminal.wait_for("(Pdb) ")
     assert "b · seed 1: started" in before
     assert "\x1b[?25l" not in before.partition("trials to run")[2]  # no table is drawn, which hides the cursor
@@ -140,7 +106,7 @@ def test_a_breakpoint_in_a_trial_has_the_terminal_for_as_long_as_it_likes(calm: 
 
 def test_leaving_the_debugger_ends_the_study_resumably(calm: Path, tmp_path: Path) -> None:
     storage = tmp_path / "s"
-    terminal = Terminal(storage, env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
+    terminal = Terminal(storage, "--debug", env=harness.faults(tmp_path / "faults", {"b-1-25": "break"}))
     terminal.wait_for("(Pdb) ")
     terminal.type("quit")
     status, shown = terminal.end()
