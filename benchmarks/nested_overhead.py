@@ -4,10 +4,11 @@
                                          [--control]
 
 At full width the plain network is the one that was nested, elsewhere the sub-model cut out. A training pass is forward,
-loss and backward into gradients that are there already, as in our loop; an evaluation pass is forward without
-gradients. Norms are shared BatchNorms, which do what the plain ones do, and both networks lie in memory as a trial's
-would, in fp32. Their passes alternate in one process, and there are turns of them, the first of which is not counted; a
-turn's ratio is the median of those of neighbouring passes, which whatever slows the machine for longer slows alike.
+loss and backward into gradients that are there already; an evaluation pass is forward without gradients, one of many
+during which no weight changes: both as in our loop. Norms are shared BatchNorms, which do what the plain ones do, and
+both networks lie in memory as a trial's would, in fp32. Their passes alternate in one process, and there are turns of
+them, the first of which is not counted; a turn's ratio is the median of those of neighbouring passes, which whatever
+slows the machine for longer slows alike.
 
 `--control` has a copy of the plain network in the nested one's place: how far from 1 ratios are on this machine where
 nothing can be lost.
@@ -26,6 +27,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -45,6 +47,7 @@ from trainers.devices.cuda import prepare_cuda
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
 from trainers.nested.layers.layer import PlacedLayer
+from trainers.nested.network import unchanged
 
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "ResNet-18": (models.resnet18, "fc"),
@@ -160,7 +163,8 @@ def measured(
             passes = {
                 name: partial(run, network.train(kind == "training"), images, labels) for name, network in sides.items()
             }
-            found = race(tuple(passes.values()), turns, seconds, device)
+            with unchanged(sides["nested"]) if kind == "evaluation" else nullcontext():
+                found = race(tuple(passes.values()), turns, seconds, device)
             rows.append(
                 {
                     **{"width": sub_model["width"], "pass": kind, **found},

@@ -4,17 +4,19 @@ import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.trainers.test_nested_contract import images, randomised
 from trainers.lattice import Lattice
 from trainers.nested.ahead import ReadsAhead
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy
-from trainers.nested.network import NestedNetwork
+from trainers.nested.network import NestedNetwork, unchanged
 from trainers.submodel import SubModel
 
 WIDTHS = Lattice.product(width=(0.25, 0.5, 1.0))
@@ -286,3 +288,78 @@ def test_so_many_kinds_of_passes_are_known_that_any_width_can_be_drawn() -> None
             net.activate(SubModel(width=width / 300))
             assert torch.equal(net(images(1, size=8)), net.network(images(1, size=8)))
     assert len(net._passes._known) <= 64
+
+
+class Copies(TorchDispatchMode):
+    """Counts the operations that copy what is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket in (torch.ops.aten.index_select, torch.ops.aten.copy_, torch.ops.aten.clone)
+        return func(*args, **(kwargs or {}))
+
+
+def copies(net: NestedNetwork) -> int:
+    with Copies() as found:
+        net(images(2, size=8))
+    return found.count
+
+
+@torch.no_grad()
+def test_where_nothing_is_changed_weights_are_copied_for_the_first_pass_only() -> None:
+    net = branches().eval()
+    net.activate(WIDTHS.smallest)
+    _, second, third = (copies(net) for _ in range(3))
+    assert second == third > 0
+    with unchanged(net):
+        assert copies(net) == third
+        with unchanged(net):
+            assert copies(net) == 0
+        assert copies(net) == 0
+        net.activate(WIDTHS.largest)
+        net(images(2, size=8)), net(images(2, size=8))
+        net.activate(WIDTHS.smallest)
+        assert copies(net) > 0
+        assert copies(net) == 0
+    assert copies(net) == third
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_was_changed_between_evaluations_or_by_training_amid_one_is_read(mode: Callable[[], Any]) -> None:
+    net = branches().eval()
+    net.activate(WIDTHS.smallest)
+
+    def evaluated() -> None:
+        with mode():
+            for _ in range(3):
+                assert torch.equal(net(images(2, size=8)), net.network(images(2, size=8)))
+
+    def step() -> None:
+        net(images(2, size=8)).sum().backward()
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.data.add_(0.1)
+
+    for _ in range(2):
+        with unchanged(net):
+            evaluated()
+            step()
+            evaluated()
+        for tensor in (*net.parameters(), *net.buffers()):
+            if tensor.is_floating_point():
+                tensor.data.mul_(1.5)
+
+
+@torch.no_grad()
+def test_an_evaluation_that_fails_ends_what_was_said_of_it() -> None:
+    net = branches().eval()
+    net.activate(WIDTHS.smallest)
+    net(images(2, size=8)), net(images(2, size=8))
+    with pytest.raises(RuntimeError), unchanged(net):
+        net(images(2, size=8)).view(7)
+    for parameter in net.parameters():
+        parameter.mul_(2)
+    assert torch.equal(net(images(2, size=8)), net.network(images(2, size=8)))

@@ -81,6 +81,19 @@ class Passes:
     def __init__(self) -> None:
         self._known: dict[Hashable, _Pass] = {}
         self._standing: _Pass | None = None  # the last, if it was without gradients: layers keep what it has read
+        self._unchanged, self._current = False, False
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Parameters and buffers stay as they are inside: passes without gradients read once where they are alike."""
+        if self._unchanged:
+            yield
+            return
+        self._unchanged, self._current = True, False
+        try:
+            yield
+        finally:
+            self._unchanged = False
 
     @contextmanager
     def of(self, kind: Hashable) -> Iterator[None]:
@@ -90,7 +103,7 @@ class Passes:
             kind: decides which layers run, and how many channels reach them.
         """
         known = self._known.get(kind)
-        if known is None or not known.holds():
+        if known is None or not (self._is_current(known) or known.holds()):
             with _noted() as readers:
                 yield
             if not capturing():  # what is made meanwhile is not there yet
@@ -102,17 +115,31 @@ class Passes:
             self._standing = None
         if learning:
             known.read(learning=True)
-        elif self._standing is known:
-            known.read_again()
         else:
-            known.read(learning=False)
-            self._standing = known
+            self._stand(known)
         try:
             yield
         finally:
             known.thread = None
             if self._standing is not known:
                 known.forget()
+
+    def _stand(self, known: "_Pass") -> None:
+        """Has the layers keep what a pass without gradients reads."""
+        if self._standing is not known:
+            known.read(learning=False)
+            self._standing = known
+        elif self._is_current(known):
+            known.begin()
+        else:
+            known.read_again()
+        self._current = not capturing()
+
+    def _is_current(self, known: "_Pass") -> bool:
+        """Whether the layers have what a pass without gradients would read."""
+        if not (self._unchanged and self._current and self._standing is known) or torch.is_grad_enabled():
+            return False
+        return not capturing()  # a graph is for whatever comes later
 
     def _keep(self, kind: Hashable, noted: "_Pass") -> None:
         self._known.pop(kind, None)
@@ -179,9 +206,13 @@ class _Pass(_Turn):
             owner.get(name) is tensor and tensor.data_ptr() == address for owner, name, tensor, address in self._held
         )
 
+    def begin(self) -> None:
+        """What the layers have of it is for the pass that begins now, in this thread."""
+        self.thread = threading.get_ident()
+
     def read(self, learning: bool) -> None:
         """Gives every layer what it will read, with `learning` differentiable as far as it is learnt."""
-        self.thread = threading.get_ident()
+        self.begin()
         values = self._views.copy()
         with _plainly():
             if self._together is not None:
@@ -198,7 +229,7 @@ class _Pass(_Turn):
 
     def read_again(self) -> None:
         """As `read` for a pass without gradients after another such, into the memory that the layers have."""
-        self.thread = threading.get_ident()
+        self.begin()
         with _plainly():
             if self._together is not None:
                 self._together.read_again()

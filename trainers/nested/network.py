@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -81,6 +81,10 @@ class NestedNetwork(nn.Module):
             return kernels(*inputs)
         with self._passes.of((self.active, self.training)):
             return self.network(*inputs)
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """As the function of this name."""
+        return self._passes.unchanged()
 
     def _suited(self, *inputs: Tensor) -> NetworkKernels | None:
         suited = self._kernels is not None and len(inputs) == 1 and self._kernels.suits(inputs[0])
@@ -172,6 +176,15 @@ def active(network: NestedNetwork, sub_model: SubModel) -> Iterator[None]:
         yield
     finally:
         network.activate(before)
+
+
+def unchanged(network: nn.Module) -> AbstractContextManager[None]:
+    """No parameter or buffer of it is changed inside, as in an evaluation: its passes need not read them anew.
+
+    Passes without gradients, one after another of one sub-model, whose weights lie in memory with gaps: they are copied
+    for the first of them and not for every one. Of separate networks nothing is copied.
+    """
+    return network.unchanged() if isinstance(network, NestedNetwork) else nullcontext()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils._pytree import tree_map, tree_map_
 
 from trainers.nested.layers.affine import line_cosine_squared
-from trainers.nested.network import NestedNetwork, recalibrated
+from trainers.nested.network import NestedNetwork, recalibrated, unchanged
 from trainers.submodel import SubModel
 from trainers.tasks.task import Batch, Outputs, Task
 from trainers.training.graphs import Graphs
@@ -158,8 +158,7 @@ class Step:
             recalibration: AbstractContextManager[None] = nullcontext()
             if count := self._recipe.recalibration_batches:
                 recalibration = recalibrated(network, self._forward, self._task.calibration(count))
-            with recalibration, torch.no_grad():
-                network.eval()
+            with recalibration, torch.no_grad(), unchanged(network.eval()):
                 measured = self._task.evaluate(self._forward, self._graphs, self._name(target), examples)
                 for name, value in measured.items():
                     metrics[f"test_{name}/{target.label}"] = value
