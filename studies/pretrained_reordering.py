@@ -7,6 +7,7 @@ A network is trained alone, its weights are written to a folder, and every arm s
     python studies/pretrained_reordering.py --set weights=trained/model.safetensors
 
 The arms differ in the order of the network's channels. All sub-models are evaluated before the first update, too.
+`smoke` starts from a network that comes along, `trained/digits.safetensors`.
 """
 
 from orchestrator.commands.command_line import main
@@ -22,7 +23,7 @@ STUDY = Study(
         seeds=3,
         common={"method": "SortedNet", "norm": "batch-recalibrated", "evaluates_start": True},
         quick={"evaluations": 5, "interim_examples": None, "equalize": "updates"},
-        smoke={"evaluations": 2, "equalize": "updates"},
+        smoke={"evaluations": 2, "equalize": "updates", "weights": "studies:trained/digits.safetensors"},
     ),
     factors=(Factor.of("order", ["trained", "l1", "gamma"]),),
     baseline={"order": "trained"},
