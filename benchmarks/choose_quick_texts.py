@@ -35,7 +35,8 @@ def main() -> None:
     counted = replace(source, train_examples=len(data.train), test_examples=len(data.test))
     register("held-out", replace(counted, load=_load))
     given = dict(setting(argument) for argument in sys.argv[1:])
-    config = TEXT_TRIALS.resolve({**STUDY.presets["quick"].settings, "dataset": "held-out", **given})
+    whole = {"dataset": "held-out", "evaluations": 3, "interim_examples": None}
+    config = TEXT_TRIALS.resolve({**STUDY.presets["quick"].settings, **whole, **given})
     parts = TEXT_TRIALS.assemble(config, 0, None, torch.device("cpu"))
     started = time.perf_counter()
     for snapshot in fit(parts.recipe, 0, parts.task, parts.network, parts.macs, torch.device("cpu")):

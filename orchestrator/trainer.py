@@ -48,6 +48,8 @@ class Metric:
         per_sub_model: whether it is measured of every sub-model, as `NAME/LABEL`, or once for a trial, as `NAME`, and
             not necessarily at every evaluation.
         short: `accuracy`, where there is little room; the title if empty.
+        interim: its name where it is of those examples and sub-models that evaluations before the last are of, under a
+            config by which these leave something out (`Declaration.interim`); empty: that never happens.
     """
 
     name: str
@@ -58,6 +60,12 @@ class Metric:
     decimals: int = 2
     per_sub_model: bool = True
     short: str = ""
+    interim: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """That values of it go by."""
+        return (self.name, self.interim) if self.interim else (self.name,)
 
     @property
     def word(self) -> str:
@@ -133,6 +141,11 @@ def no_texts(config: Mapping[str, Any]) -> Mapping[str, str]:
     return {}
 
 
+def no_labels(config: Mapping[str, Any]) -> Sequence[str]:
+    """None."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Arrays:
     """Examples that are an array: their type as numpy calls it, `uint8`, and its dimensions, the first their number."""
@@ -176,8 +189,10 @@ class Declaration:
         totals: of the ledger.
         artifacts: files of the last snapshot that are kept with a finished trial.
         weights: the one of them that `Trainer.export` reads; empty: nothing can be extracted.
-        interim: of the primary metric at every evaluation, and at the last one too, on those examples that evaluations
-            before the last are on, where a config has these be fewer: as `NAME/LABEL`; empty: that never happens.
+        interim: the labels, smallest first, of the sub-models that evaluations before the last are of, under a config
+            by which these leave out examples or sub-models; none where they leave out nothing. The largest one is among
+            them. What they measure goes by `Metric.interim`, at the last evaluation too, which has the usual names
+            besides: a name is of one set of examples and sub-models.
         flops: how floating-point operations of sub-models are counted, where they are shown beside MACs.
         dataset: the setting, by its full name, that names what is trained on; empty: it has no name.
         served: how a finished trial's network is served; None: it is not.
@@ -193,7 +208,7 @@ class Declaration:
     flops: str = ""
     dataset: str = ""
     served: ServedModel | None = None
-    interim: str = ""
+    interim: Callable[[Mapping[str, Any]], Sequence[str]] = no_labels
 
     def __post_init__(self) -> None:
         if sum(metric.primary for metric in self.metrics) != 1 or not self.primary.per_sub_model:
@@ -211,12 +226,26 @@ class Declaration:
         """The total that is counted of every sub-model too; empty without."""
         return next((total.name for total in self.totals if total.per_sub_model), "")
 
-    def expected(self, labels: Sequence[str]) -> set[str]:
-        """The names that the metrics of every evaluation hold, for sub-models of these labels."""
-        groups = [metric.name for metric in self.metrics if metric.per_sub_model]
+    def expected(self, labels: Sequence[str], interim: Sequence[str] = (), last: bool = True) -> set[str]:
+        """The names that the metrics of an evaluation hold.
+
+        Args:
+            labels: of the sub-models.
+            interim: of those that evaluations before the last are of, where these leave something out.
+            last: whether it is the last one.
+        """
+        measured = [metric for metric in self.metrics if metric.per_sub_model]
+        groups = [metric.name for metric in measured if last or not interim]
         groups += [total.name for total in self.totals if total.per_sub_model]
         each = {f"{group}/{label}" for group in groups for label in labels}
+        each |= {f"{metric.interim}/{label}" for metric in measured if metric.interim for label in interim}
         return each | {f"{LEDGER}/{total.name}" for total in self.totals}
+
+    def possible(self, interim: Sequence[str] = (), last: bool = True) -> set[str]:
+        """The names of what is measured once for a trial that the metrics of an evaluation may hold; as `expected`."""
+        single = [metric for metric in self.metrics if not metric.per_sub_model]
+        names = {metric.name for metric in single if last or not interim or not metric.interim}
+        return names | {metric.interim for metric in single if metric.interim and interim}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ STUDY = Study(
     name="cifar_budget_ablation",
     title="Methods × update budgets × what is equal",
     presets=scaled(
-        updates=200, seeds=1, quick={"evaluations": 1}, varied=("equalize",), smoke_only=(("equalize", "passes"),)
+        updates=200,
+        seeds=1,
+        quick={"interim_examples": 300},
+        varied=("equalize",),
+        smoke_only=(("equalize", "passes"),),
     ),
     factors=(
         Factor.of("method", ["NS", "LCS-p", "SortedNet"]),

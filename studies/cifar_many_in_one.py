@@ -1,6 +1,9 @@
 """160 networks in one: torchvision's MobileNetV2, nested in 16 widths × 10 depths without editing it, on CIFAR-10.
 
 python studies/cifar_many_in_one.py
+
+The curve of `quick` is of 300 test images and 4 of the 160: with 1,000 training images each over which norms average
+anew its ten points read 52,000 images, and the end, on all, 1,760,000.
 """
 
 from orchestrator.commands.command_line import main
@@ -18,7 +21,13 @@ STUDY = Study(
         updates=1500,
         seeds=1,
         common={"network": "mobilenet_v2", "widths": WIDTHS, "depths": DEPTHS, "norm": "batch-recalibrated"},
-        quick={"equalize": "updates", "batch_size": 32, "evaluations": 1, "recalibration_batches": 4},
+        quick={
+            "equalize": "updates",
+            "batch_size": 32,
+            "recalibration_batches": 4,
+            "interim_examples": 300,
+            "interim_sub_models": 4,
+        },
         smoke={
             "equalize": "updates",
             "updates": 150,

@@ -15,7 +15,9 @@ from studies.presets import scaled
 STUDY = Study(
     name="cifar_objective_ablation",
     title="Objectives × gradient accumulation",
-    presets=scaled(updates=400, seeds=3, quick={"evaluations": 1}, smoke={"updates": 200, "equalize": "updates"}),
+    presets=scaled(
+        updates=400, seeds=3, quick={"interim_examples": 300}, smoke={"updates": 200, "equalize": "updates"}
+    ),
     factors=(
         Factor(
             "objective",

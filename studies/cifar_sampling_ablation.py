@@ -42,7 +42,7 @@ def _settings(sampler: str) -> dict[str, str]:
 STUDY = Study(
     name="cifar_sampling_ablation",
     title="Sampling distributions, one sub-model per micro-batch",
-    presets=scaled(updates=400, seeds=3, quick={"evaluations": 1}),
+    presets=scaled(updates=400, seeds=3, quick={"interim_examples": 300}),
     factors=(
         Factor(
             "sampler",

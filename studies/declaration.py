@@ -1,17 +1,27 @@
 """What the loop of `trainers` measures and counts, whatever the task, as the engine has it declared."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 from orchestrator.trainer import Declaration, Metric, ServedModel, Total
+from trainers.config.trial import TrialConfig
 from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS
 
 
 def declaration(
-    metrics: tuple[TaskMetric, ...], flops: str = "", served: ServedModel | None = None, beside: tuple[str, ...] = ()
+    metrics: tuple[TaskMetric, ...],
+    config: type[TrialConfig],
+    flops: str = "",
+    served: ServedModel | None = None,
+    beside: tuple[str, ...] = (),
 ) -> Declaration:
     """The declaration of a trainer whose trials are run by `trainers.training.loop.fit`.
 
     Args:
         metrics: of the task.
+        config: the class of the trials' configs.
         flops: how they are counted, where they are.
         served: how finished networks are served, where they are.
         beside: files that are kept beside the weights.
@@ -25,6 +35,7 @@ def declaration(
             metric.primary,
             metric.decimals,
             short=metric.short,
+            interim=f"interim_{metric.name}",
         )
         for metric in metrics
     )
@@ -39,6 +50,7 @@ def declaration(
                 primary.higher_is_better,
                 decimals=primary.decimals,
                 per_sub_model=False,
+                interim=f"{primary.interim}_average",
             ),
             Metric("train_loss", "training loss", higher_is_better=False, decimals=3, per_sub_model=False),
             Metric("replayed_passes", "share of passes replayed as graphs", per_sub_model=False),  # on CUDA
@@ -55,5 +67,9 @@ def declaration(
         flops=flops,
         dataset="task.dataset",
         served=served,
-        interim=f"interim_{primary.name.removeprefix('test_')}",
+        interim=partial(_interim, config),
     )
+
+
+def _interim(kind: type[TrialConfig], config: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(target.label for target in kind.from_dict(config).interim_targets)

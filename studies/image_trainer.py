@@ -35,7 +35,7 @@ def _kind() -> "TrialKind[ImageTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().task.metrics, served=_SERVED)
+    return declaration(_kind().task.metrics, ImageTrialConfig, served=_SERVED)
 
 
 class ImageTrainer(LoopTrainer[ImageTrialConfig]):

@@ -39,7 +39,7 @@ def _kind() -> "TrialKind[TextTrialConfig]":
 def _declaration() -> Declaration:
     from studies.declaration import declaration
 
-    return declaration(_kind().task.metrics, _FLOPS, _SERVED, _BESIDE)
+    return declaration(_kind().task.metrics, TextTrialConfig, _FLOPS, _SERVED, _BESIDE)
 
 
 class TextTrainer(LoopTrainer[TextTrialConfig]):

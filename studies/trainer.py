@@ -83,7 +83,7 @@ class LoopTrainer(Generic[ConfigT]):
 
             with _for_the_user():
                 measured = self._measured(task, metrics, primary)
-                vars(self)["declaration"] = declaration(measured, self.flops, self.served, self.beside)
+                vars(self)["declaration"] = declaration(measured, self.config, self.flops, self.served, self.beside)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_brought": OwnParts.here()}

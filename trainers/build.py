@@ -5,7 +5,6 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -208,7 +207,7 @@ def trained_weights(config: ImageTrialConfig) -> dict[str, Tensor]:
     """
     if not config.network.weights:
         return {}
-    file = Path(config.network.weights)
+    file = config.network.weights_file
     weights, source = read_weights(file), dataset(config.task.dataset)
     with torch.random.fork_rng(devices=[]):
         plain = architecture(config.network.name).build(source.shape, source.classes)

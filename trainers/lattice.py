@@ -55,6 +55,13 @@ class Lattice:
         """The target that every other one contains."""
         return self.targets[0]
 
+    def spread(self, count: int) -> tuple[SubModel, ...]:
+        """So many of the targets, evenly over their order from the smallest to the largest; of one, the largest."""
+        if count == 1:
+            return (self.largest,)
+        last = len(self.targets) - 1
+        return tuple(self.targets[place * last // (count - 1)] for place in range(count))
+
     def below(self, sub_model: SubModel) -> tuple[SubModel, ...]:
         """Θ⊥(θ*): the targets nested in `sub_model`, itself included where it is one (paper, section 1.2)."""
         return tuple(target for target in self.targets if target <= sub_model)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from orchestrator.commands.states import state, with_leases
 from orchestrator.commands.tracking import earlier_trials, find_tracker, tracked_trials
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_name
-from orchestrator.trainer import Metric, Trainer
+from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial, Tracker
@@ -27,11 +27,17 @@ class TrialStatus:
     Attributes:
         state: `missing`, `running`, `done`, `diverged`, `failed` or `interrupted`.
         average: of the primary metric over its sub-models, as measured last; None if it was not yet.
+        interim: whether that is of those examples and sub-models alone that evaluations before the last are of.
     """
 
     trial: Trial
     state: str
     average: float | None
+    interim: bool = False
+
+    def shown(self, text: Callable[[float], str]) -> str:
+        """The average as a text, which says so where it is interim; a dash without one."""
+        return "–" if self.average is None else f"{text(self.average)}{' (interim)' * self.interim}"
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -42,6 +48,7 @@ class TrialStatus:
             "key": trial.key,
             "state": self.state,
             "average": self.average,
+            "interim": self.interim,
         }
 
 
@@ -66,8 +73,12 @@ def read_statuses(plan: Plan, options: Options, tracker: "Tracker | None") -> li
     for trial in plan.trials:
         run = tracked.get(trial.key)
         stands = "missing" if run is None else state(run.status, run.diverged, is_trained(trial.key))
-        average = None if run is None or run.diverged else _average(run, trial, metric)
-        statuses.append(TrialStatus(trial, stands, average))
+        average = None if run is None or run.diverged else _average(run, metric.name, trial.labels)
+        interim = None
+        if average is None and run is not None and not run.diverged and trial.interim:
+            interim = _average(run, metric.interim, trial.interim)
+        known = interim if average is None else average
+        statuses.append(TrialStatus(trial, stands, known, interim is not None))
     return statuses
 
 
@@ -79,14 +90,13 @@ def status_table(plan: Plan, statuses: Sequence[TrialStatus]) -> Table:
         table.add_column(column, overflow="fold")
     for status in statuses:
         trial = status.trial
-        shown = "–" if status.average is None else metric.text(status.average)
-        table.add_row(trial.arm.label, str(trial.seed), status.state, shown, trial.key[:12])
+        table.add_row(trial.arm.label, str(trial.seed), status.state, status.shown(metric.text), trial.key[:12])
     return table
 
 
-def _average(tracked: "TrackedTrial", trial: Trial, metric: Metric) -> float | None:
-    """Over the trial's sub-models, as measured last; None if it was not yet, or is no number."""
-    values = [tracked.metrics.get(as_name(f"{metric.name}/{cost.label}")) for cost in trial.sub_models]
+def _average(tracked: "TrackedTrial", name: str, labels: Sequence[str]) -> float | None:
+    """Of a metric over sub-models, as measured last; None if it was not yet, or is no number."""
+    values = [tracked.metrics.get(as_name(f"{name}/{label}")) for label in labels]
     known = [value for value in values if value is not None]
     average = sum(known) / len(known) if known and len(known) == len(values) else math.nan
     return average if math.isfinite(average) else None

@@ -81,7 +81,7 @@ def _showing(plan: Plan, console: Console, as_json: bool) -> Iterator[Show]:
 
 def _line(status: TrialStatus, metric: Metric) -> str:
     """`NS · instance · seed 0: running, avg. accuracy 31.20 %`."""
-    measured = "" if status.average is None else f", avg. {metric.word} {metric.with_unit(status.average)}"
+    measured = "" if status.average is None else f", avg. {metric.word} {status.shown(metric.with_unit)}"
     return f"{status.trial.label}: {status.state}{measured}"
 
 

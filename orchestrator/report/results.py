@@ -57,7 +57,8 @@ class Results:
             counts them, `parameters`, every metric of the last evaluation, `total_…` per total of the ledger.
         curves: a row per finished trial × evaluation × sub-model: `facet`, `arm`, `seed`, `step`, `spent` of what its
             budget is of (NaN where that was not recorded), `sub_model`, the primary metric, and whether it is
-            `interim`, of a part of the test set that is the same at every evaluation; names are categories.
+            `interim`, of what evaluations before the last are of where these leave out test examples or sub-models:
+            the same ones at every evaluation, the last among them. Names are categories.
         facets: the tables; one nameless without.
         arms, sub_models: in the order of the study, and smallest first. Not every arm need have every sub-model.
         dimensions: of the sub-models of any arm.
@@ -281,26 +282,28 @@ def _curves(
     sub_models: list[int] = []
     values: list[float] = []
     interim: list[bool] = []
-    name, part = plan.declaration.primary.name, plan.declaration.interim
+    primary = plan.declaration.primary
     labels = list(dict.fromkeys(cost.label for costs, _ in plan.sub_models for cost in costs))
-    wanted = [(place, f"{name}/{label}", f"{part}/{label}") for place, label in enumerate(labels)]
+    usual = [(place, f"{primary.name}/{label}") for place, label in enumerate(labels)]
     for trial, text in zip(trials, tracker.read_texts(trials, "history.json"), strict=True):
         before, unit = len(steps), _budget(trial, plan)[0]
+        followed = plan.first_trials[trial.tags[ARM]].interim
+        wanted = [(labels.index(label), f"{primary.interim}/{label}") for label in followed] or usual
         with _legible(trial, "history.json"):
             for point in [] if text is None else json.loads(text)["points"]:
                 metrics, step = point["metrics"], point["step"]
                 so_far = metrics.get(f"{LEDGER}/{unit}", step if unit == "updates" else math.nan)
-                for place, metric, of_part in wanted:
+                for place, metric in wanted:
                     if metric in metrics:
                         steps.append(step)
                         spent.append(so_far)
                         sub_models.append(place)
-                        interim.append(bool(part) and of_part in metrics)
-                        values.append(metrics[of_part if interim[-1] else metric])
+                        interim.append(bool(followed))
+                        values.append(metrics[metric])
             if not all(type(step) is int for step in steps[before:]):
                 raise ValueError("a step is no whole number")
             if not all(type(value) in (float, int) for value in values[before:]):
-                raise ValueError(f"a {plan.declaration.primary.title} is no number")
+                raise ValueError(f"a {primary.title} is no number")
             if not all(type(so_far) in (float, int) for so_far in spent[before:]):
                 raise ValueError(f"{unit} are no number")
             values[before:] = [_measured(float(value)) for value in values[before:]]
@@ -319,7 +322,7 @@ def _curves(
             "step": steps,
             "spent": np.array(spent, dtype=float),
             "sub_model": pd.Categorical.from_codes(sub_models, pd.Index(labels)),
-            name: values,
+            primary.name: values,
             "interim": np.array(interim, dtype=bool),
         }
     )

@@ -28,6 +28,7 @@ class _Followed:
     first_progress: float | None = None
     largest: float | None = None
     smallest: float | None = None
+    interim: bool = False
 
     @property
     def rate(self) -> float | None:
@@ -90,8 +91,11 @@ class Progress:
         if standing.first_progress is None and standing.seconds:
             standing.first_progress = standing.progress if standing.steps_done == 0 else 0.0
         for point in report["points"]:
-            standing.largest = point["metrics"].get(f"{self._metric.name}/{standing.largest_label}")
-            standing.smallest = point["metrics"].get(f"{self._metric.name}/{standing.smallest_label}")
+            whole = f"{self._metric.name}/{standing.largest_label}" in point["metrics"]
+            standing.interim = bool(trial.interim) and not whole
+            name = self._metric.interim if standing.interim else self._metric.name
+            standing.largest = point["metrics"].get(f"{name}/{standing.largest_label}")
+            standing.smallest = point["metrics"].get(f"{name}/{standing.smallest_label}")
         if report["points"] and standing.seconds and not report.get("final"):
             self._line(f"{trial.label}: {standing.progress:.0%}, {self._measured(standing)}")
         self.refresh()
@@ -130,7 +134,8 @@ class Progress:
 
     def _measured(self, standing: _Followed) -> str:
         values = ((standing.largest_label, standing.largest), (standing.smallest_label, standing.smallest))
-        return ", ".join(f"{label} {self._metric.with_unit(value)}" for label, value in values if value is not None)
+        known = [f"{label} {self._metric.with_unit(value)}" for label, value in values if value is not None]
+        return ", ".join(known) + " (interim)" * (standing.interim and bool(known))
 
     def _table(self) -> Table:
         table = Table(title=self._plan.study.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))

@@ -29,6 +29,7 @@ class Trial:
         sub_models: its targets with their costs, smallest first.
         budget: what ends it.
         code: what the study's own file defines of it, by what it is: a digest of each.
+        interim: labels of the sub-models that evaluations before the last are of, where these leave something out.
     """
 
     arm: Arm
@@ -39,6 +40,7 @@ class Trial:
     sub_models: tuple[SubModelCost, ...]
     budget: TrialBudget
     code: Mapping[str, str] = field(default_factory=dict)
+    interim: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -152,11 +154,13 @@ def make_plan(
     checksums = [trainer.data_checksum(config, data) for config in configs]
     codes = [trainer.code(config) for config in configs]
     sub_models = _shared([tuple(trainer.costs(config)) for config in configs])
+    interims = [tuple(trainer.declaration.interim(config)) for config in configs]
     _refuse_nothing_in_common(study, arms, sub_models)
     seen: dict[str, Arm] = {}
     trials = []
     for seed in seeds:
-        for arm, config, checksum, targets, code in zip(arms, configs, checksums, sub_models, codes, strict=True):
+        alike = zip(arms, configs, checksums, sub_models, codes, interims, strict=True)
+        for arm, config, checksum, targets, code, interim in alike:
             own = {"code": code} if code else {}  # without any a trial is known as it was before there could be
             key = _fingerprint(
                 arm.label, trainer=trainer.name, config=trainer.identity(config), data=checksum, seed=seed, **own
@@ -166,7 +170,8 @@ def make_plan(
                     f"{arm.label} and {seen[key].label} resolve to the same experiment: leave one out with --only"
                 )
             seen[key] = arm
-            trials.append(Trial(arm, seed, config, key, checksum, targets, trainer.budget(config), code))
+            budget = trainer.budget(config)
+            trials.append(Trial(arm, seed, config, key, checksum, targets, budget, code, interim))
     base_key = _fingerprint(
         preset,
         trainer=trainer.name,

@@ -129,15 +129,15 @@ class TrainerContract:
         self, trainer: Trainer, config: Config, place: Place
     ) -> None:
         labels = [cost.label for cost in trainer.costs(config)]
-        declaration = trainer.declaration
-        expected = declaration.expected(labels)
-        others = {metric.name for metric in declaration.metrics if not metric.per_sub_model}
-        others |= {f"{declaration.interim}/{label}" for label in labels if declaration.interim}
-        evaluated = [snapshot.metrics for snapshot in trainer.fit(config, 0, place, None) if snapshot.metrics]
+        declaration, interim = trainer.declaration, list(trainer.declaration.interim(config))
+        assert interim == [label for label in labels if label in interim]
+        assert not interim or (interim[-1] == labels[-1] and declaration.primary.interim)
+        evaluated = [(each.metrics, each.final) for each in trainer.fit(config, 0, place, None) if each.metrics]
         assert evaluated
-        for metrics in evaluated:
+        for metrics, last in evaluated:
+            expected = declaration.expected(labels, interim, last)
             assert expected <= metrics.keys(), f"declared and not reported: {sorted(expected - metrics.keys())}"
-            undeclared = metrics.keys() - expected - others
+            undeclared = metrics.keys() - expected - declaration.possible(interim, last)
             assert not undeclared, f"reported and not declared: {sorted(undeclared)}"
             assert all(isinstance(value, int | float) and math.isfinite(value) for value in metrics.values())
             json.dumps(metrics)

@@ -17,8 +17,8 @@ class MetricNames:
     """The names of what a trainer declares."""
 
     def __init__(self, declaration: Declaration) -> None:
-        grouped = [metric.name for metric in declaration.metrics if metric.per_sub_model]
-        single = {metric.name for metric in declaration.metrics if not metric.per_sub_model}
+        grouped = [name for metric in declaration.metrics if metric.per_sub_model for name in metric.names]
+        single = {name for metric in declaration.metrics if not metric.per_sub_model for name in metric.names}
         self._averages = {f"{name}_{AVERAGE}": f"{name}/{AVERAGE}" for name in grouped}
         self._averages = {name: kept for name, kept in self._averages.items() if name in single}
         self._unshown = {f"{LEDGER}/{total.name}" for total in declaration.totals if not total.title}

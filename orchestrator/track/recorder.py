@@ -165,7 +165,9 @@ class Recorder:
 
     def _sentinel(self, trial: Trial) -> str:
         """The metric that is in every point, and the last of it to be written."""
-        return as_name(f"{self._plan.declaration.primary.name}/{trial.sub_models[-1].label}")
+        primary = self._plan.declaration.primary
+        name, labels = (primary.interim, trial.interim) if trial.interim else (primary.name, trial.labels)
+        return as_name(f"{name}/{labels[-1]}")
 
     def record(self, trial: Trial, points: Sequence[Mapping[str, Any]], tags: Sequence[RunTag] = ()) -> None:
         """Writes the points that are not there yet, parameters with the first thing written, tags with the last.

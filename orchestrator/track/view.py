@@ -17,6 +17,7 @@ from orchestrator.study.plan import Plan
 from orchestrator.track.limits import VALUE_LIMIT, as_name
 from orchestrator.track.metric_names import AVERAGE, TOTAL, MetricNames
 from orchestrator.track.tracker import ARM, BASE, FACTOR, OUTCOME, Tracker
+from orchestrator.trainer import Metric
 
 TAG = "mlflow.sharedViewState."  # before a view's name
 _MOST = 12  # sub-models with a chart and a column of their own
@@ -62,8 +63,11 @@ def _state(plan: Plan) -> dict[str, Any]:
     """As the page's own state is called in MLflow."""
     names, primary = MetricNames(plan.declaration), plan.declaration.primary
     labels = _some(list(dict.fromkeys(cost.label for costs, _ in plan.sub_models for cost in costs)))
-    average = [names.kept(each) for each in _averages(plan)]
+    averages = _averages(plan)
+    average = [names.kept(each.name) for each in averages]
     metrics = [*average, *(as_name(f"{primary.name}/{label}") for label in labels)]
+    if _followed(plan):  # while a trial runs it has no other
+        metrics += [names.kept(each.interim) for each in averages if each.interim]
     params = [as_name(f"{FACTOR}{factor.name}") for factor in plan.study.factors]
     widths = {f"metrics.`{name}`": _width(name) for name in metrics}
     widths |= {f"params.`{name}`": _width(name) for name in params}
@@ -135,23 +139,23 @@ class _Section:
 
 
 def _sections(plan: Plan, names: MetricNames, labels: Sequence[str]) -> Iterator[_Section]:
-    """The primary metric first, what was done last."""
-    declaration = plan.declaration
-    primary, averages = declaration.primary, _averages(plan)
-    single = [metric.name for metric in declaration.metrics if not metric.per_sub_model]
-    of_primary = [f"{primary.name}/{label}" for label in labels]
-    yield _Section(0, primary.heading, True, [names.kept(name) for name in (*averages, *of_primary)])
-    number = 1
-    for metric in declaration.metrics:
-        if metric.per_sub_model and not metric.primary:
-            yield _Section(number, metric.heading, False, [as_name(f"{metric.name}/{label}") for label in labels])
+    """The primary metric first, what was done last; before what is of all test examples the curves that are of some."""
+    declaration, averages, followed = plan.declaration, _averages(plan), _some(_followed(plan))
+    number = 0
+    for metric in sorted(declaration.metrics, key=lambda metric: not metric.primary):
+        if not metric.per_sub_model:
+            continue
+        beside = averages if metric.primary else []
+        if followed and metric.interim:
+            shown = [*(each.interim for each in beside), *(f"{metric.interim}/{label}" for label in followed)]
+            yield _Section(number, f"{metric.heading} during training", metric.primary, list(map(names.kept, shown)))
             number += 1
-    others = [as_name(name) for name in single if name not in averages]
-    if declaration.interim:  # which not every config has; MLflow adds the charts that there are
-        yield _Section(number, declaration.interim, False, [])
+        shown = [*(each.name for each in beside), *(f"{metric.name}/{label}" for label in labels)]
+        yield _Section(number, metric.heading, metric.primary, list(map(names.kept, shown)))
         number += 1
-    yield _Section(number, "Training", False, others)
-    unit = _axis(plan)["selectedXAxisMetricKey"]
+    single = [metric for metric in declaration.metrics if not metric.per_sub_model and metric not in averages]
+    yield _Section(number, "Training", False, [as_name(metric.name) for metric in single])
+    primary, unit = declaration.primary, _axis(plan)["selectedXAxisMetricKey"]
     totals = {as_name(f"{TOTAL}/{total.name}"): total for total in declaration.totals}
     shown = [name for name, total in totals.items() if total.title and name != unit]
     counted = [as_name(f"{declaration.counted}/{label}") for label in labels if declaration.counted]
@@ -159,10 +163,15 @@ def _sections(plan: Plan, names: MetricNames, labels: Sequence[str]) -> Iterator
     yield _Section(number + 2, f"{primary.name}/{AVERAGE}", False, [])  # of arms, which the run of all trials has
 
 
-def _averages(plan: Plan) -> list[str]:
+def _averages(plan: Plan) -> list[Metric]:
     """The average of the primary metric over a trial's sub-models, if the trainer gives it."""
     name = f"{plan.declaration.primary.name}_{AVERAGE}"
-    return [metric.name for metric in plan.declaration.metrics if metric.name == name and not metric.per_sub_model]
+    return [metric for metric in plan.declaration.metrics if metric.name == name and not metric.per_sub_model]
+
+
+def _followed(plan: Plan) -> list[str]:
+    """The sub-models that evaluations before the last are of, of any trial where these leave something out."""
+    return list(dict.fromkeys(label for trial in plan.first_trials.values() for label in trial.interim))
 
 
 def _some(labels: Sequence[str]) -> Sequence[str]:

@@ -164,7 +164,7 @@ def test_training_is_over_what_the_budget_is_of_so_all_arms_end_together() -> No
     assert max(bands[0].y) - min(bands[0].y) == pytest.approx(3 + 2 * math.sqrt(0.5))
     assert "The last point is the table's" in drawn.caption
     on_a_part = replace(results, curves=results.curves.assign(interim=True))
-    assert "one part of the test set" in training(on_a_part, styles(results), PASSES).caption
+    assert "the same ones every time" in training(on_a_part, styles(results), PASSES).caption
     unknown = replace(results, curves=results.curves.assign(spent=math.nan))
     assert training(unknown, styles(results), PASSES).figure.layout.xaxis.title.text == "steps"
     alone = training(chain(seeds=(0,)), styles(results), PASSES)

@@ -108,11 +108,28 @@ def test_the_page_opens_with_accuracies_first_over_what_every_arm_gets_alike(pla
     assert plan.base_key in state["searchFilter"]
     assert state["globalLineChartConfig"]["selectedXAxisMetricKey"] == "total/updates"
     shown, hidden = charts(state), charts(state, shown=False)
-    assert list(shown) == ["Test accuracy (%)", "Test loss", "interim_acc", "Training", "Ledger", "test_acc/average"]
+    assert list(shown) == ["Test accuracy (%)", "Test loss", "Training", "Ledger", "test_acc/average"]
     assert shown["Test accuracy (%)"] == ["test_acc/average", "test_acc/w050", "test_acc/w100"]
     assert shown["Ledger"] == ["total/passes", "total/macs", "updates/w050", "updates/w100"]
     assert hidden["Ledger"] == ["total/updates", "total/samples", "total/forwards"]
-    assert [section["display"] for section in state["compareRunSections"]] == [True, False, False, False, False, False]
+    assert [section["display"] for section in state["compareRunSections"]] == [True, False, False, False, False]
+
+
+def test_curves_come_first_where_evaluations_before_the_last_leave_something_out(plan: Plan) -> None:
+    some = {"evaluations": 2, "interim_examples": 60, "interim_sub_models": 1}
+    partly = make_plan(STUDY, ImageTrainer(), "tiny", some, (0, 1))
+    state, usual = (state_of(next(iter(view.views_of(each).values()))) for each in (partly, plan))
+    of_part = {
+        "Test accuracy (%) during training": ["interim_acc/average", "interim_acc/w100"],
+        "Test loss during training": ["interim_loss/w100"],
+    }
+    shown = charts(state)
+    curves, losses = of_part
+    assert list(shown)[:4] == [curves, "Test accuracy (%)", losses, "Test loss"]
+    assert {title: names for title, names in shown.items() if title not in of_part} == charts(usual)
+    assert {title: shown[title] for title in of_part} == of_part
+    assert [section["display"] for section in state["compareRunSections"]][:4] == [True, True, False, False]
+    assert {*state["selectedColumns"]} - {*usual["selectedColumns"]} == {"metrics.`interim_acc/average`"}
 
 
 def test_the_view_is_written_once_and_another_base_config_has_its_own(plan: Plan, tracker: Tracker) -> None:

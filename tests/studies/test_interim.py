@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from orchestrator.commands.command_line import run
 from orchestrator.report.drawing import Drawing
@@ -12,7 +13,7 @@ from orchestrator.report.figures import drawings
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 
-SETTINGS = ("updates=6", "evaluations=3", "interim_examples=60", "widths=[0.25,1]")
+SETTINGS = ("updates=6", "evaluations=3", "interim_examples=60", "widths=[0.25,0.5,1]", "interim_sub_models=2")
 ARGUMENTS = ["--debug", "--preset", "smoke", "--seeds", "1", "--only", "method=SortedNet,norm=instance"]
 
 
@@ -32,8 +33,31 @@ def test_the_curve_is_of_the_part_and_the_table_of_the_whole_set(
     folder = next(tmp_path.glob("reports/**/results.csv")).parent
     table = pd.read_csv(folder / "results.csv").set_index("sub_model")
     (training,) = (drawing for drawing in drawn if drawing.name == "training")
-    ends = training.data.groupby("sub_model")["mean"].last()
-    assert ends.to_dict() == table["interim_acc"].to_dict()
-    assert (table["interim_acc"] != table["test_acc"]).any()
+    shown = training.data[training.data["sub_model"] != "avg."]
+    ends = shown.groupby("sub_model")["mean"].last()
+    assert ends.to_dict() == table["interim_acc"].dropna().to_dict()
+    assert [*ends.index] == ["w025", "w100"]
+    assert (table["interim_acc"].dropna() != table["test_acc"][["w025", "w100"]]).any()
+    assert table["test_acc"].notna().all()
     assert training.data["evaluation"].max() == 3
-    assert "of one part of the test set" in (folder / "index.html").read_text()
+    page = (folder / "index.html").read_text()
+    assert "of the test examples that evaluations during training are of" in page
+    assert "2 of 3 sub-models are shown" in page
+    points = in_mlflow(tmp_path)
+    assert {name: count for name, count in points.items() if name.startswith("test_")} == {
+        **{f"test_{metric}/{label}": 1 for metric in ("acc", "loss") for label in ("w025", "w050", "w100")},
+        "test_acc/average": 1,
+    }
+    assert {name: count for name, count in points.items() if name.startswith("interim_")} == {
+        **{f"interim_{metric}/{label}": 3 for metric in ("acc", "loss") for label in ("w025", "w100")},
+        "interim_acc/average": 3,
+    }
+
+
+def in_mlflow(storage: Path) -> dict[str, int]:
+    """Of the only trial, how many points every metric has."""
+    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(STUDY.name)
+    assert experiment is not None
+    (trial,) = client.search_runs([experiment.experiment_id], "tags.`study.role` = 'trial'")
+    return {name: len(client.get_metric_history(trial.info.run_id, name)) for name in trial.data.metrics}

@@ -133,6 +133,8 @@ def test_what_cannot_be_is_refused_in_a_line_with_its_name_what_it_got_and_what_
         ({"train_examples": 1437}, {}),
         ({"interim_examples": 100}, {}),  # without an evaluation before the last
         ({"interim_examples": 360, "evaluates_start": True}, {"evaluates_start": True}),
+        ({"interim_sub_models": 2}, {}),
+        ({"interim_sub_models": 4, "evaluates_start": True}, {"evaluates_start": True}),  # there are four
         ({"epochs": 2, "train_examples": 256}, {"updates": 4, "train_examples": 256}),
         ({"widths": [1, 0.25, 0.5, 0.75]}, {"dimensions": {"width": [0.25, 0.5, 0.75, 1.0]}}),
         ({"depths": []}, {}),
@@ -175,6 +177,7 @@ OTHER: dict[str, Any] = {
     "schedule.shape": "linear", "schedule.warmup": 0.5, "schedule.stages": 3,
     "budget.unit": "passes", "budget.amount": 3,
     "precision.activations": "bf16", "precision.deterministic": True, "evaluations": 3, "evaluates_start": True,
+    "interim_sub_models": 2,
 }  # fmt: skip
 LOCATED = {"network.weights"}  # a trial is known by what is there
 SHOWN = {"task.primary"}  # which changes no result

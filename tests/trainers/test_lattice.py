@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,6 +30,18 @@ def test_below_is_every_target_that_is_nested(values: set[float]) -> None:
     for target in lattice:
         assert lattice.below(target) == tuple(other for other in lattice if other <= target)
     assert lattice.below(lattice.largest) == lattice.targets
+
+
+@given(st.sets(widths, min_size=1), st.integers(1, 100))
+def test_some_targets_are_spread_evenly_from_the_smallest_to_the_largest(values: set[float], count: int) -> None:
+    lattice = Lattice.product(width=tuple(values))
+    count = min(count, len(lattice))
+    places = [lattice.targets.index(target) for target in lattice.spread(count)]
+    assert len(places) == count
+    assert places[-1] == len(lattice) - 1
+    assert places[0] == 0 or count == 1
+    gaps = [later - earlier for earlier, later in pairwise(places)]
+    assert not gaps or 1 <= min(gaps) <= max(gaps) <= min(gaps) + 1
 
 
 def test_a_product_of_two_dimensions_has_one_top_and_one_bottom() -> None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from trainers.config.images import ImagesConfig
 from trainers.config.network import NetworkConfig
-from trainers.config.norm import NormConfig
+from trainers.config.norm import CALIBRATION_BATCH, NormConfig
 from trainers.config.trial import TrialConfig
 from trainers.config.version_4 import is_version_4, parts_of_version_4
 
@@ -16,6 +16,11 @@ class ImageTrialConfig(TrialConfig):
     task: ImagesConfig = ImagesConfig()
     network: NetworkConfig = NetworkConfig()
     norm: NormConfig = NormConfig()
+
+    @property
+    def calibration_examples(self) -> int:
+        """As `TrialConfig.calibration_examples`."""
+        return self.norm.recalibrated * CALIBRATION_BATCH
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from trainers.config.package_files import package_file
 from trainers.config.part import Numbers, Part, Text, Whole, is_number, shown
 from trainers.errors import ConfigError, unknown
 from trainers.lattice import Lattice
@@ -113,8 +114,9 @@ class NetworkConfig(SubModelsConfig):
     )
     weights: Text = Field(
         default="",
-        description="A file of the trained network that it starts from, safetensors or a state dict; empty: weights "
-        "are drawn from the seed. A head of other classes is drawn. A trial is known by the file's content.",
+        description="A file of the trained network that it starts from, safetensors or a state dict, PACKAGE:PATH of "
+        "one that a package brings along; empty: weights are drawn from the seed. A head of other classes is drawn. A "
+        "trial is known by the file's content.",
         json_schema_extra={"located": True},
     )
     order: Literal["trained", "l1", "gamma"] = Field(
@@ -123,15 +125,20 @@ class NetworkConfig(SubModelsConfig):
         "importance, the most important first: the L1 norm of their filters, or their norms' γ.",
     )
 
+    @property
+    def weights_file(self) -> Path:
+        """Where the weights are that it starts from, of a config that names some."""
+        return package_file(self.weights) or Path(self.weights).expanduser().absolute()
+
     def resolved(self, within: tuple[float, ...]) -> "NetworkConfig":
-        """With the absolute path of the file of weights, and with the widths that budgets stand for.
+        """With the absolute path of the file of weights, unless a package has it, and with the widths of budgets.
 
         Args:
-            within: these widths.
+            within: the widths that budgets stand for.
         """
         update: dict[str, Any] = {"within": ()}
-        if self.weights:
-            update["weights"] = str(Path(self.weights).expanduser().absolute())
+        if self.weights and package_file(self.weights) is None:
+            update["weights"] = str(self.weights_file)
         if within:
             widths = tuple(sorted({*self.dimensions["width"], *within}))
             update["dimensions"] = {**self.dimensions, "width": widths}

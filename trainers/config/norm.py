@@ -8,6 +8,7 @@ from trainers.config.methods import Affine
 from trainers.config.part import Number, Part, Whole
 
 NormPolicy = Literal["instance", "batch", "batch-switchable", "batch-recalibrated", "group", "layer"]
+CALIBRATION_BATCH = 250  # images
 
 
 class NormConfig(Part):
@@ -20,7 +21,8 @@ class NormConfig(Part):
         default=20,
         ge=1,
         le=10_000,
-        description="Training batches of 250 images each over which batch-recalibrated averages; others don't.",
+        description=f"Training batches of {CALIBRATION_BATCH} images each over which batch-recalibrated averages; "
+        "others don't.",
         json_schema_extra={"unit": "batches"},
     )
     affine: Affine = Field(

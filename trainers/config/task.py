@@ -50,8 +50,8 @@ class TaskConfig(Part):
         default=None,
         ge=1,
         le=1 << 40,
-        description="Evaluations before the last are on so many of the test examples, evenly spread over the test set; "
-        "null: on all.",
+        description="Evaluations before the last are on so many of the test examples, evenly spread over the test set, "
+        "and go by names of their own; null: on all.",
         json_schema_extra={"unit": "examples"},
     )
 

@@ -18,6 +18,7 @@ from trainers.config.precision import PrecisionConfig
 from trainers.config.schedule import ScheduleConfig
 from trainers.config.task import TaskConfig
 from trainers.lattice import Lattice
+from trainers.submodel import SubModel
 
 
 class TrialConfig(Part):
@@ -39,11 +40,31 @@ class TrialConfig(Part):
     evaluates_start: Flag = Field(
         default=False, description="Whether the targets are evaluated before the first update, too."
     )
+    interim_sub_models: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=1 << 20,
+        description="Evaluations before the last are of so many targets, evenly spread over their order, the smallest "
+        "and the largest among them; null: of all.",
+        json_schema_extra={"unit": "sub-models"},
+    )
 
     @property
     def lattice(self) -> Lattice:
         """The target sub-models."""
         return self.network.lattice
+
+    @property
+    def interim_targets(self) -> tuple[SubModel, ...]:
+        """What evaluations before the last are of, where these leave out examples or targets; else none."""
+        if self.task.interim_examples is None and self.interim_sub_models is None:
+            return ()
+        return self.lattice.spread(self.interim_sub_models or len(self.lattice))
+
+    @property
+    def calibration_examples(self) -> int:
+        """Over which, as far as there are so many, norms average anew before a target is evaluated; 0: they do not."""
+        return 0
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
@@ -62,11 +83,15 @@ class TrialConfig(Part):
         return tuple(named)
 
     def evaluated_on(self, examples: int) -> Self:
-        """The config for a test set of so many examples: `interim_examples` only where they make a difference."""
-        interim = self.task.interim_examples
-        if interim is None or (interim < examples and (self.evaluations > 1 or self.evaluates_start)):
-            return self
-        return self.model_copy(update={"task": self.task.model_copy(update={"interim_examples": None})})
+        """The config for a test set of so many examples: what is interim only where it makes a difference."""
+        early = self.evaluations > 1 or self.evaluates_start
+        part, some = self.task.interim_examples, self.interim_sub_models
+        if part is not None and not (early and part < examples):
+            part = None
+        if some is not None and not (early and some < len(self.lattice)):
+            some = None
+        task = self.task.model_copy(update={"interim_examples": part})
+        return self.model_copy(update={"task": task, "interim_sub_models": some})
 
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> Self:
@@ -91,7 +116,8 @@ class TrialConfig(Part):
         it has.
         """
         task = self.task
-        if task.interim_examples is None:  # all metrics are measured, whichever is the primary one
+        # All metrics are measured, whichever is the primary one; what came of a part was once of that one alone.
+        if task.interim_examples is None:
             task = task.model_copy(update={"primary": None})
         return _without_defaults(self.model_copy(update={"task": task}))
 

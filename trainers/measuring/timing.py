@@ -1,9 +1,10 @@
 """What a trial will take, before it starts: updates, passes and multiply-accumulates expected, seconds from a probe."""
 
+import math
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,11 +123,17 @@ def trial_seconds(kind: TrialKind[ConfigT], config: ConfigT, device: torch.devic
     training = sum(count * seconds(sub_model) for sub_model, count in work.passes.items())
     # A forward takes about a third of a pass.
     training += work.forwards * seconds(config.lattice.largest) / 3
-    evaluation = sum(map(seconds, config.lattice)) / 3 * kind.test_examples(config) / config.task.batch_size
-    interim = config.task.interim_examples
-    if interim is None:
-        return training + config.evaluations * evaluation
-    return training + (1 + config.evaluations * interim / kind.test_examples(config)) * evaluation
+    per_epoch = (kind.updates_per_epoch(config) or math.inf) * config.method.accumulation
+    calibration = min(config.calibration_examples / config.task.batch_size, per_epoch)
+
+    def evaluation(targets: Iterable[SubModel], examples: int) -> float:
+        return sum(map(seconds, targets)) / 3 * (examples / config.task.batch_size + calibration)
+
+    whole, part, targets = kind.test_examples(config), config.task.interim_examples, config.interim_targets
+    early = config.evaluations - 1 + config.evaluates_start
+    if part is not None:  # at the end the part is evaluated, too
+        early += 1
+    return training + evaluation(config.lattice, whole) + early * evaluation(targets or config.lattice, part or whole)
 
 
 def throughput(

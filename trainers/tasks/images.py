@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainers.acceleration import ClassificationKernels
+from trainers.config.norm import CALIBRATION_BATCH
 from trainers.data.images.arrays import ImageArrays
 from trainers.data.thinning import evenly_spread
 from trainers.randomness import stream
@@ -17,7 +18,6 @@ from trainers.tasks.task import Batch, Inputs, Metric, Shape, precise
 from trainers.training.graphs import Graphs
 
 _EVALUATION_BATCH = {"cpu": 100, "cuda": 1000}  # images: on CPU larger activations fall out of the cache, 2× slower
-_CALIBRATION_BATCH = 250
 
 
 class Normalisation:
@@ -147,7 +147,7 @@ class ImageClassification:
 
     def calibration(self, count: int) -> Iterator[Inputs]:
         order = self._epoch(0)[0]
-        for chosen in order[: count * _CALIBRATION_BATCH].split(_CALIBRATION_BATCH):
+        for chosen in order[: count * CALIBRATION_BATCH].split(CALIBRATION_BATCH):
             yield (self._normalised(self._plain[chosen]),)
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:

@@ -37,10 +37,11 @@ class Snapshot:
         passes: forward-backward passes done.
         progress: share of the budget spent, 0..1.
         metrics: filled where an evaluation was due, else empty: `test_<metric>/<label>` of the task's metrics, as
-            `test_acc/w050`, and `updates/w050` for every target, the primary metric's average `test_acc_average`,
-            with `interim_examples` the primary metric on these alone, `interim_acc/w050`, at the end too, `train_loss`
-            since the last evaluation, `ledger/…` totals, and on CUDA `replayed_passes`, the share of passes that were
-            launched as graphs.
+            `test_acc/w050`, and the primary one's average `test_acc_average`, always of every target on the whole test
+            set; where evaluations before the last leave something out, these and the last have what they are of as
+            `interim_acc/w050` and `interim_acc_average`, and only the last has the former; `updates/w050` for every
+            target, `train_loss` since the last evaluation, `ledger/…` totals, and on CUDA `replayed_passes`, the share
+            of passes that were launched as graphs.
         final: nothing follows.
         diverged: the loss stopped being finite, and training with it.
         save: writes what a resumed trial needs into an existing, empty directory.
@@ -102,7 +103,7 @@ def fit(
     graphs = graphs or Graphs.on(device)
     step = Step(recipe, state, task, device, graphs)
     if recipe.evaluates_start and resume_from is None:
-        yield _snapshot(state, budget, _measure(state, step, task, graphs, recipe.interim_examples, False), final=False)
+        yield _snapshot(state, budget, _measure(recipe, state, step, task, graphs, final=False), final=False)
     state.network.train()
     while True:
         before = budget.spent(ledger)
@@ -132,7 +133,7 @@ def fit(
         if due or ledger.total.updates % _FINITE_CHECK_UPDATES == 0:
             state.diverged = not math.isfinite(state.loss_sum.item())
         final = done or state.diverged
-        metrics = _measure(state, step, task, graphs, recipe.interim_examples, final) if due or final else {}
+        metrics = _measure(recipe, state, step, task, graphs, final) if due or final else {}
         yield _snapshot(state, budget, metrics, final)
         if final:
             return
@@ -155,18 +156,22 @@ def _snapshot(state: TrainingState, budget: Budget, metrics: dict[str, float], f
 
 
 def _measure(
-    state: TrainingState, step: Step, task: Task, graphs: Graphs, interim_examples: int | None, final: bool
+    recipe: Recipe, state: TrainingState, step: Step, task: Task, graphs: Graphs, final: bool
 ) -> dict[str, float]:
-    ledger, measured = state.ledger, f"test_{primary(task).name}"
-    metrics = step.evaluate(None if final else interim_examples)
-    if interim_examples is not None:
-        interim = step.evaluate(interim_examples) if final else metrics
-        for target in ledger.lattice:
-            metrics[f"interim_{primary(task).name}/{target.label}"] = interim[f"{measured}/{target.label}"]
+    ledger, interim, metrics = state.ledger, recipe.interim, dict[str, float]()
+    if interim is None or final:
+        whole = step.evaluate(ledger.lattice)
+        metrics |= _named("test", whole, task)
+    if interim is not None:
+        once = final and interim.examples is None  # these were measured just now
+        part = (
+            {target: whole[target] for target in interim.targets}
+            if once
+            else step.evaluate(interim.targets, interim.examples)
+        )
+        metrics |= _named("interim", part, task)
     for target in ledger.lattice:
         metrics[f"updates/{target.label}"] = ledger.per_sub_model[target.label].updates
-    scores = [metrics[f"{measured}/{target.label}"] for target in ledger.lattice]
-    metrics[f"{measured}_average"] = sum(scores) / len(scores)
     if ledger.total.updates:
         metrics["train_loss"] = state.take_mean_loss()
     for unit in ("updates", "passes", "samples", "macs", "forwards"):
@@ -174,3 +179,12 @@ def _measure(
     if graphs.capturing:  # a sub-model that never comes twice is never captured: seen, not silent
         metrics["replayed_passes"] = graphs.replayed / max(1, graphs.called)
     return metrics
+
+
+def _named(of: str, found: Mapping[SubModel, Mapping[str, float]], task: Task) -> dict[str, float]:
+    """`test_acc/w050` of every metric and target, and the primary one's mean over the targets."""
+    main = primary(task).name
+    each = {
+        f"{of}_{name}/{target.label}": value for target, measured in found.items() for name, value in measured.items()
+    }
+    return each | {f"{of}_{main}_average": sum(measured[main] for measured in found.values()) / len(found)}

@@ -22,8 +22,22 @@ from trainers.optimizers.sgd import Sgd
 from trainers.sampling.discrete import All, uniform
 from trainers.sampling.names import sampler
 from trainers.sampling.sampler import Sampler
+from trainers.submodel import SubModel
 from trainers.training.ledger import Budget
 from trainers.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class Interim:
+    """What evaluations before the last are of, where they leave something out.
+
+    Attributes:
+        targets: in the order of the lattice.
+        examples: of the test set, always the same ones; None: all.
+    """
+
+    targets: tuple[SubModel, ...]
+    examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +61,8 @@ class Recipe:
         line_penalty: weight of the cos² between the γ of all lines' endpoints in the loss.
         recalibration_batches: over which norms average anew before an evaluation; 0: they do not.
         evaluations: how often the targets are evaluated, evenly over the budget; the last one at its end.
-        interim_examples: of the test set, on which evaluations before the last are; None: on all.
+        evaluates_start: whether they are before the first update, too.
+        interim: what evaluations before the last are of; None: of all targets on the whole test set, as the last one.
 
     Raises:
         ConfigError: a `clip_norm` that is no positive number.
@@ -70,7 +85,7 @@ class Recipe:
     recalibration_batches: int = 0
     evaluations: int = 1
     evaluates_start: bool = False
-    interim_examples: int | None = None
+    interim: Interim | None = None
 
     def __post_init__(self) -> None:
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -86,6 +101,7 @@ class Recipe:
             norm: of the network, where its norms are chosen.
         """
         method, norm = config.method, norm or NormConfig()
+        targets = config.interim_targets
         assert config.budget.amount is not None  # of a resolved config
         return cls(
             lattice=config.lattice,
@@ -105,7 +121,7 @@ class Recipe:
             recalibration_batches=norm.recalibrated,
             evaluations=config.evaluations,
             evaluates_start=config.evaluates_start,
-            interim_examples=config.task.interim_examples,
+            interim=Interim(targets, config.task.interim_examples) if targets else None,
         )
 
     def phase(self, extracted: bool) -> tuple[Sampler, Objective]:

@@ -4,7 +4,7 @@ The loop decides what is done; here it is done. Nothing in a piece waits for the
 tensors of fixed address and the names under which it is captured.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
@@ -149,21 +149,19 @@ class Step:
         self._state.extract_all()
         self._graphs.clear()
 
-    def evaluate(self, examples: int | None = None) -> dict[str, float]:
-        """`test_…/label` of every target, from so many examples of the test set; None: from all."""
-        metrics: dict[str, float] = {}
+    def evaluate(self, targets: Iterable[SubModel], examples: int | None = None) -> dict[SubModel, dict[str, float]]:
+        """The task's metrics of targets, from so many examples of the test set; None: from all."""
+        found: dict[SubModel, dict[str, float]] = {}
         network = self._state.network
-        for target in self._state.ledger.lattice:
+        for target in targets:
             network.activate(target)
             recalibration: AbstractContextManager[None] = nullcontext()
             if count := self._recipe.recalibration_batches:
                 recalibration = recalibrated(network, self._forward, self._task.calibration(count))
             with recalibration, torch.no_grad(), unchanged(network.eval()):
-                measured = self._task.evaluate(self._forward, self._graphs, self._name(target), examples)
-                for name, value in measured.items():
-                    metrics[f"test_{name}/{target.label}"] = value
+                found[target] = self._task.evaluate(self._forward, self._graphs, self._name(target), examples)
             network.train()
-        return metrics
+        return found
 
     def _forward(self, *inputs: Tensor) -> Outputs:
         with self._precision():

@@ -162,8 +162,8 @@ class ImageTrials:
         return resolve(given)
 
     def checksum(self, config: ImageTrialConfig, folder: Path | None) -> str:
-        data, weights = dataset(config.task.dataset).checksum(), config.network.weights
-        return f"{data} {weights_checksum(Path(weights))}" if weights else data
+        data, network = dataset(config.task.dataset).checksum(), config.network
+        return f"{data} {weights_checksum(network.weights_file)}" if network.weights else data
 
     def fetch(self, config: ImageTrialConfig, folder: Path | None) -> None:
         trained_weights(config)

@@ -57,8 +57,8 @@ def resolve(given: Mapping[str, Any]) -> TextTrialConfig:
             "precision": config.precision.resolved(),
         }
     )
-    config = config.evaluated_on(data.test_examples)
     config.network.check()
+    config = config.evaluated_on(data.test_examples)
     _check_length(config)
     batches, accumulation = _batches_per_epoch(config), config.method.accumulation
     budget = config.budget.resolved(batches, accumulation, len(config.lattice), lambda: _macs_per_step(config))

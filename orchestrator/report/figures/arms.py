@@ -26,7 +26,8 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
     """The final metric of every arm with a mean, sorted by it, of the average or of a sub-model that a menu chooses."""
     metric, names = results.metric, arm_names(results)
     choices = (AVERAGE, *some_of(results.sub_models)[::-1])
-    values = with_average(results.with_means[["arm", "seed", "sub_model", metric.name]], results, ["arm", "seed"])
+    finals = results.with_means[["arm", "seed", "sub_model", metric.name]]
+    values = with_average(finals, metric, results.shared, ["arm", "seed"])
     values = values[values["sub_model"].isin(choices)]
     points = over_seeds(values, ["sub_model", "arm"], metric)
     seeds = seeds_of(points)

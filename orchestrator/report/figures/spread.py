@@ -24,10 +24,10 @@ def over_seeds(frame: pd.DataFrame, by: Sequence[str], metric: Metric) -> pd.Dat
     return grouped.rename(columns={"std": "sd", "count": "n"}).reset_index()
 
 
-def with_average(frame: pd.DataFrame, results: Results, by: Sequence[str]) -> pd.DataFrame:
-    """The rows and, for every combination of the columns `by`, their average over the sub-models that all arms have."""
-    inside = frame[frame["sub_model"].isin(results.shared)]
-    averages = inside.groupby(list(by), sort=False, observed=True)[results.metric.name].mean()
+def with_average(frame: pd.DataFrame, metric: Metric, shared: Iterable[str], by: Sequence[str]) -> pd.DataFrame:
+    """The rows and, for every combination of the columns `by`, their average over the sub-models that arms share."""
+    inside = frame[frame["sub_model"].isin(list(shared))]
+    averages = inside.groupby(list(by), sort=False, observed=True)[metric.name].mean()
     return pd.concat([frame.astype({"sub_model": str}), averages.reset_index().assign(sub_model=AVERAGE)])
 
 

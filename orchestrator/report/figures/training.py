@@ -40,10 +40,12 @@ def has_curves(results: Results) -> bool:
 def training(results: Results, styles: dict[str, Style], budget: TrialBudget) -> Drawing:
     """The mean primary metric over what the budget is of, a line per arm, a panel per sub-model or a menu of them.
 
-    The line of an arm of which a seed diverged ends before the first of them did.
+    Sub-models that evaluations before the last leave out have none. The line of an arm of which a seed diverged ends
+    before the first of them did.
     """
     metric, names = results.metric, arm_names(results)
-    shown = some_of(results.sub_models)[::-1]
+    followed = tuple(label for label in results.sub_models if label in set(results.curves["sub_model"]))
+    shown = some_of(followed)[::-1]
     chosen = len(shown) > MOST_AT_ONCE
     panels = (AVERAGE, *shown) if chosen else shown
     points, unit = _points(results, budget)
@@ -83,16 +85,16 @@ def training(results: Results, styles: dict[str, Style], budget: TrialBudget) ->
             [Panel(for_plotly(panel), 230, axis, y, beside) for panel, axis in zip(panels, matched, strict=True)],
             traces,
         )
-    some = (
-        f" {len(shown)} of {len(results.sub_models)} sub-models can be chosen."
-        if len(shown) < len(results.sub_models)
-        else ""
-    )
+    some = ""
+    if len(shown) < len(results.sub_models):
+        some = f" {len(shown)} of {len(results.sub_models)} sub-models {'can be chosen' if chosen else 'are shown'}."
+    if chosen and len(followed) < len(results.sub_models):
+        some += f" The average is of the {len(followed)} that are evaluated during training."
     over = "" if unit == _STEPS else f", over {unit}, of which every arm gets as many"
     measured = "The last point is the table's."
     if results.curves["interim"].any():
-        measured = "All points, the last one too, are of one part of the test set, the same for every arm; tables are "
-        measured += "of all of it."
+        measured = "All points, the last one too, are of the test examples that evaluations during training are of, "
+        measured += "the same ones every time and for every arm; tables are of all."
     lost = " The line of an arm of which a seed diverged ends before the first of them did." if results.diverged else ""
     spread = in_a_caption(seeds, "bands")
     caption = f"{capitalised(metric.in_words)} during training{over}. {spread} {measured}{lost}{some}"
@@ -105,7 +107,9 @@ def _points(results: Results, budget: TrialBudget) -> tuple[pd.DataFrame, str]:
     curves = results.curves.assign(
         evaluation=_evaluations(results.curves), spent=results.curves["spent" if known else "step"]
     )
-    whole = with_average(curves, results, ["arm", "seed", "evaluation", "spent"])
+    arms = curves.groupby("sub_model", observed=True)["arm"].nunique()
+    shared = arms.index[arms == curves["arm"].nunique()]
+    whole = with_average(curves, results.metric, shared, ["arm", "seed", "evaluation", "spent"])
     spent = whole.groupby(["arm", "sub_model", "evaluation"], observed=True)["spent"].mean()
     points = over_seeds(whole, ["arm", "sub_model", "evaluation"], results.metric)
     points = points.join(spent, on=["arm", "sub_model", "evaluation"])
