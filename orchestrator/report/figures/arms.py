@@ -64,8 +64,11 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
                 "size": 12,
                 "line": {"width": 1.5},
             },
-            customdata=each["seed"],
-            hovertemplate=f"%{{y}}, seed %{{customdata}}: %{{x:.{metric.decimals}f}} {metric.unit}<extra></extra>",
+            customdata=[
+                f"seed {seed}: {metric.with_unit(value)}"
+                for seed, value in each[["seed", metric.name]].to_numpy(object)
+            ],
+            hovertemplate="%{y}, %{customdata}<extra></extra>",
             name="seeds",
         )
         traces += [dots, means] if seeds > 1 else [means]

@@ -147,7 +147,7 @@ def _pair(table: Table | TaskTable, arm: str) -> str:
 
 def _in_lines(found: Comparison) -> str:
     """The comparison as tables have it, one number in a line."""
-    return for_plotly(re.sub(r", (?=[pd≈>] ?[.\d]|p <)", "\n", found.text)).replace("\n", "<br>")
+    return for_plotly(re.sub(r", (?=[pd≈>] ?[−.\d]|p <)", "\n", found.text)).replace("\n", "<br>")
 
 
 def _diverged(table: Table | TaskTable, arm: str) -> bool:
