@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.numerals import decimal, scientific
 from orchestrator.setting import Setting
 
 
@@ -105,7 +106,7 @@ class Metric:
 
     def text(self, value: float) -> str:
         """`41.23`; what prints as zero has no sign."""
-        return f"{value:z.{self.decimals}f}"
+        return decimal(value, self.decimals)
 
     def with_unit(self, value: float) -> str:
         """`41.23 %`."""
@@ -133,7 +134,7 @@ class Total:
 
     def text(self, value: float) -> str:
         """`1,234`."""
-        return f"{value:.3e}" if self.scientific else f"{value:,.0f}"
+        return scientific(value, 3) if self.scientific else f"{value:,.0f}"
 
 
 def no_texts(config: Mapping[str, Any]) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from orchestrator.commands.level_choices import chosen_levels
 from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import experiment_id, find_tracker
 from orchestrator.errors import UserError
+from orchestrator.numerals import decimal, interval
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.study.plan import Plan
@@ -213,15 +214,14 @@ def _cells(values: Values, found: "Comparison", metric: Metric) -> list[str]:
 
     statistics = found.statistics
     means = _printed_means(values, metric)
-    known = statistics.low is not None and statistics.high is not None
-    interval = f"{statistics.low:+z.{metric.decimals}f} … {statistics.high:+z.{metric.decimals}f}" if known else "–"
+    low, high = statistics.low, statistics.high
     return [
         *means,
         found.difference,
-        interval,
+        "–" if low is None or high is None else interval(low, high, metric.decimals),
         "–" if statistics.p is None else p_text(statistics.p),
         "–" if statistics.p is None else p_text(found.adjusted_p),
-        "–" if statistics.effect is None else f"{statistics.effect:z.2f}",
+        "–" if statistics.effect is None else decimal(statistics.effect, 2),
         found.needed.removesuffix(" seeds"),
     ]
 

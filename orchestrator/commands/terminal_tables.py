@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.numerals import decimal
 from orchestrator.report.across import TaskTable
 from orchestrator.report.statistics import LEVEL
 from orchestrator.report.tables import AVERAGE, Cell
@@ -145,7 +146,9 @@ def _spreads(cells: Sequence[Cell | None], text: Callable[[float], str]) -> list
 
 
 def _printed(cells: Sequence[Cell | None]) -> list[str]:
-    return ["–" if not c or c.published is None else f"{c.published:.2f}{'†' * c.derived}" for c in cells]
+    return [
+        "–" if not c or c.published is None else f"{decimal(c.published, c.decimals)}{'†' * c.derived}" for c in cells
+    ]
 
 
 def _note(report: Report) -> str:

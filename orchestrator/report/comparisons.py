@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
+from orchestrator.numerals import decimal, interval, signed
 from orchestrator.report.power import MOST_SEEDS, POWER, seeds_needed
 from orchestrator.report.statistics import LEVEL, Paired, Test, holm, mean_and_sd, paired
 from orchestrator.trainer import Metric
@@ -59,7 +60,7 @@ class Comparison:
     @property
     def difference(self) -> str:
         """`+1.20`."""
-        return f"{self.statistics.mean:+z.{self.decimals}f}"
+        return signed(self.statistics.mean, self.decimals)
 
     @property
     def needed(self) -> str:
@@ -72,26 +73,26 @@ class Comparison:
     def certainty(self) -> str:
         """`unadjusted 95 % interval +0.40 to +2.00, adjusted p .124`; what is not known is left out."""
         found = self.statistics
-        interval = ""
+        bounds = ""
         if found.low is not None and found.high is not None:
-            interval = f"unadjusted 95 % interval {found.low:+z.{self.decimals}f} to {found.high:+z.{self.decimals}f}"
-        return ", ".join(filter(None, [interval, "" if found.p is None else f"adjusted p {p_text(self.adjusted_p)}"]))
+            bounds = f"unadjusted 95 % interval {interval(found.low, found.high, self.decimals)}"
+        return ", ".join(filter(None, [bounds, "" if found.p is None else f"adjusted p {p_text(self.adjusted_p)}"]))
 
     @property
     def text(self) -> str:
-        """`+1.20 [+0.40, +2.00], p .031 → .124, d 1.90, ≈ 9 seeds`, or the difference alone."""
+        """`+1.20 [+0.40 to +2.00], p .031 → .124, d 1.90, ≈ 9 seeds`, or the difference alone."""
         found, text = self.statistics, self.difference
         if found.low is not None and found.high is not None:
-            text += f" [{found.low:+z.{self.decimals}f}, {found.high:+z.{self.decimals}f}]"
+            text += f" [{interval(found.low, found.high, self.decimals)}]"
         if found.p is not None:
             text += f", p {p_text(found.p)} → {p_text(self.adjusted_p)}"
         if found.effect is not None:
-            text += f", d {found.effect:z.2f}"
+            text += f", d {decimal(found.effect, 2)}"
         return f"{text}, {self.needed}" if self.needed else text
 
     @property
     def short_text(self) -> str:
-        """`-0.40, p .210, ≈ 12 seeds`: the adjusted p alone."""
+        """`−0.40, p .210, ≈ 12 seeds`: the adjusted p alone."""
         p = [] if self.statistics.p is None else [f"p {p_text(self.adjusted_p)}"]
         return ", ".join([self.difference, *p, *([self.needed] if self.needed else [])])
 
@@ -257,7 +258,7 @@ def compare(
         for row, arm, other in keys
     }
     means = {row: {arm: mean_and_sd(of)[0] for arm, of in by_arm.items()} for row, by_arm in listed.items()}
-    printed = {row: {arm: f"{mean:z.{decimals}f}" for arm, mean in by_arm.items()} for row, by_arm in means.items()}
+    printed = {row: {arm: decimal(mean, decimals) for arm, mean in by_arm.items()} for row, by_arm in means.items()}
     alike = frozenset((row, arm, other) for row, arm, other in keys if printed[row][arm] == printed[row][other])
     adjusted = holm({key: None if key in alike else found.p for key, found in pairs.items()})
     equal = alike if len(seeds) == 1 else {key for key, p in adjusted.items() if p >= LEVEL}

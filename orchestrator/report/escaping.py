@@ -6,6 +6,7 @@ character a document for pdfTeX shows its code, while LuaLaTeX and XeLaTeX, whos
 
 import html
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterable
 
@@ -42,6 +43,11 @@ def paragraph_for_markdown(text: str) -> str:
 def for_plotly(text: str) -> str:
     """A text in which nothing is a tag: Plotly reads some, and entities."""
     return html.escape(text, quote=False)
+
+
+def lines_for_plotly(text: str, most: int) -> str:
+    """As `for_plotly`, on lines of so many characters at most: Plotly breaks none itself, and a phone is narrow."""
+    return "<br>".join(map(for_plotly, textwrap.wrap(text, most)))
 
 
 _GREEK = {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from orchestrator.numerals import decimal
 from orchestrator.report.escaping import for_latex
 from orchestrator.report.tables import Cell
 
@@ -54,23 +55,23 @@ class Column:
         """Mean and SD of a cell."""
         if cell is None or cell.diverged:
             return self.text(NOTHING if cell is None else for_latex(cell.text))
-        mean = _signed(f"{cell.mean:z.{cell.decimals}f}")
+        mean = for_latex(decimal(cell.mean, cell.decimals))
         mean = rf"\textbf{{{mean}}}" if cell.best else mean
         if not self.spread:
             return mean
-        return f"{mean} & " + ("" if cell.sd is None else rf"{{\scriptsize\,$\pm$\,{cell.sd:.{cell.decimals}f}}}")
+        return f"{mean} & " + ("" if cell.sd is None else rf"{{\scriptsize\,$\pm$\,{decimal(cell.sd, cell.decimals)}}}")
 
     def beneath(self, cell: Cell | None) -> str:
         """The SD of a cell, for a row beneath that of the means."""
         if cell is None or cell.diverged or cell.sd is None:
             return ""
-        return rf"{{\scriptsize$\pm$\,{cell.sd:.{cell.decimals}f}}}"
+        return rf"{{\scriptsize$\pm$\,{decimal(cell.sd, cell.decimals)}}}"
 
     def published(self, cell: Cell | None) -> str:
         """What was printed elsewhere in the place of a cell."""
         if cell is None or cell.published is None:
             return self.text("")
-        text = rf"\emph{{{_signed(f'{cell.published:z.{cell.decimals}f}')}}}"
+        text = rf"\emph{{{for_latex(decimal(cell.published, cell.decimals))}}}"
         return f"{text}{' & ' * self.spread}" + r"$^\dagger$" * cell.derived
 
 
@@ -192,8 +193,3 @@ def _own(column: Column) -> str:
 def _span(place: int, head: tuple[str, ...], level: int, last: bool) -> tuple[int, tuple[str, ...]]:
     """What neighbours share that stand under one head: nothing on the last line."""
     return (place if last else -1), head[: level + 1]
-
-
-def _signed(number: str) -> str:
-    """A number with a proper minus."""
-    return f"$-${number.removeprefix('-')}" if number.startswith("-") else number

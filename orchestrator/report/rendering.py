@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
 
+from orchestrator.numerals import decimal
 from orchestrator.report.across import SPREAD, TaskTable
 from orchestrator.report.answer import Answer
 from orchestrator.report.escaping import for_markdown, paragraph_for_markdown
@@ -33,32 +34,34 @@ Grid = list[list[Shown]]
 
 
 def accuracies(table: Table) -> Grid:
-    """The accuracies; arms are rows where they are many."""
+    """The accuracies and, behind them, costs; arms are rows where they are many."""
     heads = _cost_heads(table) if table.one_network else []
-    grid = [_plain("sub-model", *heads, *table.arms)]
+    grid = [_plain("sub-model", *table.arms, *heads)]
     for row in table.rows:
         first = next((row, arm) for arm in table.arms if (row, arm) in table.cells)
         cost = _cost(table, first) if heads else []
-        grid.append([*_plain(row, *cost), *(_shown(table.cells.get((row, arm))) for arm in table.arms)])
-    grid.append(_plain("sorted pairs (shortfall)", *[""] * len(heads), *(table.sorted[arm] for arm in table.arms)))
+        shown = (_shown(table.cells.get((row, arm))) for arm in table.arms)
+        grid.append([*_plain(row), *shown, *_plain(*cost)])
+    grid.append(_plain("sorted pairs (shortfall)", *(table.sorted[arm] for arm in table.arms), *[""] * len(heads)))
     return _turned(table, grid)
 
 
 def scores(table: TaskTable) -> Grid:
-    """The values in every task and their averages; a row per arm and sub-model."""
+    """The values in every task, their averages and, behind them, costs; a row per arm and sub-model."""
     known = any(table.updates.values()), any(table.macs.values()), any(table.flops.values())
     heads = compress([f"{table.counted} in epochs", "MACs", "FLOPs"], known)
     spread_known = any(spread is not None for spread in table.spreads.values())  # not of one task
-    grid = [_plain("arm", "sub-model", *heads, *table.columns, *[SPREAD] * spread_known)]
+    grid = [_plain("arm", "sub-model", *table.columns, *[SPREAD] * spread_known, *heads)]
     for row, arm in table.lines:
         costs = scaled(table.macs[row, arm]), scaled(table.flops.get((row, arm)))
         takes = compress([table.updates[arm], *costs], known)
         spread = table.spreads.get((row, arm))
         grid.append(
             [
-                *_plain(arm, row, *(text or _NOTHING for text in takes)),
+                *_plain(arm, row),
                 *(_shown(cell) for cell in table.row_cells(row, arm)),
                 *_plain(*[_NOTHING if spread is None else table.metric.text(spread)] * spread_known),
+                *_plain(*(text or _NOTHING for text in takes)),
             ]
         )
     return grid
@@ -162,7 +165,7 @@ def _cost(table: Table, where: tuple[str, str]) -> list[str]:
     if table.flops:
         found.append(scaled(table.flops.get(where)))
     if table.milliseconds:
-        found.append(f"{table.milliseconds[where]:.2f}" if where in table.milliseconds else "")
+        found.append(decimal(table.milliseconds[where], 2) if where in table.milliseconds else "")
     return found
 
 

@@ -18,6 +18,7 @@ from itertools import combinations
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.numerals import signed
 from orchestrator.report.comparisons import p_text
 from orchestrator.report.divergence import diverged_seeds
 from orchestrator.report.results import Results
@@ -160,7 +161,7 @@ class Verdict:
         if self.diverged:
             return f"{self.arm} − {self.against}{where}: not compared, since a seed diverged"
         state = "separated" if self.separated else "not separated"
-        sign = f"{self.difference:+z.{metric.decimals}f}"
+        sign = signed(self.difference, metric.decimals)
         return f"{self.arm} − {self.against}{where}: {sign}, p {p_text(self.p)} over all looks: {state}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from orchestrator.numerals import decimal, signed
 from orchestrator.report.comparisons import (
     Comparison,
     Family,
@@ -64,8 +65,8 @@ class Cell:
         """`41.23 ± 0.35`, or the mean alone; `2 of 5 diverged`."""
         if self.diverged:
             return in_place(self.diverged, self.n)
-        mean = f"{self.mean:z.{self.decimals}f}"
-        return mean if self.sd is None else f"{mean} ± {self.sd:.{self.decimals}f}"
+        mean = decimal(self.mean, self.decimals)
+        return mean if self.sd is None else f"{mean} ± {decimal(self.sd, self.decimals)}"
 
     @property
     def short_text(self) -> str:
@@ -79,8 +80,8 @@ class Cell:
         """The published value as printed, `†` if derived, and how far ours lies from it."""
         if self.published is None:
             return "–"
-        printed = f"{self.published:z.{self.decimals}f}{'†' * self.derived}"
-        return printed if self.diverged else f"{printed} ({self.mean - self.published:+z.{self.decimals}f})"
+        printed = f"{decimal(self.published, self.decimals)}{'†' * self.derived}"
+        return printed if self.diverged else f"{printed} ({signed(self.mean - self.published, self.decimals)})"
 
 
 @dataclass(frozen=True)

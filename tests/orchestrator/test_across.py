@@ -176,7 +176,7 @@ def test_where_lower_is_better_the_lowest_average_is_bold_and_a_baseline_can_be_
     tasks.finish_all(SCORES)
     found = table(tasks)
     assert {place for place, cell in found.cells.items() if cell.best} == {("d24", "apart"), ("d12", "sorted")}
-    assert found.comparisons["d12", "sorted"].difference == "-10.00"
+    assert found.comparisons["d12", "sorted"].difference == "−10.00"
     assert "Bold: the lowest per sub-model" in found.caption
     assert "lower is better" in found.comparison_caption
 
@@ -219,7 +219,7 @@ def test_an_arm_that_lacks_a_task_has_no_average_and_is_named(tmp_path: Path) ->
     assert (found.comparisons, found.spreads.keys()) == ({}, found.cells.keys())
     assert "What lacks a task has no avg.: sorted lacks RTE." in found.caption
     (row,) = (line for line in tasks_as_markdown(found).splitlines() if line.startswith("| sorted | d24 |"))
-    assert row.endswith("| 93.17 ± 2.57 | – | 32.00 ± 2.00 | – | – |")
+    assert "| 93.17 ± 2.57 | – | 32.00 ± 2.00 | – | – |" in row
 
 
 def test_a_sub_model_that_a_task_lacks_has_no_average_and_the_others_have_theirs(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_multiply_accumulates_are_given_where_every_task_has_the_same(tmp_path: 
     chosen = Tasks(
         tmp_path, seeds=(0,), settings={"qqp": {"length": 2}}, layout=Layout(only=(("task", "rte"), ("task", "cola")))
     )
-    assert [row[3].text for row in scores(table(chosen))] == ["MACs", "24.000 M", "12.000 M", "24.000 M", "12.000 M"]
+    assert [row[-1].text for row in scores(table(chosen))] == ["MACs", "24.000 M", "12.000 M", "24.000 M", "12.000 M"]
 
 
 PUBLISHED = """method,task,sub_model,accuracy,source
@@ -315,7 +315,7 @@ def test_what_was_published_of_a_task_and_of_the_average_stands_beside(tmp_path:
         ("d24", "apart"): ["91.50 (+0.50)", "60.00 (+1.00)", "30.00 (+0.00)", "60.50 (+0.50)"],
         ("d12", "apart"): ["–"] * 4,
         ("d24", "sorted"): ["–", "61.25† (+0.75)", "–", "–"],
-        ("d12", "sorted"): ["–", "–", "–", "42.00 (-1.00)"],  # printed without tasks
+        ("d12", "sorted"): ["–", "–", "–", "42.00 (−1.00)"],  # printed without tasks
     }
     assert "As printed." in found.caption
     assert "| apart | d24 | 91.50 (+0.50) | 60.00 (+1.00) | 30.00 (+0.00) | 60.50 (+0.50) |" in tasks_as_markdown(found)
@@ -326,11 +326,11 @@ def test_what_was_published_of_a_task_and_of_the_average_stands_beside(tmp_path:
     report(tasks, "index.html")
     (shown,) = page_of(tasks.folder / "report").all("section", id="tasks-1")
     rows = [[cell.text for cell in row.all("th", "td")] for row in shown.all("tr")]
-    place = rows.index(["published", "", "91.50", "60.00", "30.00", "60.50", ""])
+    place = rows.index(["published", "91.50", "60.00", "30.00", "60.50", "", ""])
     assert rows[place - 1][0] == "d24"
-    assert rows[place - 1][-2] == "61.00 ± 1.00"
-    assert rows[place + 1] == ["ours − published", "", "+0.50", "+1.00", "+0.00", "+0.50", ""]
-    assert ["published", "", "–", "61.25†", "–", "–", ""] in rows
+    assert rows[place - 1][4] == "61.00 ± 1.00"
+    assert rows[place + 1] == ["ours − published", "+0.50", "+1.00", "+0.00", "+0.50", "", ""]
+    assert ["published", "–", "61.25†", "–", "–", "", ""] in rows
 
 
 def test_a_published_average_stands_beside_none_over_other_tasks_or_settings(
@@ -365,7 +365,7 @@ def test_updates_are_read_back_in_epochs_and_an_older_database_has_none(tmp_path
     assert tasks.results.updates_per_epoch["task cola", "apart", 1] == 40.5
     found = table(tasks)
     assert found.updates == {"apart": "3 d24", "sorted": "~1.5 d12 + 1.5 d24"}
-    assert [row[2].text for row in scores(found)] == [
+    assert [row[-2].text for row in scores(found)] == [
         "updates in epochs", "3 d24", "3 d24", "~1.5 d12 + 1.5 d24", "~1.5 d12 + 1.5 d24",
     ]  # fmt: skip
     assert "Updates in epochs: of every sub-model, by the ledger" in found.caption
@@ -405,10 +405,10 @@ def test_the_table_comes_first_in_markdown_latex_and_the_page_with_its_bold_and_
     start = markdown.index("## by task")
     assert all(line.startswith("- ") for line in markdown[4 : start - 1])
     assert markdown[start + 2 : start + 5] == [
-        "| arm | sub-model | updates in epochs | MACs | QQP (F1) | RTE | cola | avg. | SD over tasks |",
+        "| arm | sub-model | QQP (F1) | RTE | cola | avg. | SD over tasks | updates in epochs | MACs |",
         "|:--|--:|--:|--:|--:|--:|--:|--:|--:|",
-        "| apart | d24 | ~1.7 d12 + 1.7 d24 | 24.000 M | 92.00 ± 2.65 | 61.00 ± 1.00 | 30.00 ± 3.00 | "
-        "**61.00 ± 1.00** | 31.00 |",
+        "| apart | d24 | 92.00 ± 2.65 | 61.00 ± 1.00 | 30.00 ± 3.00 | **61.00 ± 1.00** | 31.00 | "
+        "~1.7 d12 + 1.7 d24 | 24.000 M |",
     ]  # 60 of 100, 20 and 40.5 steps: .6, 3 and 1.48 epochs
     assert "| d24 | +1.39 " in "\n".join(markdown)
     latex = report(finished, "table.tex")
@@ -455,7 +455,7 @@ def test_on_a_terminal_it_fits_80_columns(tmp_path: Path, beside: dict[str, Any]
         ["±", "SD", "2.57", "1.00", "2.00", "1.21"],
         ["published", "91.50", "60.00", "30.00", "60.50"],
         ["SD", "over", "tasks", "31.00"],
-        ["−", "apart", "-10.00"],
+        ["−", "apart", "−10.00"],
     ):
         assert expected in words
     many = replace(table(tasks), headings={str(number): str(number) for number in range(9)})

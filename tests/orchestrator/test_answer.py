@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from orchestrator.commands.command_line import run
+from orchestrator.numerals import interval
 from orchestrator.report.answer import Answer, make_answer
 from orchestrator.report.comparisons import p_text
 from orchestrator.report.divergence import Divergence
@@ -73,9 +74,11 @@ def test_who_leads_whom_by_how_much_over_what_and_how_surely() -> None:
     against = table.family.between(AVERAGE, "SortedNet", "NS")
     low, high = against.statistics.low, against.statistics.high
     assert against.separated
+    assert low is not None
+    assert high is not None
     assert answer(found).headline == (
         f"SortedNet leads: 51.13 % average test accuracy over 2 sub-models, 10.13 points ahead of NS "
-        f"(unadjusted 95 % interval {low:+.2f} to {high:+.2f}, adjusted p {p_text(against.adjusted_p)}, 3 seeds)."
+        f"(unadjusted 95 % interval {interval(low, high, 2)}, adjusted p {p_text(against.adjusted_p)}, 3 seeds)."
     )
 
 
@@ -180,7 +183,7 @@ def test_of_means_that_print_alike_none_is_put_before_another() -> None:
     near = {"a": (40.0, 41.0, 42.0), "b": (42.0, 41.0, 40.0), "c": (30.0, 31.5, 32.0)}
     some = answer(results(("", near), baseline="a"))
     assert "but is not separated from b at 3 seeds: the mean of b prints alike. c is separated" in some.headline
-    assert some.details[1].startswith("Beside a: b prints alike; c is 9.83 points worse (unadjusted 95 % interval -")
+    assert some.details[1].startswith("Beside a: b prints alike; c is 9.83 points worse (unadjusted 95 % interval −")
     tables = answer(results(*((f"f {place}", {"a": (40.0,), "b": (40.0,)}) for place in range(3))))
     assert tables.headline.startswith("a and b alike have the highest average test accuracy over 2 sub-models in all 3")
     assert tables.details[0] == "f 0: a and b, 40.00 % each"
@@ -216,7 +219,7 @@ def test_zero_has_no_sign() -> None:
     near = results(("", {"a": (0.0, 1.0, 2.0), "b": (1.0, -0.002, 2.0), "c": (0.0, 1.1, 1.899)}), widths=(1.0,))
     table = tables(near)[0]
     said = [answer(near).headline, *answer(near).details, *(each.text for each in table.behind.values())]
-    assert not re.search(r"-0\.00\b", " ".join(said))
+    assert not re.search(r"[-−]0\.00\b", " ".join(said))
     assert table.metric.text(-0.001) == "0.00"
 
 
@@ -313,7 +316,7 @@ def test_facets_without_an_order_are_counted_by_who_is_first() -> None:
         "(f 4). Separated from all others in 4 of 5 (f 1, f 2, f 3 and f 4), 3 seeds."
     )
     assert said.details[4].startswith(
-        "f 5: a 50.43 %, 0.13 points ahead of b (not separated, unadjusted 95 % interval -"
+        "f 5: a 50.43 %, 0.13 points ahead of b (not separated, unadjusted 95 % interval −"
     )
 
 

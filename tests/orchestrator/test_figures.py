@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from plotly.colors import sample_colorscale
 
+from orchestrator.report.divergence import Divergence
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.figures import averages_over_budget, crossings, drawings
 from orchestrator.report.figures.arms import ranked_arms
@@ -322,7 +324,42 @@ def test_the_heat_map_has_every_sub_model_in_its_place_on_one_scale() -> None:
             assert first.z[row][column] == accuracy(width, depth, 0) + 0.5  # the mean of both seeds
             assert second.z[row][column] == first.z[row][column] + 1
     assert first.coloraxis == second.coloraxis == "coloraxis"
-    assert first.texttemplate
+    assert [re.sub("<.*?>", "", text) for text in first.text[0]] == ["14.0", "26.5", "39.0", "51.5"]
+
+
+@pytest.mark.parametrize("higher_is_better", [True, False])
+@pytest.mark.parametrize("spread", [1e-9, 1.0, 95.0])
+def test_every_number_on_a_heat_map_is_read_on_the_colour_of_its_cell(higher_is_better: bool, spread: float) -> None:
+    results = grid(depths=tuple(range(1, 101)), seeds=(0,))
+    places = np.linspace(0, 1, len(results.frame))  # all along the scale
+    primary = replace(DECLARATION.primary, higher_is_better=higher_is_better)
+    declared = replace(DECLARATION, metrics=(primary, *DECLARATION.metrics[1:]))
+    frame = results.frame.assign(test_acc=2.0 + spread * places)
+    drawn = lattice(replace(results, frame=frame, declaration=declared))
+    scale, (trace,) = drawn.figure.layout.coloraxis, drawn.figure.data
+    assert not scale.reversescale
+    assert (scale.cmin, scale.cmax) == (frame["test_acc"].min(), frame["test_acc"].max())
+    inks = set()
+    for value, text in zip(np.ravel(trace.z), np.ravel(trace.text), strict=True):
+        ((ink, shown),) = re.findall(r'^<span style="color: (#\w{6})">([\d.]+)</span>$', text)
+        place = (value - scale.cmin) / (scale.cmax - scale.cmin)
+        (cell,) = sample_colorscale([list(pair) for pair in scale.colorscale], [place], colortype="tuple")
+        below = "#" + "".join(f"{round(255 * channel):02x}" for channel in cell)
+        assert contrast(ink, below) >= 4.5, (value, ink, below)
+        assert float(shown) == pytest.approx(value, abs=0.05)
+        inks.add(ink)
+    assert inks == {"#000000", "#ffffff"}
+    light = contrast(str(scale.colorscale[-1][1]), "#000000") > contrast(str(scale.colorscale[0][1]), "#000000")
+    assert light == higher_is_better
+
+
+def test_a_heat_map_of_one_value_and_one_without_any_are_drawn() -> None:
+    results = grid()
+    alike = lattice(replace(results, frame=results.frame.assign(test_acc=7.0)))
+    assert alike.figure.layout.coloraxis.cmin < 7 < alike.figure.layout.coloraxis.cmax
+    gone = tuple(Divergence("", "NS", seed, "") for seed in SEEDS)
+    (trace,) = lattice(replace(results, diverged=gone)).figure.data
+    assert trace.z[0][0] is None
 
 
 def test_the_dimension_with_most_levels_is_down_and_a_chain_has_no_map() -> None:
@@ -436,10 +473,11 @@ def test_an_arm_with_a_diverged_seed_is_named_and_not_drawn(tmp_path: Path) -> N
 
 
 def colors(value: Any, name: str = "") -> Iterator[str]:
-    """Every colour that something of a figure is drawn in."""
+    """Every colour that something of a figure is drawn in; of a bar, which may be filled in part, its outline's."""
     if isinstance(value, Mapping):
+        outlined = name == "marker" and str(value.get("color")).startswith("rgba")
         for key, inside in value.items():
-            if key not in ("template", "updatemenus", "fillcolor"):
+            if key not in ("template", "updatemenus", "fillcolor") and not (outlined and key == "color"):
                 yield from colors(inside, key)
     elif isinstance(value, list | tuple | np.ndarray):
         for inside in value:

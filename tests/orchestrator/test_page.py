@@ -270,9 +270,25 @@ def test_many_arms_are_rows(tmp_path: Path) -> None:
     (table,) = write_report(made.plan, made.results, tmp_path / "report").tables
     shown = accuracies(table)
     assert shown.columns[:3] == ("d24", "d12", "avg.")
-    assert [row.head for row in shown.rows] == ["MACs (M)", *methods]
+    assert [row.head for row in shown.rows] == [*methods, "MACs (M)"]
     assert [row.head for row in ledger(table).rows] == list(methods)
     assert write(made).all("table")
+
+
+COSTS = re.compile(r"(MACs|FLOPs|ms|parameters)\b")
+
+
+def test_what_was_reached_stands_before_what_it_costs(page: Element, budgets: Tasks) -> None:
+    found = 0
+    for table in page.all("table"):
+        heads = [head.text for head in table.all("th", scope="col")]
+        places = [place for place, head in enumerate(heads) if COSTS.match(head)]
+        assert places == list(range(len(heads) - len(places), len(heads))), heads
+        found += bool(places)
+    assert found >= 3  # both tables, and the Pareto set
+    for line in (budgets.folder / "report" / "table.md").read_text().splitlines():
+        if line.startswith("| sub-model |") and "MACs" in line:
+            assert line.endswith("| MACs |")
 
 
 def test_numbers_line_up_whatever_their_spread() -> None:
@@ -281,7 +297,6 @@ def test_numbers_line_up_whatever_their_spread() -> None:
     assert (sheet.spread_width, sheet.tails) == (5, [True, True, False])
     turned = sheet.turned("z")
     assert ([row.head for row in turned.rows], turned.columns) == (["a", "b", "c"], ("x", "y"))
-    assert number("-1.5").text == "−1.5"
     assert scaled([12_000_000_000, 5_000_000, None]) == (" (G)", [number("12.000"), number("0.005"), number("")])
     assert scaled([50, 100])[0] == ""
 

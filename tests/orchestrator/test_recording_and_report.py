@@ -224,7 +224,7 @@ def test_the_report_gives_mean_sd_and_n_and_the_published_beside(plan: Plan, tra
     assert (ns.text, ns.n, ns.best) == ("55.00 ± 1.41", 2, True)  # 10 and 13 apart: t = 7.7, p = .08
     against = table.comparisons["w100", "SortedNet"]
     assert against.statistics.mean == pytest.approx(11.5)
-    assert against.text == "+11.50 [-7.56, +30.56], p .083 → .248, d 5.42, ≈ 4 seeds"
+    assert against.text == "+11.50 [−7.56 to +30.56], p .083 → .248, d 5.42, ≈ 4 seeds"
     assert ("w100", "NS") not in table.comparisons
     assert table.sorted["NS"] == "100 % (0.00)"
     assert (ours.text, ours.best, ours.published_text) == ("66.50 ± 3.54", True, "60.00† (+6.50)")

@@ -1,6 +1,8 @@
 """Arms are told apart in every figure: on white and on a dark page, by colour-blind readers, and in black and white."""
 
-from itertools import combinations
+import re
+from dataclasses import replace
+from itertools import combinations, product
 
 import pytest
 
@@ -58,11 +60,31 @@ def test_a_level_has_a_colour_and_the_others_a_dash_and_no_two_arms_look_alike()
         one, other = styles[f"{method} · in"], styles[f"{method} · bn"]
         assert one.color == other.color
         assert (one.dash, other.dash) == DASHES[:2]
-        assert one.pattern != other.pattern
+        assert one.bar["color"] != other.bar["color"]
     assert len({style.color for style in styles.values()}) == 3
     assert len({style.symbol for style in styles.values()}) == 6
     many = make_styles({f"arm {number}": (f"arm {number}", ()) for number in range(30)})
     assert len({(style.color, style.dash) for style in many.values()}) == 30
+
+
+def over(fill: str, background: str) -> str:
+    """The colour that a translucent one has on a background."""
+    *color, share = map(float, re.findall(r"[\d.]+", fill))
+    below = (int(background[place : place + 2], 16) for place in (1, 3, 5))
+    channels = (round(share * one + (1 - share) * other) for one, other in zip(color, below, strict=True))
+    return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+def test_bars_of_a_colour_are_told_apart_by_how_much_of_it_they_have(deficiency: str) -> None:
+    styles = make_styles({f"m · {norm}": ("m", (norm,)) for norm in range(len(DASHES))})
+    for color, background in product(COLORS, BACKGROUNDS):
+        bars = [replace(style, color=color).bar for style in styles.values()]
+        assert {bar["line"]["color"] for bar in bars} == {color}  # what is at least 3:1, whatever is within
+        assert not any("pattern" in bar for bar in bars)  # thousands of tiles in a PDF
+        looks = [seen(over(bar["color"], background), deficiency) for bar in bars]
+        assert min(difference(*pair) for pair in combinations(looks[:3], 2)) >= 9
+        assert min(difference(*pair) for pair in combinations(looks, 2)) >= 4.5
 
 
 def test_a_level_keeps_its_colour_whichever_others_are_shown_and_two_never_share_one_in_need() -> None:

@@ -3,9 +3,10 @@
 import plotly.graph_objects as go
 
 from orchestrator.report.drawing import Drawing
-from orchestrator.report.figures.arrangement import Panel, arranged
+from orchestrator.report.figures.arrangement import Panel, arranged, lines_of
 from orchestrator.report.figures.selector import menu
 from orchestrator.report.figures.spread import (
+    AT_AN_AXIS,
     arm_names,
     capitalised,
     in_a_box,
@@ -19,12 +20,12 @@ from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, some_of
 
 MANY = 6  # arms: more than these are also shown best first
-_LINE = 24  # pixels of an arm
+_LINE, _TEXT = 24, 18  # pixels of an arm, and of a line of its name
 
 
 def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
     """The final metric of every arm with a mean, sorted by it, of the average or of a sub-model that a menu chooses."""
-    metric, names = results.metric, arm_names(results)
+    metric, names = results.metric, arm_names(results, AT_AN_AXIS)
     choices = (AVERAGE, *some_of(results.sub_models)[::-1])
     finals = results.with_means[["arm", "seed", "sub_model", metric.name]]
     values = with_average(finals, metric, results.shared, ["arm", "seed"])
@@ -65,8 +66,11 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
                 "size": 12,
                 "line": {"width": 1.5},
             },
-            customdata=each["seed"],
-            hovertemplate=f"%{{y}}, seed %{{customdata}}: %{{x:.{metric.decimals}f}} {metric.unit}<extra></extra>",
+            customdata=[
+                f"seed {seed}: {metric.with_unit(value)}"
+                for seed, value in each[["seed", metric.name]].to_numpy(object)
+            ],
+            hovertemplate="%{y}, %{customdata}<extra></extra>",
             name="seeds",
         )
         traces += [dots, means] if seeds > 1 else [means]
@@ -74,6 +78,7 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
     for trace, choice in zip(traces, belong, strict=True):
         trace.visible, trace.showlegend = choice == AVERAGE, False
     listed = {choice: [names[arm] for arm in rows["arm"]] for choice, rows in order.items()}
+    most = max((lines_of(name) for name in names.values()), default=1)
     y = {
         "type": "category",
         "categoryorder": "array",
@@ -81,7 +86,7 @@ def ranked_arms(results: Results, styles: dict[str, Style]) -> Drawing:
         "autorange": "reversed",
     }
     figure = arranged(
-        [Panel("", _LINE * len(listed[AVERAGE]), {"title": {"text": metric.axis}}, y, menu=True)],
+        [Panel("", max(_LINE, _TEXT * most) * len(listed[AVERAGE]), {"title": {"text": metric.axis}}, y, menu=True)],
         traces,
         updatemenus=menu(choices, belong, {choice: {"yaxis.categoryarray": arms} for choice, arms in listed.items()}),
     )

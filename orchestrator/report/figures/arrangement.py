@@ -45,7 +45,12 @@ class Panel:
         """Pixels above its axes."""
         if self.menu:
             return _MENU
-        return _HEAD if self.title else _NO_HEAD
+        return _HEAD + _LEGEND_LINE * (lines_of(self.title) - 1) if self.title else _NO_HEAD
+
+
+def lines_of(text: str) -> int:
+    """How many lines a text of Plotly's has."""
+    return text.count("<br>") + 1
 
 
 def axes(number: int) -> dict[str, str]:
@@ -123,5 +128,7 @@ def _legend_height(entries: Sequence[str], width: int) -> int:
     """In pixels. Plotly gives every entry the width of the longest."""
     if not entries:
         return 0
-    columns = max(1, int(width / (_SIGN + _CHARACTER * max(map(len, entries)))))
-    return 12 + _LEGEND_LINE * -(-len(entries) // columns)
+    longest = max(len(line) for entry in entries for line in entry.split("<br>"))
+    columns = max(1, int(width / (_SIGN + _CHARACTER * longest)))
+    rows = (entries[first : first + columns] for first in range(0, len(entries), columns))
+    return 12 + _LEGEND_LINE * sum(max(map(lines_of, row)) for row in rows)

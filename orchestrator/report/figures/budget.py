@@ -7,9 +7,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from orchestrator.report.drawing import Drawing
-from orchestrator.report.escaping import for_plotly
+from orchestrator.report.escaping import for_plotly, lines_for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
 from orchestrator.report.figures.spread import (
+    IN_A_LEGEND,
     in_a_box,
     in_a_caption,
     or_nothing,
@@ -114,7 +115,7 @@ def over_budget(averages: pd.DataFrame, results: Results, axis: str, styles: dic
                     x=or_nothing(rows["level"].map(levels.index) + apart * (place - (len(arms) - 1) / 2)),
                     y=or_nothing(rows["mean"]),
                     error_y={"array": rows["sd"], "visible": seeds > 1, "thickness": 1.5, "width": 3},
-                    name=for_plotly(f"{arm}{where}"),
+                    name=lines_for_plotly(f"{arm}{where}", IN_A_LEGEND),
                     legendgroup=arm,
                     showlegend=number == 0,
                     mode="lines+markers",
@@ -152,7 +153,11 @@ def over_budget(averages: pd.DataFrame, results: Results, axis: str, styles: dic
     same = [y | ({"matches": "y"} if number else {}) for number in range(len(panels))]
     beside = min(3, len(panels))
     figure = arranged(
-        [Panel(for_plotly(panel), 290, x, each, beside) for panel, each in zip(panels, same, strict=True)], traces
+        [
+            Panel(lines_for_plotly(panel, IN_A_LEGEND), 290, x, each, beside)
+            for panel, each in zip(panels, same, strict=True)
+        ],
+        traces,
     )
     crossed = f", ringed: {'; '.join(each.sentence(metric) for each in found)}." if found else ": none."
     bound = (

@@ -10,14 +10,15 @@ import plotly.graph_objects as go
 from orchestrator.report.across import TaskTable
 from orchestrator.report.comparisons import Comparison
 from orchestrator.report.drawing import Drawing
-from orchestrator.report.escaping import for_plotly
-from orchestrator.report.figures.arrangement import Panel, arranged
+from orchestrator.report.escaping import for_plotly, lines_for_plotly
+from orchestrator.report.figures.arrangement import Panel, arranged, lines_of
 from orchestrator.report.figures.selector import MOST_AT_ONCE, menu
+from orchestrator.report.figures.spread import AT_AN_AXIS, IN_A_LEGEND
 from orchestrator.report.figures.styles import Style
 from orchestrator.report.statistics import LEVEL
 from orchestrator.report.tables import AVERAGE, Table
 
-_LINE, _BETWEEN = 20, 1  # pixels of a difference; differences' room between two sub-models
+_LINE, _TEXT, _BETWEEN = 20, 18, 1  # pixels of a difference and of a line of its name; room between two sub-models
 _MOST_LINES = 40  # of all sub-models together: more are shown one sub-model at a time
 _MARGIN = 0.04  # of the axis, beyond the outermost interval
 
@@ -55,7 +56,7 @@ def _together(
         traces.append(
             go.Scatter(
                 y=[rows.index(row) * step + place for row in there],
-                name=for_plotly(arm),
+                name=lines_for_plotly(arm, IN_A_LEGEND),
                 showlegend=True,
                 **_marks(found, styles[arm]),
                 customdata=[
@@ -94,14 +95,16 @@ def _one_at_a_time(
                 )
             )
             belong.append(row)
+    names = [lines_for_plotly(arm, AT_AN_AXIS) for arm in arms]
+    line = max(_LINE, _TEXT * max(map(lines_of, names)))
     y = {
         "tickvals": list(range(len(arms))),
-        "ticktext": list(map(for_plotly, arms)),
+        "ticktext": names,
         "range": [len(arms) - 0.5, -0.5],
         "showgrid": False,
     }
     return arranged(
-        [Panel("", _LINE * (len(arms) + 1), _axis(table), y, menu=True)], traces, updatemenus=menu(rows, belong)
+        [Panel("", line * (len(arms) + 1), _axis(table), y, menu=True)], traces, updatemenus=menu(rows, belong)
     )
 
 
@@ -147,7 +150,7 @@ def _pair(table: Table | TaskTable, arm: str) -> str:
 
 def _in_lines(found: Comparison) -> str:
     """The comparison as tables have it, one number in a line."""
-    return for_plotly(re.sub(r", (?=[pd≈>] ?[.\d]|p <)", "\n", found.text)).replace("\n", "<br>")
+    return for_plotly(re.sub(r", (?=[pd≈>] ?[−.\d]|p <)", "\n", found.text)).replace("\n", "<br>")
 
 
 def _diverged(table: Table | TaskTable, arm: str) -> bool:

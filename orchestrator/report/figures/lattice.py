@@ -1,13 +1,16 @@
 """Accuracy over a lattice of several dimensions: a heat map per arm, all on one scale of colours."""
 
+import math
+
 import plotly.graph_objects as go
 
+from orchestrator.numerals import decimal
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
+from orchestrator.report.figures.scale import Scale
 from orchestrator.report.figures.spread import arm_names, capitalised, or_nothing, over_seeds, seeds_of
 from orchestrator.report.results import Results
-from orchestrator.trainer import Metric
 
 _ROW, _SCALE = 30, 64  # pixels of a level, and of the scale of colours
 
@@ -33,21 +36,25 @@ def lattice(results: Results) -> Drawing:
     across = " · ".join(others)
     points = over_seeds(frame, ["arm", "sub_model", *varying], metric)
     levels = sorted(results.frame[down].unique())
+    scale = Scale.over(points["mean"], metric.higher_is_better)
     traces = []
     for number, arm in enumerate(results.arms):
         grid = points[points["arm"] == arm].pivot_table(index=down, columns=others, values="mean")
+        values = grid.to_numpy().tolist()
         columns = [" · ".join(f"{value:g}" for value in _tuple(column)) for column in grid.columns]
         traces.append(
             go.Heatmap(
                 x=or_nothing(columns),
                 y=or_nothing(f"{value:g}" for value in grid.index),
-                z=grid.to_numpy() if len(columns) else [[None]],
+                z=values or [[None]],
                 coloraxis="coloraxis",
-                texttemplate=f"%{{z:.{max(0, metric.decimals - 1)}f}}",
+                text=[[_in_ink(value, scale, max(0, metric.decimals - 1)) for value in row] for row in values],
+                texttemplate="%{text}",
+                customdata=[[metric.with_unit(value) for value in row] for row in values],
                 xgap=1,
                 ygap=1,
                 name=names[arm],
-                hovertemplate=f"{across} %{{x}}, {down} %{{y}}: {_number(metric)}",
+                hovertemplate=f"{across} %{{x}}, {down} %{{y}}: %{{customdata}}",
                 **axes(number),
             )
         )
@@ -60,8 +67,9 @@ def lattice(results: Results) -> Drawing:
         traces,
         below=_SCALE,
         coloraxis={
-            "colorscale": "Cividis",
-            "reversescale": not metric.higher_is_better,
+            "colorscale": scale.colors,
+            "cmin": scale.low,
+            "cmax": scale.high,
             "colorbar": {
                 "title": {"text": for_plotly(metric.axis), "side": "top"},
                 "orientation": "h",
@@ -91,6 +99,8 @@ def _tuple(column: object) -> tuple[float, ...]:
     return column if isinstance(column, tuple) else (column,)
 
 
-def _number(metric: Metric) -> str:
-    """Plotly's template for a value of the metric."""
-    return f"%{{z:.{metric.decimals}f}} {metric.unit}".rstrip()
+def _in_ink(value: float, scale: Scale, decimals: int) -> str:
+    """A value as its cell shows it, in the colour that is read on the cell's own; nothing where there is none."""
+    if math.isnan(value):
+        return ""
+    return f'<span style="color: {scale.ink(value)}">{decimal(value, decimals)}</span>'

@@ -4,9 +4,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from orchestrator.report.drawing import Drawing
-from orchestrator.report.escaping import for_plotly
+from orchestrator.report.escaping import for_plotly, lines_for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
-from orchestrator.report.figures.spread import or_nothing
+from orchestrator.report.figures.spread import IN_A_LEGEND, or_nothing
 from orchestrator.report.figures.styles import Style
 from orchestrator.report.tables import Table
 
@@ -24,7 +24,10 @@ def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
     totals = [total for total in table.ledger if total.name != _SECONDS]
     rows = table.rows[:-1] if table.counted else ()
     arms = [arm for arm in table.arms if arm not in table.diverged]
-    names = {arm: for_plotly(f"{arm} ({table.diverged[arm]})" if arm in table.diverged else arm) for arm in table.arms}
+    names = {
+        arm: lines_for_plotly(f"{arm} ({table.diverged[arm]})" if arm in table.diverged else arm, IN_A_LEGEND)
+        for arm in table.arms
+    }
     size = _BAR * len(table.arms) + _BETWEEN
     reversed_y = {"autorange": "reversed", "showgrid": False, "type": "category"}
     panels: list[Panel] = []

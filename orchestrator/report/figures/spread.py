@@ -10,12 +10,13 @@ from typing import TypeVar
 import pandas as pd
 
 from orchestrator.report.divergence import diverged_seeds, in_place
-from orchestrator.report.escaping import for_plotly
+from orchestrator.report.escaping import lines_for_plotly
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE
 from orchestrator.trainer import Metric
 
 ValueT = TypeVar("ValueT")
+IN_A_LEGEND, AT_AN_AXIS = 38, 26  # characters of a line that a phone has room for
 
 
 def over_seeds(frame: pd.DataFrame, by: Sequence[str], metric: Metric) -> pd.DataFrame:
@@ -53,11 +54,15 @@ def in_a_box(metric: Metric, mean: float, sd: float, n: int) -> str:
     return f"{metric.with_unit(mean)} ± {metric.text(sd)} (SD, n = {n})"
 
 
-def arm_names(results: Results) -> dict[str, str]:
-    """What every arm of one table is called in a figure: with how many seeds diverged, where its numbers are none."""
+def arm_names(results: Results, most: int = IN_A_LEGEND) -> dict[str, str]:
+    """What every arm of one table is called in a figure: with how many seeds diverged, where its numbers are none.
+
+    Args:
+        most: characters of a line.
+    """
     lost, seeds = diverged_seeds(results.diverged), {arm: count for (_, arm), count in results.seeds.items()}
     return {
-        arm: for_plotly(f"{arm} ({in_place(len(lost[arm]), seeds[arm])})" if arm in lost else arm)
+        arm: lines_for_plotly(f"{arm} ({in_place(len(lost[arm]), seeds[arm])})" if arm in lost else arm, most)
         for arm in results.arms
     }
 

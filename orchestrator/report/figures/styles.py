@@ -17,7 +17,7 @@ SUBJECT = "#e8311f"
 PALETTE = ("#148cfa", "#00a082", "#8228fa", "#c80a8c", "#968250", "#506ea0", "#46820a")
 NEUTRAL = "#7b8087"  # what is no arm: fronts, crossings, spreads over several arms
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_PATTERNS = ("", "/", ".", "x", "-", "+")  # of bars, one for every dash
+_SHADES = (1.0, 0.0, 0.6, 0.2, 0.8, 0.4)  # of bars, one for every dash; those that are used first are furthest apart
 _SYMBOLS = (
     "circle", "square", "diamond", "triangle-up", "cross", "x", "triangle-down", "star", "pentagon", "hexagram",
     "triangle-left", "triangle-right", "star-diamond", "star-square", "hourglass", "bowtie",
@@ -31,13 +31,14 @@ class Style:
 
     Attributes:
         width: of its line, in pixels.
-        pattern: of its bars.
+        shade: of its bars, as a share of its colour: all of it, or the outline alone. Patterns would do, too, were it
+            not that a PDF draws their tiles one by one, in thousands.
     """
 
     color: str
     dash: str
     symbol: str
-    pattern: str = ""
+    shade: float = 1.0
     width: float = _USUAL
 
     @property
@@ -53,13 +54,17 @@ class Style:
     @property
     def bar(self) -> dict[str, Any]:
         """As Plotly takes it."""
-        return {"color": self.color, "pattern": {"shape": self.pattern}, "line": {"color": self.color, "width": 1}}
+        return {"color": self._in_part(self.shade), "line": {"color": self.color, "width": 1.5}}
 
     @property
     def band(self) -> str:
         """The colour of its spread, which lines are seen through."""
+        return self._in_part(0.16)
+
+    def _in_part(self, share: float) -> str:
+        """The colour, through which so much of the background is not seen."""
         red, green, blue = (int(self.color[place : place + 2], 16) for place in (1, 3, 5))
-        return f"rgba({red}, {green}, {blue}, 0.16)"
+        return f"rgba({red}, {green}, {blue}, {share})"
 
 
 def styles_of(plan: Plan) -> dict[str, Style]:
@@ -92,7 +97,7 @@ def make_styles(
         color, rounds = colors[head]
         dash = (rests.index(rest) + rounds) % len(DASHES)
         width = _WIDE if head == subject else _USUAL
-        styles[arm] = Style(color, DASHES[dash], _SYMBOLS[place % len(_SYMBOLS)], _PATTERNS[dash], width)
+        styles[arm] = Style(color, DASHES[dash], _SYMBOLS[place % len(_SYMBOLS)], _SHADES[dash], width)
     return styles
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
+from orchestrator.numerals import signed
 from orchestrator.report.tables import Cell
 from orchestrator.trainer import Metric
 
@@ -111,8 +112,8 @@ class Sheet:
 
 
 def number(text: str) -> Entry:
-    """A number, with the minus sign that is as wide as a plus; nothing where there is none."""
-    return Entry(text.replace("-", "−")) if text else nothing()
+    """A number; nothing where there is none."""
+    return Entry(text) if text else nothing()
 
 
 def words(text: str) -> Entry:
@@ -151,8 +152,7 @@ def published(cells: Iterable[Cell | None], metric: Metric) -> list[Row]:
             apart.append(nothing())
         else:
             printed.append(replace(number(metric.text(cell.published)), mark="†" * cell.derived))
-            signed = f"{cell.mean - cell.published:+z.{metric.decimals}f}"
-            apart.append(nothing() if cell.diverged else number(signed))
+            apart.append(nothing() if cell.diverged else number(signed(cell.mean - cell.published, metric.decimals)))
     if all(entry.text == NOTHING for entry in printed):
         return []
     return [Row("published", tuple(printed), lesser=True), Row("ours − published", tuple(apart), lesser=True)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from orchestrator.numerals import decimal, signed
 from orchestrator.report.across import SPREAD, TaskTable
 from orchestrator.report.comparisons import Comparison, p_text
 from orchestrator.report.page.sheet import (
@@ -79,8 +80,8 @@ def accuracies(table: Table) -> Sheet:
     caption = f"{table.metric.heading} of every sub-model by arm, {_over_seeds([table.seeds])}"
     sheet = Sheet(caption, "sub-model", table.arms, (Group("", tuple(rows)),))
     if len(table.arms) > _MOST_COLUMNS:
-        return _costs_above(table, sheet.turned("arm"))
-    return _costs_beside(table, sheet)
+        return _costs_below(table, sheet.turned("arm"))
+    return _costs_behind(table, sheet)
 
 
 def _of_arms(table: Table, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
@@ -90,25 +91,25 @@ def _of_arms(table: Table, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
     )
 
 
-def _costs_beside(table: Table, sheet: Sheet) -> Sheet:
-    """With a column for each cost, where every arm's network has the same."""
+def _costs_behind(table: Table, sheet: Sheet) -> Sheet:
+    """With a column for each cost, where every arm's network has the same: a phone shows the first columns alone."""
     if not table.one_network:
         return sheet
     costs = _costs(table, [(row.head, _who_has(table, row.head)) for row in sheet.rows])
     rows = (
-        replace(row, entries=(*(blank() if row.lesser else of[place] for of in costs.values()), *row.entries))
+        replace(row, entries=(*row.entries, *(blank() if row.lesser else of[place] for of in costs.values())))
         for place, row in enumerate(sheet.rows)
     )
-    return replace(sheet, columns=(*costs, *sheet.columns), groups=(Group("", tuple(rows)),))
+    return replace(sheet, columns=(*sheet.columns, *costs), groups=(Group("", tuple(rows)),))
 
 
-def _costs_above(table: Table, sheet: Sheet) -> Sheet:
+def _costs_below(table: Table, sheet: Sheet) -> Sheet:
     """With a row for each cost."""
     if not table.one_network:
         return sheet
     costs = _costs(table, [(label, _who_has(table, label)) for label in sheet.columns])
     rows = (Row(name, tuple(entries), lesser=True) for name, entries in costs.items())
-    return replace(sheet, groups=(Group("", (*rows, *sheet.rows)),))
+    return replace(sheet, groups=(Group("", (*sheet.rows, *rows)),))
 
 
 def _who_has(table: Table, label: str) -> str:
@@ -125,7 +126,7 @@ def _costs(table: Table, places: Sequence[tuple[str, str]]) -> dict[str, list[En
             found[f"{name}{unit}"] = entries
     if table.milliseconds:
         times = (table.milliseconds.get(place) for place in places)
-        found["ms"] = [nothing() if time is None else number(f"{time:.2f}") for time in times]
+        found["ms"] = [nothing() if time is None else number(decimal(time, 2)) for time in times]
     return found
 
 
@@ -158,16 +159,16 @@ def task_scores(table: TaskTable) -> Sheet:
         for row in (row for row, who in table.lines if who == arm):
             spread = table.spreads.get((row, arm))
             after = [nothing() if spread is None else number(table.metric.text(spread))] * with_spread
+            after += [entries[row, arm] for entries in found.values()]
             cells = table.row_cells(row, arm)
-            before = [entries[row, arm] for entries in found.values()]
-            rows.append(Row(row, (*before, *(measured(cell, table.metric) for cell in cells), *after)))
+            rows.append(Row(row, (*(measured(cell, table.metric) for cell in cells), *after)))
             rows += [
-                replace(each, entries=(*[blank()] * len(before), *each.entries, *[blank()] * len(after)))
+                replace(each, entries=(*each.entries, *[blank()] * len(after)))
                 for each in published(cells, table.metric)
             ]
         updates = f" ({table.counted} in epochs: {table.updates[arm]})" if table.updates[arm] else ""
         groups.append(Group(f"{arm}{updates}", tuple(rows)))
-    columns = (*found, *table.columns, *[SPREAD] * with_spread)
+    columns = (*table.columns, *[SPREAD] * with_spread, *found)
     return Sheet(f"{table.metric.heading} in every task, by arm and sub-model", "sub-model", columns, tuple(groups))
 
 
@@ -212,13 +213,13 @@ def _comparison(found: Comparison, metric: Metric) -> tuple[Entry, ...]:
         nothing() if statistics.p is None else number(p_text(statistics.p)),
         number(p_text(found.adjusted_p)) if known else nothing(),
         words("yes" if found.separated else "no") if known else nothing(),
-        nothing() if statistics.effect is None else number(f"{statistics.effect:z.2f}"),
+        nothing() if statistics.effect is None else number(decimal(statistics.effect, 2)),
         number(found.needed.removesuffix(" seeds").removeprefix("≈ ")),
     )
 
 
 def _signed(value: float | None, metric: Metric) -> Entry:
-    return nothing() if value is None else number(f"{value:+z.{metric.decimals}f}")
+    return nothing() if value is None else number(signed(value, metric.decimals))
 
 
 def in_a_line(table: Table) -> str:
@@ -262,8 +263,8 @@ def pareto_set(points: pd.DataFrame, metric: Metric) -> Sheet:
     unit, macs = scaled([int(count) for count in points["macs"]])
     groups: dict[str, list[Row]] = {}
     for point, cost in zip(points.to_dict("records"), macs, strict=True):
-        entries = (cost, _count(point["parameters"]), number(metric.text(point["value"])), words(str(point["arm"])))
+        entries = (number(metric.text(point["value"])), words(str(point["arm"])), cost, _count(point["parameters"]))
         groups.setdefault(str(point["facet"]), []).append(Row(str(point["sub_model"]), entries))
-    columns = (f"MACs{unit}", "parameters", metric.axis, "arm")
+    columns = (metric.axis, "arm", f"MACs{unit}", "parameters")
     listed = tuple(Group(facet, tuple(rows)) for facet, rows in groups.items())
     return Sheet("Sub-models that no other beats at no more multiply-accumulates", "sub-model", columns, listed)

@@ -25,6 +25,32 @@
     return layout;
   }
 
+  // Sentences: no line ends between a number and its sign, spread or unit, nor within `n = 5`, `p < .001` or `--seeds 7`.
+  const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const unit = document.body.dataset.unit;
+  const units = ["%", "[MG](?: MACs)?", "MACs", "ms", "s", "(?:percentage )?points?", "seeds?", "trials?", "SD"];
+  const number = String.raw`[+−]?(?:\d[\d.,]*\d|\d|\.\d+)`;
+  const whole = new RegExp(
+    String.raw`(?:\b[npd] (?:[=<>≈→] )?|[<>≈=±] )?(?<![\w.])${number}(?: ± ${number})?` +
+    String.raw`(?: (?:${[...units, ...(unit ? [escaped(unit)] : [])].join("|")})(?!\w))?|--[a-z][a-z-]*(?: \d+)?`, "g");
+  function keepWhole(text) {
+    const parts = [...text.data.matchAll(whole)].filter(([part]) => /[ -]/.test(part));
+    for (const part of parts.reverse()) { // from the end, so that places before it stay what they are
+      const rest = text.splitText(part.index);
+      rest.splitText(part[0].length);
+      const span = document.createElement("span");
+      span.className = "whole";
+      rest.replaceWith(span);
+      span.append(rest);
+    }
+  }
+  for (const sentence of document.querySelectorAll("p, li, figcaption, summary, caption, .group th")) {
+    const texts = document.createTreeWalker(sentence, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (texts.nextNode()) found.push(texts.currentNode);
+    found.filter((text) => !text.parentElement.closest(".whole")).forEach(keepWhole);
+  }
+
   // Figures: Plotly is unpacked once the page is shown, and each is drawn when it comes near.
   let library;
   const load = () => (library ??= unpack(document.getElementById("plotly").textContent));
