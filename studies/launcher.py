@@ -8,18 +8,21 @@ import ast
 import re
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem, ShellComplete
 
+from orchestrator.commands.broken_file import ends_itself, fault, from_here, refuse_name
 from orchestrator.commands.verbs import COMMANDS
 from orchestrator.commands.version import version_line
-from orchestrator.errors import UserError, unknown
+from orchestrator.errors import UserError, reason, unknown
+from orchestrator.study.study import Study
 from studies.completion import register_shells
 
 _NAME = "sortednet-studies"
@@ -57,25 +60,64 @@ def find(study: str) -> Path:
         UserError: there is none.
     """
     known = packaged()
-    if (path := Path(study).expanduser()).is_file():
-        return path
-    if study in known:
-        return known[study]
+    try:
+        if (path := Path(study).expanduser()).is_file():
+            return path
+        if study in known:
+            return known[study]
+        if path.exists():
+            raise UserError(_no_file(path))
+    except (OSError, RuntimeError) as error:  # a name that no file can have, a home folder of nobody
+        raise UserError(f"{study[:200]}: {reason(error)[:200]}: give the path of a study's file") from error
     if path.suffix or path.parent != Path():
         raise UserError(f"{study[:200]}: no such file; a study is a path, or one of {', '.join(known)}")
     raise unknown("study", study, known)
+
+
+def _no_file(path: Path) -> str:
+    """What a folder, or whatever else is there, is answered with."""
+    if not path.is_dir():
+        return f"{path} is no file: give that of a study"
+    names = (file for file in sorted(path.glob("*.py")) if _RUNS.search(file.read_text("utf-8", "replace")))
+    inside = next(names, None)
+    return f"{path} is a folder: give the study's file in it" + (f", such as {inside}" if inside else "")
 
 
 def run_study_file(path: Path, arguments: Sequence[str]) -> NoReturn:
     """As `python PATH ARGUMENTS`, in this process.
 
     Raises:
-        UserError: it ends without having run a study.
+        UserError: the file is at fault before it runs a study, or ends without having run one.
     """
     sys.argv = [str(path), *arguments]
+    refuse_name(path)
     sys.path.insert(0, str(path.resolve().parent))
-    runpy.run_path(str(path), run_name="__main__")
-    raise UserError(f'{path} runs no study: end it with a call of main(…) below if __name__ == "__main__":')
+    try:
+        found = runpy.run_path(str(path), run_name="__main__")
+    except Exception as error:
+        if _ran(error):  # a fault of what runs the study, which is no line's worth
+            raise
+        raise UserError(fault(error, path)) from error
+    except SystemExit as ending:
+        if not _ran(ending) and (why := ends_itself(ending, path)):
+            raise UserError(why) from ending
+        raise
+    raise UserError(_runs_none(path, found))
+
+
+def _ran(error: BaseException) -> bool:
+    """Whether it is of a study that was run, and not of its file."""
+    from orchestrator.commands.command_line import main
+
+    return any(frame.f_code is main.__code__ for frame, _ in walk_tb(error.__traceback__))
+
+
+def _runs_none(path: Path, found: Mapping[str, Any]) -> str:
+    if not path.read_bytes().strip():
+        return f"{from_here(path)} is empty: docs/own-study.md has a study to begin with"
+    named = next((name for name, value in found.items() if isinstance(value, Study)), None)
+    what = f"has the study {named} and does not run it" if named else "runs no study"
+    return f'{from_here(path)} {what}: end it with a call of main({named or "…"}, …) below if __name__ == "__main__":'
 
 
 class _Verb(click.Command):
@@ -176,7 +218,8 @@ def _of_study(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         sys.path.insert(0, str(path.resolve().parent))
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # the shell reads what is answered
             found: dict[str, Any] = runpy.run_path(str(path), run_name="completed")
-        command = study_command(found["STUDY"], _no_trainer)
+        study = next(value for value in (found.get("STUDY"), *found.values()) if isinstance(value, Study))
+        command = study_command(study, _no_trainer)
     except (Exception, SystemExit):  # somebody's file, while they type: whatever it is, there is nothing to complete
         return []
     words = [ctx.info_name or "", *(ctx.params.get("rest") or ())]

@@ -3,7 +3,12 @@
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+from sys import version_info
+from traceback import walk_tb
 
+_INSTALLED = frozenset({"site-packages", "dist-packages", f"python{version_info.major}.{version_info.minor}"})
+_HERE = Path(__file__).parent
 _LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters
 
 
@@ -13,6 +18,16 @@ class ConfigError(ValueError):
 
 class DataError(RuntimeError):
     """A data set that cannot be had or is not what it claims to be."""
+
+
+def place_and_reason(error: Exception) -> str:
+    """`ValueError: …, raised at my_study.py, line 12`: of somebody's own code, at its innermost place."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    for frame, line in reversed([*walk_tb(error.__traceback__)]):
+        file = Path(frame.f_code.co_filename)
+        if not file.is_relative_to(_HERE) and _INSTALLED.isdisjoint(file.parts):
+            return f"{said}, raised at {file.name}, line {line}"
+    return said
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ConfigError:

@@ -3,11 +3,13 @@
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 import click
 
+from orchestrator.commands.broken_file import check_call, from_here
 from orchestrator.commands.examples import examples, study_file
 from orchestrator.commands.sections import Below, Chapter, Option, write_below
 from orchestrator.commands.shared_options import levels_chapter, presets_chapter
@@ -15,6 +17,7 @@ from orchestrator.commands.streams import outlive_streams
 from orchestrator.commands.verbs import COMMANDS, all_shown, verbs
 from orchestrator.errors import Stopped, UserError, reason, unknown
 from orchestrator.run.environment import keep_files_in_utf_8
+from orchestrator.run.legible import legible
 from orchestrator.run.patience import is_store_error
 from orchestrator.secrecy.redaction import remember, without_passwords
 from orchestrator.study.study import Layout, Study
@@ -32,7 +35,20 @@ def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
 
     Args:
         trainer: what trains, or what makes it, called once a command is known to need it.
+
+    Raises:
+        UserError: the file is imported and calls this all the same, or for another study as well; it is no study that
+            is given, or nothing that could train it.
     """
+    caller = sys._getframe(1)
+    try:
+        check_call(caller)
+        _check_given(study, trainer, f"{from_here(Path(caller.f_code.co_filename))}, line {caller.f_lineno}")
+    except UserError as error:
+        if caller.f_globals.get("__name__") != "__main__":
+            raise
+        print(f"error: {without_passwords(str(error))}", file=sys.stderr)
+        sys.exit(2)
     sys.excepthook = _show_fault
     outlive_streams()
     keep_files_in_utf_8()
@@ -73,6 +89,18 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _check_given(study: object, trainer: object, where: str) -> None:
+    """Raises `UserError` for what is no study, or cannot be what trains it."""
+    if isinstance(study, Study):
+        if callable(trainer) or hasattr(trainer, "declaration"):
+            return
+        what, wanted = trainer, "what trains belongs, as image_trainer"
+    else:
+        what, wanted = study, "a Study belongs: STUDY = Study(name=…, …), one in a file"
+    shown = legible(" ".join(repr(what).split()), 80)
+    raise UserError(f"{where}: main(…) is given {shown} ({type(what).__name__}) where {wanted}")
 
 
 def _show_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from orchestrator.commands.broken_file import from_here
 from orchestrator.study.study import Factor, Study
 
 _WIDTH = 78  # of a help on a terminal of 80 columns
@@ -23,12 +24,12 @@ def program() -> list[str]:
     found = shutil.which("python")
     if found is not None and Path(found).absolute() == python.absolute():
         return ["python", study_file()]
-    return [_short(python), study_file()]
+    return [from_here(python), study_file()]
 
 
 def study_file() -> str:
     """From where the user is."""
-    return _short(Path(sys.argv[0]))
+    return from_here(Path(sys.argv[0]))
 
 
 def pasted(program: Sequence[str], arguments: Sequence[str]) -> str:
@@ -50,13 +51,6 @@ def _with_their_values(arguments: Sequence[str]) -> list[str]:
         else:
             found.append(quoted)
     return found
-
-
-def _short(path: Path) -> str:
-    """Relative to where the user is, if it lies below."""
-    whole = path.absolute()
-    here = Path.cwd()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _arguments(study: Study) -> Mapping[str, list[list[str] | None]]:

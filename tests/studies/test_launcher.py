@@ -123,6 +123,7 @@ def test_a_shell_completes_verbs_studies_options_presets_and_levels(own: Path) -
 LEVELS = {
     "bash takes the word apart at =": ("method=NS,norm=batch-s", None, "batch-switchable"),
     "right after =": ("norm=", "=", "instance"),
+    "an option's value behind =": ("norm=batch --preset=sm", "sm", "smoke"),
     "in quotes": ("'norm=batch-s", "'norm=batch-s", "norm=batch-switchable"),
     "a bash that was told not to": ("norm=batch-s", "norm=batch-s", "norm=batch-switchable"),
 }
@@ -139,19 +140,83 @@ def test_what_means_something_to_bash_is_escaped() -> None:
     assert r"annealed\(largest,0.5\)" in answers, answers
 
 
+@pytest.fixture
+def installed(own: Path) -> dict[str, str]:
+    """An environment in which the console script is found, beside a study with levels that shells take for more."""
+    script = own.parent / "sortednet-studies"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m studies.launcher "$@"\n')
+    script.chmod(0o755)
+    levels = '{"one two": {"method": "NS"}, "it\'s": {"method": "US"}, "$x *?": {"method": "LCS"}, "a=b:c": {}}'
+    text = own.read_text().replace("Factor(", f'Factor("arm", {levels}), Factor(', 1)
+    own.write_text(text)
+    path = f"{own.parent}:{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "HOME": str(own.parent)}
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_shows_what_is_completed_as_it_is_whole(tmp_path: Path) -> None:
-    (tmp_path / "sortednet-studies").write_text(f'#!/bin/sh\nexec {sys.executable} -m studies.launcher "$@"\n')
-    (tmp_path / "sortednet-studies").chmod(0o755)
+def test_fish_shows_what_is_completed_as_it_is_whole(installed: dict[str, str], own: Path) -> None:
     script = "_SORTEDNET_STUDIES_COMPLETE=fish_source sortednet-studies | source\n"
-    script += 'complete -C "sortednet-studies cl"\n'
-    script += 'complete -C "sortednet-studies plan cifar_sampling_ablation --only sampler=annealed"'
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, "HOME": str(tmp_path)}
+    for line in (
+        "cl",
+        "plan cifar_sampling_ablation --only sampler=annealed",
+        "plan own.py --only arm=on",
+        "plan own.py --only=arm=on",
+        f"plan own.py --storage={own.parent}/own.p",
+    ):
+        script += f"complete -C 'sortednet-studies {line}'\n"
     command = ["fish", "--no-config", "-c", script]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert "Show what could go from the storage; with --yes, remove it." in done.stdout, done
-    assert "sampler=annealed(largest,0.5)" in done.stdout, done
+    done = subprocess.run(command, cwd=own.parent, env=installed, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [
+        "clean\tShow what could go from the storage; with --yes, remove it.",
+        "sampler=annealed(largest,0.5)",
+        "sampler=annealed(smallest,0.5)",
+        "arm=one two",
+        "--only=arm=one two",
+        f"--storage={own.parent}/own.py",
+    ], done
+
+
+# A line editor on a terminal of its own, whose Ctrl-T completes the line and writes down what has become of it.
+ZSH = r"""
+zmodload zsh/zpty zsh/zselect
+zpty -b editor zsh -f -i
+until_there() { for try in {1..600}; do [[ -e $1 ]] && return; zselect -t 10; done; exit 1; }
+zpty -w editor '
+autoload -Uz compinit; compinit -u -D; eval "$(_SORTEDNET_STUDIES_COMPLETE=zsh_source sortednet-studies)"
+setopt no_beep; LISTMAX=0
+completed() { zle complete-word; print -r -- "$BUFFER" > became.new; mv became.new became; BUFFER=""; }
+zle -N completed; bindkey "^T" completed; : > ready'
+until_there ready
+for line in "$@"; do
+    zpty -n -w editor "sortednet-studies $line"$'\x14'
+    until_there became; cat became; rm became
+done
+zpty -d editor
+"""
+TYPED = {
+    "sta": "status ",
+    "plan ow": "plan own.py ",
+    "plan own.py --eq": "plan own.py --equalize ",
+    "plan own.py --preset ti": "plan own.py --preset tiny ",
+    "plan own.py --preset=ti": "plan own.py --preset=tiny ",
+    "plan own.py --only arm=on": r"plan own.py --only arm=one\ two ",
+    r"plan own.py --only arm=one\ t": r"plan own.py --only arm=one\ two ",
+    "plan own.py --only 'arm=on": "plan own.py --only 'arm=one two' ",
+    "plan own.py --only=arm=on": r"plan own.py --only=arm=one\ two ",
+    "plan own.py --only arm=i": r"plan own.py --only arm=it\'s ",
+    r"plan own.py --only arm=\$": r"plan own.py --only arm=\$x\ \*\? ",
+    "plan own.py --only arm=a=b": "plan own.py --only arm=a=b:c ",
+    "plan own.py --only method=NS,arm=a=": "plan own.py --only method=NS,arm=a=b:c ",
+    "plan own.py --storage=./own.p": "plan own.py --storage=./own.py ",
+}
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_a_line_to_what_it_reads_back(installed: dict[str, str], own: Path) -> None:
+    command = ["zsh", "-f", "-c", ZSH, "zsh", *TYPED]
+    done = subprocess.run(command, cwd=own.parent, env=installed, capture_output=True, text=True, check=False)
+    became = [line.removeprefix("sortednet-studies ") for line in done.stdout.splitlines()]
+    assert dict(zip(TYPED, became, strict=False)) == TYPED, done
 
 
 def test_a_study_file_is_one_that_ends_with_main() -> None:

@@ -132,19 +132,31 @@ def test_a_data_set_is_what_its_function_loads_and_known_by_that() -> None:
         loaded("squares", other.checksum)
 
 
-def test_images_that_are_none_are_refused() -> None:
-    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="uint8"):
-        ImageArrays.of(images.float(), torch.tensor([0, 1]), images, torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match="labels must be"):
-        ImageArrays.of(images, torch.tensor([0, -1]), images, torch.tensor([0, 1]))
-
+def test_what_gives_no_images_is_refused_with_its_name() -> None:
     @register.dataset("text")
     def text() -> Any:
         return "no images"
 
     with pytest.raises(ConfigError, match="dataset text gives str: it is to give ImageArrays"):
         dataset("text")
+
+    @register.dataset("floats")
+    def floats() -> ImageArrays:
+        return ImageArrays.of(np.zeros((2, 1, 4, 4)), [0, 1], np.zeros((2, 1, 4, 4)), [0, 1])
+
+    with pytest.raises(ConfigError, match="dataset floats: the training images are float64 from 0 to 0: give uint8"):
+        dataset("floats")
+
+    @register.dataset("elsewhere")
+    def elsewhere() -> ImageArrays:
+        return ImageArrays.of(*np.load("nowhere.npz").values())
+
+    with pytest.raises(
+        DataError, match=r"dataset elsewhere cannot be loaded: FileNotFoundError: .*nowhere\.npz"
+    ) as gone:
+        dataset("elsewhere")
+    line = elsewhere.__code__.co_firstlineno + 2
+    assert str(gone.value).endswith(f", raised at test_register.py, line {line}")
 
 
 def test_a_metric_is_measured_of_the_whole_test_set_beside_the_task_s_own(few: ImageArrays) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainers.data.images import cifar10, digits
 from trainers.data.images.arrays import ImageArrays
-from trainers.errors import ConfigError, unknown
+from trainers.errors import ConfigError, DataError, place_and_reason, unknown
 from trainers.own.parts import enter, loaded
 
 
@@ -117,7 +117,12 @@ def dataset(name: str) -> Dataset:
 def _as_loaded(name: str) -> Dataset:
     """Loads it once."""
     source = LOADERS[name]
-    arrays = source.load()
+    try:
+        arrays = source.load()
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"dataset {name}: {error}") from error
+    except Exception as error:  # whatever somebody's own code raises
+        raise DataError(f"dataset {name} cannot be loaded: {place_and_reason(error)}") from error
     if not isinstance(arrays, ImageArrays):
         raise ConfigError(f"dataset {name} gives {type(arrays).__name__}: it is to give ImageArrays")
     loaded(name, arrays.checksum)

@@ -2,13 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from trainers.data.images import given
 from trainers.data.thinning import evenly_spread
+from trainers.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,28 @@ class ImageArrays:
     @classmethod
     def of(
         cls,
-        train_images: Tensor | NDArray[Any],
-        train_labels: Tensor | NDArray[Any],
-        test_images: Tensor | NDArray[Any],
-        test_labels: Tensor | NDArray[Any],
+        train_images: ArrayLike | Tensor,
+        train_labels: ArrayLike | Tensor,
+        test_images: ArrayLike | Tensor,
+        test_labels: ArrayLike | Tensor,
     ) -> "ImageArrays":
         """Of arrays of numpy or torch: normalised by the training images, identified by all that is in them.
 
         Args:
-            train_images, test_images: `(N, C, H, W)` uint8.
+            train_images, test_images: `(N, C, H, W)` uint8, or other whole numbers from 0 to 255.
             train_labels, test_labels: `(N,)` whole numbers from 0.
 
         Raises:
-            ValueError: other shapes or types; a label below 0.
+            ConfigError: other shapes or numbers; images of another shape to be tested on.
         """
-        images = [torch.as_tensor(each).contiguous() for each in (train_images, test_images)]
-        labels = [torch.as_tensor(each).long() for each in (train_labels, test_labels)]
-        if any(each.ndim != 1 or (len(each) and int(each.min()) < 0) for each in labels):
-            raise ValueError("labels must be (N,) whole numbers from 0")
+        images = [given.images(train_images, "training"), given.images(test_images, "test")]
+        if (shape := tuple(images[0].shape[1:])) != (other := tuple(images[1].shape[1:])):
+            raise ConfigError(f"training images are {shape} each and test images {other}: give all the same shape")
+        labels = [
+            given.labels(train_labels, "training", len(images[0])),
+            given.labels(test_labels, "test", len(images[1])),
+        ]
+        given.refuse_gaps((labels[0], labels[1]))
         digest = hashlib.sha256()
         for each in (images[0], labels[0], images[1], labels[1]):
             digest.update(f"{tuple(each.shape)} {each.dtype}".encode())
