@@ -1,7 +1,7 @@
 """A nested network's pass beside the plain network's that it stands for, at every width, of six published families.
 
     python -m benchmarks.nested_overhead [--device cpu] [--turns 5] [--seconds 0.5] [--batch 128] [--family NAME …]
-                                         [--control]
+                                         [--pass KIND …] [--control]
 
 At full width the plain network is the one that was nested, elsewhere the sub-model cut out. A training pass is forward,
 loss and backward into gradients that are there already; an evaluation pass is forward without gradients, one of many
@@ -139,7 +139,14 @@ def _state(network: nn.Module) -> Iterator[Tensor]:
 
 
 def measured(
-    family: str, device: torch.device, threads: int, batch: int, turns: int, seconds: float, control: bool
+    family: str,
+    device: torch.device,
+    threads: int,
+    batch: int,
+    turns: int,
+    seconds: float,
+    kinds: Sequence[str],
+    control: bool,
 ) -> list[dict[str, Any]]:
     """A row per width and kind of pass."""
     torch.set_num_threads(threads)
@@ -158,10 +165,11 @@ def measured(
     for sub_model in WIDTHS:
         nested.activate(sub_model)
         plain = full if sub_model == WIDTHS.largest else nested.extract(sub_model).to(memory_format=layout)
-        for kind, run in PASSES.items():
+        for kind in kinds:
             sides = {"nested": copy.deepcopy(plain) if control else nested, "plain": plain}
             passes = {
-                name: partial(run, network.train(kind == "training"), images, labels) for name, network in sides.items()
+                name: partial(PASSES[kind], network.train(kind == "training"), images, labels)
+                for name, network in sides.items()
             }
             with unchanged(sides["nested"]) if kind == "evaluation" else nullcontext():
                 found = race(tuple(passes.values()), turns, seconds, device)
@@ -182,15 +190,24 @@ def measured(
 @click.option("--turns", default=5, show_default=True)
 @click.option("--seconds", default=0.5, show_default=True, help="Of each side in a turn.")
 @click.option("--family", "families", multiple=True, type=click.Choice(list(FAMILIES)), help="Unless given, all.")
+@click.option("--pass", "kinds", multiple=True, type=click.Choice(list(PASSES)), help="Unless given, both.")
 @click.option("--control", is_flag=True, help="A copy of the plain network in the nested one's place.")
 def main(
-    device: str, threads: int, batch: int, turns: int, seconds: float, families: tuple[str, ...], control: bool
+    device: str,
+    threads: int,
+    batch: int,
+    turns: int,
+    seconds: float,
+    families: tuple[str, ...],
+    kinds: tuple[str, ...],
+    control: bool,
 ) -> None:
     """Measures and appends to the results."""
     of_passes = {"batch": batch, "turns": turns, "seconds": seconds, "control": control}
     settings = {"device": device, "threads": threads, **of_passes}
     for family in families or FAMILIES:
-        rows = in_a_process(measured, family, torch.device(device), threads, batch, turns, seconds, control)
+        how = threads, batch, turns, seconds, kinds or tuple(PASSES), control
+        rows = in_a_process(measured, family, torch.device(device), *how)
         append("nested_overhead", [{**settings, "family": family, **flat(row)} for row in rows])
 
 
