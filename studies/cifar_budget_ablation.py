@@ -16,7 +16,7 @@ STUDY = Study(
     presets=scaled(
         updates=200,
         seeds=1,
-        quick={"interim_examples": 300},
+        quick={"interim_examples": 200},
         varied=("equalize",),
         smoke_only=(("equalize", "passes"),),
     ),

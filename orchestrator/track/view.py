@@ -105,13 +105,17 @@ def _axis(plan: Plan) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Section:
-    """Charts under one title: those shown, and those that MLflow would add and that say nothing."""
+    """Charts under one title: those shown, and those that MLflow would add and that say nothing.
+
+    Bars where every trial has a single point.
+    """
 
     number: int
     title: str
     opened: bool
     shown: Sequence[str]
     hidden: Sequence[str] = ()
+    bars: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         always = {"isReordered": True, "deleted": False, "isGenerated": False}
@@ -120,7 +124,7 @@ class _Section:
     def charts(self) -> Iterator[dict[str, Any]]:
         for place, metric in enumerate((*self.shown, *self.hidden)):
             yield {
-                "type": "LINE",
+                "type": "BAR" if self.bars else "LINE",
                 "uuid": f"s{self.number}c{place}",
                 "metricSectionId": f"s{self.number}",
                 "metricKey": metric,
@@ -151,7 +155,8 @@ def _sections(plan: Plan, names: MetricNames, labels: Sequence[str]) -> Iterator
             yield _Section(number, f"{metric.heading} during training", metric.primary, list(map(names.kept, shown)))
             number += 1
         shown = [*(each.name for each in beside), *(f"{metric.name}/{label}" for label in labels)]
-        yield _Section(number, metric.heading, metric.primary, list(map(names.kept, shown)))
+        once = bool(followed and metric.interim)
+        yield _Section(number, metric.heading, metric.primary, list(map(names.kept, shown)), bars=once)
         number += 1
     single = [metric for metric in declaration.metrics if not metric.per_sub_model and metric not in averages]
     yield _Section(number, "Training", False, [as_name(metric.name) for metric in single])

@@ -130,6 +130,9 @@ def test_curves_come_first_where_evaluations_before_the_last_leave_something_out
     assert {title: shown[title] for title in of_part} == of_part
     assert [section["display"] for section in state["compareRunSections"]][:4] == [True, True, False, False]
     assert {*state["selectedColumns"]} - {*usual["selectedColumns"]} == {"metrics.`interim_acc/average`"}
+    bars = {chart["metricKey"] for chart in state["compareRunCharts"] if chart["type"] == "BAR"}
+    assert bars == {*shown["Test accuracy (%)"], *shown["Test loss"]}  # of which every trial has one
+    assert {chart["type"] for chart in usual["compareRunCharts"]} == {"LINE"}
 
 
 def test_the_view_is_written_once_and_another_base_config_has_its_own(plan: Plan, tracker: Tracker) -> None:

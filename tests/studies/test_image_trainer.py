@@ -4,6 +4,7 @@ import multiprocessing
 import resource
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -38,6 +39,27 @@ class TestImageTrainer(TrainerContract):
     @pytest.fixture
     def bad_settings(self) -> list[dict[str, Any]]:
         return [{"updates": 0}, {"widths": [0.5]}, {"dataset": "digit"}, {"method": "SortdNet"}]
+
+
+@pytest.mark.parametrize("left_out", [{"interim_examples": 20}, {"interim_sub_models": 1}])
+def test_where_evaluations_leave_something_out_it_reports_and_resumes_as_it_declares(
+    left_out: dict[str, int], tmp_path: Path
+) -> None:
+    suite, trainer = TrainerContract(), ImageTrainer()
+    config = trainer.resolve(
+        {
+            **TINY,
+            "updates": 3,
+            "evaluations": 2,
+            "batch_size": 4,
+            "evaluates_start": True,
+            "widths": [0.5, 1.0],
+            **left_out,
+        }
+    )
+    assert trainer.declaration.interim(config)
+    suite.test_metrics_are_those_declared_and_every_one_is_a_number(trainer, config, HERE)
+    suite.test_resumed_from_any_snapshot_a_trial_ends_with_the_same_metrics(trainer, config, HERE, tmp_path)
 
 
 def test_the_arm_whose_steps_take_most_stands_for_all_in_a_packing() -> None:

@@ -28,6 +28,19 @@ class TestTextTrainer(TrainerContract):
         return [{"updates": 0}, {"depth": [1, 3]}, {"dataset": "sst"}, {"network": "no such folder"}]
 
 
+@pytest.mark.parametrize("left_out", [{"interim_examples": 20}, {"interim_sub_models": 1}])
+def test_where_evaluations_leave_something_out_it_reports_and_resumes_as_it_declares(
+    left_out: dict[str, int], tmp_path: Path
+) -> None:
+    suite, trainer = TrainerContract(), TextTrainer()
+    config = trainer.resolve(
+        {**TINY, "updates": 3, "evaluations": 2, "batch_size": 4, "evaluates_start": True, **left_out}
+    )
+    assert trainer.declaration.interim(config)
+    suite.test_metrics_are_those_declared_and_every_one_is_a_number(trainer, config, HERE)
+    suite.test_resumed_from_any_snapshot_a_trial_ends_with_the_same_metrics(trainer, config, HERE, tmp_path)
+
+
 def test_before_anything_is_fetched_a_trial_can_be_reckoned() -> None:
     trainer = TextTrainer()
     config = trainer.resolve({"dimensions": {"depth": [3, 6]}, "epochs": 3})
