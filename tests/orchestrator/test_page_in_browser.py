@@ -130,10 +130,11 @@ PRINTED = """(async () => {
 
 
 def test_on_paper_everything_is_open_and_no_wider_than_it(page: Path) -> None:
-    _, (opened, tables, wide) = answers_of(page, [DRAWN, PRINTED], 703, 900, media="print")
+    _, (opened, tables, wide), cut = answers_of(page, [DRAWN, PRINTED, CUT], 703, 900, media="print")
     assert opened
     assert tables > 4
     assert wide == 0
+    assert cut == []
 
 
 def test_numbers_of_a_heat_map_have_the_ink_that_was_computed(tmp_path: Path) -> None:
