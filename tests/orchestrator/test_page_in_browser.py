@@ -119,6 +119,7 @@ def test_whatever_can_be_pressed_is_reached_by_key_and_shows_it(page: Path) -> N
 
 
 PRINTED = """(async () => {
+  document.querySelectorAll("main details").forEach((each) => { each.open = false; });
   dispatchEvent(new Event("beforeprint"));
   await new Promise((on) => setTimeout(on, 500));
   const paper = 186 / 25.4 * 96;
