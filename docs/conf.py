@@ -6,6 +6,7 @@ between them, and from them to files, is the same there and here, and one that l
 
 import re
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -83,6 +84,25 @@ def _as_python(
     return re.sub(r"<class '(\w+)'>", r"\1", signature.replace("<factory>", "...")), gives
 
 
+_SIGNATURE = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
+
+
+def _no_list(signature: re.Match[str]) -> str:
+    parameters = signature[1].replace("<dd>", '<dd role="none">')
+    return f'<dl role="none">\n{parameters}</dl>'
+
+
+def _for_every_reader(app: Sphinx, page: str, template: str, context: dict[str, Any], of: object) -> None:
+    """What Sphinx and the theme leave out for readers by key and by ear: what scrolls is reached by key, a heading says
+    its level, and the parameters of a signature, which stand in a list of no terms, are no list."""
+    if body := context.get("body"):
+        body = body.replace("<pre>", '<pre tabindex="0">')
+        body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
+        context["body"] = _SIGNATURE.sub(_no_list, body)
+    if contents := context.get("furo_navigation_tree"):
+        context["furo_navigation_tree"] = contents.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Sphinx) -> None:
     for package in (orchestrator, trainers):  # their public names are imported where they are first used
         for name in package.__all__:
@@ -90,3 +110,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _add_contents)
     app.connect("autodoc-process-signature", _as_python)
     app.connect("autodoc-process-docstring", _keep_colons, priority=400)  # before napoleon
+    app.connect("html-page-context", _for_every_reader, priority=900)  # after the theme

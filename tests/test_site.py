@@ -1,5 +1,6 @@
 """The site is built without a warning: pages are in its contents, links and anchors lead somewhere, docstrings read."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ def test_readme_contributing_and_what_lies_beside_the_code_are_pages(site: Path)
     for page in ("README", "CONTRIBUTING", "CHANGELOG", "benchmarks/README", "deploy/README", "docs/index"):
         assert (site / f"{page}.html").is_file()
     assert "docs/index.html" in (site / "index.html").read_text()
+
+
+def test_what_scrolls_is_reached_by_key_and_every_heading_and_list_is_one(site: Path) -> None:
+    pages = [page.read_text(encoding="utf-8") for page in site.rglob("*.html")]
+    assert len(pages) > 20
+    whole = "\n".join(pages)
+    for pattern, attribute in ((r"<pre\b[^>]*>", "tabindex"), (r'<div [^>]*class="table-wrapper[^>]*>', "tabindex")):
+        found = re.findall(pattern, whole)
+        assert found
+        assert [tag for tag in found if f'{attribute}="0"' not in tag] == []
+    headings = re.findall(r'<\w+ [^>]*role="heading"[^>]*>', whole)
+    assert headings
+    assert [tag for tag in headings if "aria-level" not in tag] == []
+    assert re.findall(r"<dl>\s*<dd", whole) == []
+    assert '<dl role="none">' in whole
 
 
 def test_readme_fits_two_screens() -> None:

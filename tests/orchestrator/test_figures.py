@@ -353,6 +353,22 @@ def test_every_number_on_a_heat_map_is_read_on_the_colour_of_its_cell(higher_is_
     assert light == higher_is_better
 
 
+def test_a_heat_map_has_numbers_where_a_phone_has_room_for_them() -> None:
+    (few,), (many,) = lattice(grid()).figure.data, lattice(grid(depths=tuple(range(1, 101)))).figure.data
+    assert few.texttemplate == many.texttemplate == "%{text}"  # of four columns each
+    assert few.textfont.size == 12
+    results = grid()
+    frame = pd.concat([results.frame.assign(heads=heads, sub_model=results.frame["sub_model"] + f"_{heads}")
+                       for heads in range(1, 5)])  # fmt: skip
+    names = tuple(frame["sub_model"].unique())
+    (crowded,) = lattice(
+        replace(results, frame=frame, sub_models=names, dimensions=("depth", "width", "heads"))
+    ).figure.data
+    assert len(crowded.x) == 16
+    assert crowded.texttemplate is None
+    assert crowded.customdata[0][0] == f"{crowded.z[0][0]:.2f} %"
+
+
 def test_a_heat_map_of_one_value_and_one_without_any_are_drawn() -> None:
     results = grid()
     alike = lattice(replace(results, frame=results.frame.assign(test_acc=7.0)))

@@ -119,6 +119,7 @@ def test_whatever_can_be_pressed_is_reached_by_key_and_shows_it(page: Path) -> N
 
 
 PRINTED = """(async () => {
+  document.querySelectorAll("main details").forEach((each) => { each.open = false; });
   dispatchEvent(new Event("beforeprint"));
   await new Promise((on) => setTimeout(on, 500));
   const paper = 186 / 25.4 * 96;
@@ -130,10 +131,11 @@ PRINTED = """(async () => {
 
 
 def test_on_paper_everything_is_open_and_no_wider_than_it(page: Path) -> None:
-    _, (opened, tables, wide) = answers_of(page, [DRAWN, PRINTED], 703, 900, media="print")
+    _, (opened, tables, wide), cut = answers_of(page, [DRAWN, PRINTED, CUT], 703, 900, media="print")
     assert opened
     assert tables > 4
     assert wide == 0
+    assert cut == []
 
 
 def test_numbers_of_a_heat_map_have_the_ink_that_was_computed(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ from orchestrator.report.figures.arrangement import Panel, arranged, axes
 from orchestrator.report.figures.scale import Scale
 from orchestrator.report.figures.spread import arm_names, capitalised, or_nothing, over_seeds, seeds_of
 from orchestrator.report.results import Results
+from orchestrator.trainer import Metric
 
 _ROW, _SCALE = 30, 64  # pixels of a level, and of the scale of colours
+_ACROSS, _CHARACTER = 250, 0.6  # pixels of a map on a phone; width of a character, in sizes of its type
+_SMALLEST, _LARGEST = 8, 12  # pixels of type: a number for which there is less room is not written
 
 
 def has_grid(results: Results) -> bool:
@@ -42,14 +45,23 @@ def lattice(results: Results) -> Drawing:
         grid = points[points["arm"] == arm].pivot_table(index=down, columns=others, values="mean")
         values = grid.to_numpy().tolist()
         columns = [" · ".join(f"{value:g}" for value in _tuple(column)) for column in grid.columns]
+        shown = [[_in_short(value, metric) for value in row] for row in values]
+        size = min(
+            _LARGEST,
+            int(_ACROSS / max(1, len(columns)) / _CHARACTER / max([4, *(len(text) for row in shown for text in row)])),
+        )
         traces.append(
             go.Heatmap(
                 x=or_nothing(columns),
                 y=or_nothing(f"{value:g}" for value in grid.index),
                 z=values or [[None]],
                 coloraxis="coloraxis",
-                text=[[_in_ink(value, scale, max(0, metric.decimals - 1)) for value in row] for row in values],
-                texttemplate="%{text}",
+                text=[
+                    [_in_ink(text, scale, value) for text, value in zip(*row, strict=True)]
+                    for row in zip(shown, values, strict=True)
+                ],
+                texttemplate="%{text}" if size >= _SMALLEST else None,
+                textfont={"size": size},
                 customdata=[[metric.with_unit(value) for value in row] for row in values],
                 xgap=1,
                 ygap=1,
@@ -99,8 +111,11 @@ def _tuple(column: object) -> tuple[float, ...]:
     return column if isinstance(column, tuple) else (column,)
 
 
-def _in_ink(value: float, scale: Scale, decimals: int) -> str:
-    """A value as its cell shows it, in the colour that is read on the cell's own; nothing where there is none."""
-    if math.isnan(value):
-        return ""
-    return f'<span style="color: {scale.ink(value)}">{decimal(value, decimals)}</span>'
+def _in_short(value: float, metric: Metric) -> str:
+    """A value as its cell has room for it; nothing where there is none."""
+    return "" if math.isnan(value) else decimal(value, max(0, metric.decimals - 1))
+
+
+def _in_ink(text: str, scale: Scale, value: float) -> str:
+    """A value's text in the colour that is read on that of its cell."""
+    return text and f'<span style="color: {scale.ink(value)}">{text}</span>'

@@ -13,7 +13,7 @@ from orchestrator.report.tables import Table
 _BAR, _BETWEEN = 15, 12  # pixels of a bar, and between two sub-models
 _SECONDS = "seconds"  # not counted but measured, so no part of what was given equally
 _BESIDE = 3
-_ROOM = 1.35  # times the longest bar, for the numbers beside bars
+_PANEL, _DIGIT = 170, 7.5  # pixels of a panel where it is narrowest, on paper, and of a character beside a bar
 
 
 def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
@@ -63,11 +63,13 @@ def ledger(table: Table, styles: dict[str, Style]) -> Drawing:
             numbers += [(arm, row, table.counted, count) for row, count in counts.items()]
     for total in totals:
         most = max([table.totals[arm][total.name] for arm in arms], default=1.0)
+        beside = max([len(total.text(table.totals[arm][total.name])) for arm in arms], default=0)
+        room = 1 / (1 - min(0.6, _DIGIT * (1 + beside) / _PANEL))  # times the longest bar
         panels.append(
             Panel(
                 for_plotly(total.title),
                 size,
-                {"range": [0, _ROOM * most], "nticks": 5, "tickformat": "~s"},
+                {"range": [0, room * most], "nticks": 5, "tickformat": "~s"},
                 reversed_y | {"visible": False},
                 _BESIDE,
             )
