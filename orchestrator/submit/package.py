@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires
@@ -24,6 +24,7 @@ from orchestrator.track.provenance import ORIGIN
 from orchestrator.track.uncommitted import renamed_secrets
 
 LIMIT = 100 << 20  # bytes that Ray takes
+_MUCH = 10 << 20  # bytes, of which the user is told what they are
 _NEVER = ("__pycache__", "node_modules", "*.egg-info")
 _OURS = ("orchestrator", "trainers", "studies")
 _MOST_SAID = 20  # of what is left out, by name
@@ -36,12 +37,16 @@ class Package:
     Attributes:
         size: bytes of all of them.
         left_out: what looks secret.
+        storages: of studies, other than the one in use.
+        links: to files and folders; what they lead to stays here.
     """
 
     root: Path
     files: tuple[Path, ...]
     size: int
     left_out: tuple[LeftOut, ...]
+    storages: tuple[Path, ...] = ()
+    links: tuple[Path, ...] = ()
 
     @contextmanager
     def copied(self, origin: dict[str, str], diff: str) -> Iterator[Path]:
@@ -51,11 +56,9 @@ class Package:
             UserError: they are more than Ray takes; names the largest.
         """
         if self.size > LIMIT:
-            by_size = sorted(((self.root / file).stat().st_size, file) for file in self.files)
-            largest = ", ".join(f"{shown(file)} ({_megabytes(size)})" for size, file in by_size[:-4:-1])
             raise UserError(
                 f"the working tree is {_megabytes(self.size)}, a cluster takes {_megabytes(LIMIT)}: name what it does "
-                f"not need in .gitignore or .rayignore. The largest: {largest}"
+                f"not need in .gitignore or .rayignore. The largest: {self._largest}"
             )
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "tree"
@@ -76,19 +79,28 @@ class Package:
 
     @property
     def text(self) -> str:
-        """`153 files, 0.9 MB`, and what was left out and why."""
+        """`153 files, 0.9 MB`, the largest of many bytes, and what was left out and why."""
         told = f"{len(self.files)} files, {_megabytes(self.size)}"
+        if self.size > _MUCH:
+            told += f", the largest {self._largest} (.rayignore names what is not needed)"
         if self.lacking:
             told += f", and the packages {', '.join(self.lacking)} as they are here"
+        if self.storages:
+            told += f"; left out, since studies are kept there: {_listing(map(shown, self.storages))}"
+        if self.links:
+            told += f"; left out, since they are links: {_listing(map(shown, self.links))}"
         if not self.left_out:
             return told
         said = [
             f"{text}, {files} files" if files > 1 else text  # what is in one folder is one line
             for text, files in Counter(each.text for each in self.left_out).items()
         ]
-        more = f" and {len(said) - _MOST_SAID} more" if len(said) > _MOST_SAID else ""
-        listed = f"{', '.join(said[:_MOST_SAID])}{more}"
-        return f"{told}; left out, since it may be secret: {listed} (--include NAME sends it)"
+        return f"{told}; left out, since it may be secret: {_listing(said)} (--include NAME sends it)"
+
+    @property
+    def _largest(self) -> str:
+        by_size = sorted(((self.root / file).stat().st_size, file) for file in self.files)
+        return ", ".join(f"{shown(file)} ({_megabytes(size)})" for size, file in by_size[:-4:-1])
 
     def requirements(self) -> list[str]:
         """What the project says that it depends on, or this package without one, but for Ray, which the nodes have."""
@@ -136,14 +148,16 @@ def package(script: Path, without: Path, included: Included = NOTHING) -> Packag
         )
     ignored, top = ignored_by_ray(root), root.resolve()
     renamed = renamed_secrets(root)
-    seen, files, secret, size = [], [], [], 0
+    seen, files, secret, links, size = [], [], [], [], 0
+    storages: dict[Path, bool] = {}
     for file in _listed(root):
         path = root / file
-        if path.is_relative_to(without) or not path.is_file():
+        if path.is_relative_to(without) or has_part(file, (*_NEVER, *ignored)):
             continue
-        if path.resolve() != top / file:  # a link, or behind one: who knows where to
+        if path.is_symlink() or (path.is_file() and path.resolve() != top / file):  # who knows where to
+            links.append(file)
             continue
-        if has_part(file, (*_NEVER, *ignored)):
+        if not path.is_file() or any(_is_storage(root / above, storages) for above in list(file.parents)[:-1]):
             continue
         _refuse_a_name_that_ray_cannot_carry(file)
         seen.append(file)
@@ -161,7 +175,16 @@ def package(script: Path, without: Path, included: Included = NOTHING) -> Packag
         files.append(file)
         size += path.stat().st_size
     included.check(seen)
-    return Package(root, tuple(files), size, tuple(secret))
+    kept = tuple(folder.relative_to(root) for folder, is_one in storages.items() if is_one)
+    return Package(root, tuple(files), size, tuple(secret), kept, tuple(links))
+
+
+def _is_storage(folder: Path, known: dict[Path, bool]) -> bool:
+    """Whether studies are kept in a folder, which may be gigabytes; remembers it."""
+    if folder not in known:
+        tracked = (folder / "mlflow.db").is_file() or (folder / "leases").is_dir()
+        known[folder] = tracked and (folder / "trials").is_dir()
+    return known[folder]
 
 
 def _refuse_a_name_that_ray_cannot_carry(file: Path) -> None:
@@ -182,9 +205,17 @@ def _listed(root: Path) -> list[Path]:
     except (OSError, subprocess.SubprocessError):
         found = []
         for folder, folders, names in os.walk(root):
-            folders[:] = [name for name in folders if not name.startswith(".") and name not in ("venv", *_NEVER)]
-            found += [(Path(folder) / name).relative_to(root) for name in names if not name.startswith(".")]
+            visible = [Path(folder) / name for name in (*folders, *names) if not name.startswith(".")]
+            found += [path.relative_to(root) for path in visible if path.is_symlink() or not path.is_dir()]
+            folders[:] = [
+                path.name for path in visible if path.is_dir() and path.name not in _NEVER and not _is_virtual(path)
+            ]
         return sorted(found)
+
+
+def _is_virtual(folder: Path) -> bool:
+    """Whether it is an environment of Python's, which a cluster's nodes have their own of."""
+    return folder.name == "venv" or (folder / "pyvenv.cfg").is_file()
 
 
 def ignored_by_ray(root: Path) -> list[str]:
@@ -194,6 +225,11 @@ def ignored_by_ray(root: Path) -> list[str]:
     except OSError:
         return []
     return [line.strip().strip("/") for line in lines if line.strip() and not line.startswith(("#", "!"))]
+
+
+def _listing(texts: Iterable[str]) -> str:
+    said = list(texts)
+    return ", ".join(said[:_MOST_SAID]) + (f" and {len(said) - _MOST_SAID} more" if len(said) > _MOST_SAID else "")
 
 
 def _megabytes(size: int) -> str:

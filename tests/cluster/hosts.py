@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,17 +53,24 @@ def _ip(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def _with(folder: Path, place: Path) -> Sequence[str]:
+    """What a command on a host is preceded by to see a folder in the place of another one, as nobody else does."""
+    return ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", str(folder), str(place)]
+
+
 class Hosts:
     """Hosts 1 (the head) to n, with one CPU each, and host 0, which has the bridge and no Ray node.
 
     Attributes:
         env: with the token that the cluster asks for.
         faults: the folder that tells trials what to do wrong; there once a test has made it.
+        instead: by host, the folder that its Ray node has in the place of one that it is not to see.
     """
 
-    def __init__(self, number: int, folder: Path) -> None:
+    def __init__(self, number: int, folder: Path, instead: Mapping[int, tuple[Path, Path]] | None = None) -> None:
         self.mark = f"sn{secrets.token_hex(4)}"
         self.number, self._folder, self.faults = number, folder, folder / "faults"
+        self.instead = instead or {}
         self.env = {
             **os.environ,
             "FAULTS": str(self.faults),
@@ -122,11 +129,12 @@ class Hosts:
             command += ["--head", "--port=6379", f"--dashboard-host={self.address(1)}", "--dashboard-port=8265"]
             command += [f"--temp-dir={shared}"]
         else:  # its own folder in the place of the head's, since each unpacks there what is sent to it
-            mount = ["sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", str(own), str(shared)]
-            command = [*mount, *command, f"--address={self.head}"]
+            command = [*_with(own, shared), *command, f"--address={self.head}"]
+        if host in self.instead:
+            command = [*_with(*self.instead[host]), *command]
         done = subprocess.run(
             [*self.inside(host), *command],
-            env=self.env,
+            env={**self.env, "HOST": str(host)},
             capture_output=True,
             text=True,
             timeout=_START_SECONDS,
@@ -163,10 +171,10 @@ class Hosts:
 
 
 @contextmanager
-def hosts(number: int) -> Iterator[Hosts]:
+def hosts(number: int, instead: Mapping[int, tuple[Path, Path]] | None = None) -> Iterator[Hosts]:
     """Hosts with Ray running on each."""
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # a socket's path may have 107 characters
-    made = Hosts(number, folder)
+    made = Hosts(number, folder, instead)
     try:
         made.build()
         for host in range(1, number + 1):

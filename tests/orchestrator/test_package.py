@@ -70,6 +70,44 @@ def test_a_tree_that_is_too_large_names_the_largest(tree: Path, monkeypatch: pyt
         pass
 
 
+@pytest.mark.parametrize("with_git", [True, False])
+def test_what_is_large_is_named_and_what_a_study_does_not_need_stays(
+    with_git: bool, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / ".rayignore").unlink()
+    if with_git:
+        git(tree, "init", "-q")
+    for name in (
+        "before/mlflow.db",
+        "before/trials/0/weights",
+        "elsewhere/leases/x",
+        "elsewhere/trials/y",
+        "my/pyvenv.cfg",
+    ):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text("")
+    (tmp_path / "outside").mkdir()
+    (tree / "beside.py").symlink_to(tmp_path / "outside.py")
+    (tree / "data").symlink_to(tmp_path / "outside")
+    (tree / "inside.py").symlink_to(tree / "lib" / "code.py")
+    found = package(tree / "studies" / "study.py", tree / "runs")
+    assert not {file.parts[0] for file in found.files} & {"before", "elsewhere", "beside.py", "data", "inside.py"}
+    assert "; left out, since studies are kept there: before, elsewhere;" in found.text
+    assert "; left out, since they are links: beside.py, data, inside.py" in found.text
+    assert with_git or Path("my/pyvenv.cfg") not in found.files  # which git would commit
+    assert "data.bin" not in found.text
+    monkeypatch.setattr(packages, "_MUCH", 500)
+    assert f"{len(found.files)} files, 0.0 MB, the largest big/data.bin (0.0 MB), " in found.text
+
+
+def test_a_study_in_the_folder_where_studies_are_kept_travels(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for name in ("my_study.py", "mlflow.db", "trials/0/weights"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    assert Path("my_study.py") in package(folder / "my_study.py", tmp_path / "runs").files
+
+
 def test_a_copy_knows_the_commit_and_the_changes_it_was_made_of(tree: Path) -> None:
     git(tree, "init", "-q")
     git(tree, "add", ".")

@@ -24,6 +24,7 @@ from orchestrator.trainer import Place, Trainer
 from studies.binding import image_trainer
 from studies.image_trainer import ImageTrainer
 from tests.trainers.own_tables import put_back
+from trainers.own import travelling
 from trainers.own.travelling import OwnParts
 
 ROOT, HERE = Path(__file__).parents[2], Path(__file__).parent / "own"
@@ -239,6 +240,28 @@ def test_a_module_that_was_edited_meanwhile_is_refused(study: ModuleType, folder
     said = in_another_process(study, folder)
     assert "ConfigError: sampler cheap-first of " in said, said
     assert "came out otherwise where the trial runs than where the study was planned" in said
+
+
+def test_a_module_that_a_worker_does_not_have_is_named_with_where_it_would_come_from(
+    study: ModuleType, folder: Path
+) -> None:
+    study.trainer().code({**study.trainer().resolve({**study.SETTINGS, **study.RECIPE, "sampler": "cheap-first"})})
+    (folder / "beside.py").unlink()
+    said = in_another_process(study, folder)
+    assert "my_study.py imports beside, which is not there where the trial runs: nodes of a cluster have" in said, said
+
+
+def test_what_was_sent_comes_before_a_folder_of_the_same_name_on_a_node(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, file = tmp_path_factory.mktemp("sent"), folder / "my_study.py"
+    text = file.read_text()
+    assert travelling._found(file, text) == file
+    shutil.copyfile(file, sent / file.name)
+    monkeypatch.setattr(travelling, "__file__", str(sent / "trainers" / "own" / "travelling.py"))
+    assert travelling._found(file, text) == sent / file.name
+    (sent / file.name).write_text("# another one\n")
+    assert travelling._found(file, text) == file
 
 
 def test_what_was_planned_runs_though_the_file_is_edited_and_an_error_in_it_shows_its_file_and_line(

@@ -308,7 +308,7 @@ def _modules(name: str, seen: set[str]) -> Iterator[_Module]:
         return
     seen.add(name)
     file = _file_of(name)
-    if file is None or file.suffix != ".py" or not _is_own(file):
+    if file is None or file.suffix != ".py" or is_installed(file):
         return
     body = ast.parse(file.read_bytes()).body
     yield _Module(name, file, body)
@@ -332,10 +332,11 @@ def _file_of(name: str) -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin)
 
 
-def _is_own(file: Path) -> bool:
+def is_installed(file: Path) -> bool:
+    """Whether a file or folder is part of Python or of an installed package."""
     whole = file.resolve()
     libraries = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
-    return _INSTALLED.isdisjoint(whole.parts) and not any(whole.is_relative_to(library) for library in libraries)
+    return not _INSTALLED.isdisjoint(whole.parts) or any(whole.is_relative_to(library) for library in libraries)
 
 
 def _first_line(statement: ast.stmt) -> int:

@@ -8,8 +8,8 @@ one in the tree that was sent.
 
 import linecache
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from types import ModuleType
 
 from trainers.errors import ConfigError
 from trainers.own.parts import OWN, contents, expect
+from trainers.own.source import is_installed
 
 _NAME = "__study_file__"
 _ALONE = Lock()
@@ -77,21 +78,33 @@ class OwnParts:
         sys.modules[_NAME] = module  # where dataclasses look for the types of their fields
         for name, text in self.files:
             file = _found(Path(name), text)
-            if str(file.parent) not in sys.path and file.is_file():
+            if file.is_file() and sys.path[0] != str(file.parent):
                 sys.path.insert(0, str(file.parent))  # as Python does for a file that is run
         for each in self.modules:
-            import_module(each)
+            with _importing(each):
+                import_module(each)
         for name, text in self.files:
             file = _found(Path(name), text)
             module.__file__ = str(file)
             lines = text.splitlines(keepends=True)
             linecache.cache[str(file)] = (len(text), None, lines, str(file))  # for tracebacks, and for `Source`
-            try:
+            with _importing(str(file)):
                 exec(compile(text, str(file), "exec"), module.__dict__)
-            except SystemExit as error:
-                raise ConfigError(
-                    f'{file} ended as it was imported: put main(…) below if __name__ == "__main__":'
-                ) from error
+
+
+@contextmanager
+def _importing(what: str) -> Iterator[None]:
+    """Says what a file or module lacks here."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ConfigError(f'{what} ended as it was imported: put main(…) below if __name__ == "__main__":') from error
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{what} imports {error.name}, which is not there where the trial runs: nodes of a cluster have what is "
+            "installed on them, and of the study's folder what was sent (nothing that .gitignore names, that is a link "
+            "or looks secret; --include NAME sends such a file)"
+        ) from error
 
 
 def _digests() -> dict[str, str]:
@@ -104,9 +117,16 @@ def _digests() -> dict[str, str]:
 
 
 def _found(file: Path, text: str) -> Path:
-    """Where the file lies on this machine, if anywhere: as it is named, or below a folder that modules come from."""
+    """Where the file lies on this machine, if anywhere: in the tree that was sent, as it is named, or below a folder
+    that modules come from.
+
+    What was sent comes first, since a node may have an older folder of the same name with other modules in it. It is
+    where this package is imported from, unless that is installed.
+    """
     ends = [Path(*file.parts[start:]) for start in range(1, len(file.parts))]
-    candidates = (file, *(Path(folder) / end for folder in sys.path for end in ends))
+    root = Path(__file__).parents[2]
+    sent = (root / end for end in ends if not is_installed(root))
+    candidates = (*sent, file, *(Path(folder) / end for folder in sys.path for end in ends))
     return next((each for each in candidates if _holds(each, text)), file)
 
 
