@@ -53,7 +53,7 @@ def digits() -> ImageArrays:
 def few(digits: ImageArrays, monkeypatch: pytest.MonkeyPatch) -> ImageArrays:
     """Some of the digits, tested and recalibrated on in several batches each, as many images are."""
     monkeypatch.setitem(images._EVALUATION_BATCH, "cpu", 12)
-    monkeypatch.setattr(images, "_CALIBRATION_BATCH", 40)
+    monkeypatch.setattr(images, "CALIBRATION_BATCH", 40)
     train, test = (digits.train_images, digits.train_labels), (digits.test_images, digits.test_labels)
     some = *(part[:100] for part in train), *(part[:30] for part in test)
     return ImageArrays(*some, digits.mean, digits.std, "few digits")
