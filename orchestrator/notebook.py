@@ -21,7 +21,7 @@ from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import Layout, Study
 from orchestrator.track.sqlite_address import address_of, file_of
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import MakesTrainer, made_trainer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +135,7 @@ class Reading:
 
 def results(
     study: Study,
-    trainer: Trainer | Callable[[], Trainer],
+    trainer: MakesTrainer,
     *,
     preset: str | None = None,
     storage: str | Path = "runs",
@@ -163,7 +163,7 @@ def results(
     named = chosen_levels("only", only, study.factors) if only else []
     kept = tuple(each for each in study.presets[chosen].only if each[0] not in {factor for factor, _ in named})
     layout = Layout(baseline=study.baseline, only=(*named, *kept))
-    made = trainer() if callable(trainer) else trainer
+    made = made_trainer(trainer)
     folder = None if data is None else Path(data).expanduser().resolve()
     plan = make_plan(study, made, chosen, settings or {}, range(study.presets[chosen].seeds), layout, folder)
     return _read(plan, Path(storage).expanduser().resolve(), tracking_uri)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.errors import UserError
 from orchestrator.numerals import decimal, scientific
 from orchestrator.setting import Setting
 
@@ -390,3 +391,23 @@ class Trainer(Protocol):
 
     def fit(self, config: Mapping[str, Any], seed: int, place: Place, resume_from: Path | None) -> Iterator[Snapshot]:
         """Trains to the end of the budget. Raises `MemoryError` where memory, of whatever device, does not suffice."""
+
+
+MakesTrainer = Trainer | Callable[[], Trainer]
+"""What trains, or what makes it, called once a command is known to need it."""
+
+
+def made_trainer(trainer: MakesTrainer) -> Trainer:
+    """What trains.
+
+    Raises:
+        UserError: nothing, or something else, is made.
+    """
+    made = trainer() if callable(trainer) else trainer
+    if not hasattr(made, "fit"):
+        name = getattr(trainer, "__name__", type(trainer).__name__)
+        raise UserError(
+            f"{name}, which the study gives to main(…), makes no trainer ({type(made).__name__}): "
+            "return image_trainer(…) from it"
+        )
+    return made

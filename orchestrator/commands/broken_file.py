@@ -41,7 +41,7 @@ def _end_with_a_line(kind: type[BaseException], error: BaseException, trace: Tra
 
 
 def fault(error: BaseException, script: Path) -> str:
-    """What is to be said of an error that came out of a study's file before it ran a study.
+    """What is to be said of an error that came out of a study's file.
 
     The traceback is printed, too, if the command line has `--debug`.
     """
@@ -57,6 +57,11 @@ def fault(error: BaseException, script: Path) -> str:
     said = without_passwords(legible(" ".join(text.split()), _LONGEST))
     mend = _mend(error, script)
     return f"{place}: {said}{': ' if mend else ''}{mend}"
+
+
+def is_of_file(error: BaseException, script: Path) -> bool:
+    """Whether an error came out of what a study's file has, a network or a sampler of its own, and was called by us."""
+    return any(True for _ in _own_frames(error, script))
 
 
 def refuse_name(script: Path) -> None:
@@ -136,6 +141,8 @@ def _own_frames(error: BaseException, script: Path) -> Iterator[tuple[Path, int]
     libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = Path(frame.f_code.co_filename)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+            continue
         if file == script or file.absolute() == script.absolute():
             yield script, line
         elif (

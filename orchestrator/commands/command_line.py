@@ -2,14 +2,14 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
 import click
 
-from orchestrator.commands.broken_file import check_call, from_here
+from orchestrator.commands.broken_file import check_call, fault, from_here, is_of_file
 from orchestrator.commands.examples import examples, study_file
 from orchestrator.commands.sections import Below, Chapter, Option, write_below
 from orchestrator.commands.shared_options import levels_chapter, presets_chapter
@@ -21,7 +21,7 @@ from orchestrator.run.legible import legible
 from orchestrator.run.patience import is_store_error
 from orchestrator.secrecy.redaction import remember, without_passwords
 from orchestrator.study.study import Layout, Study
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import MakesTrainer
 
 __all__ = ["COMMANDS", "main", "run", "study_command"]
 _USUAL = "run"
@@ -30,7 +30,7 @@ _VERSION = "--version"
 _OF_THE_WHOLE = (*_HELP, _VERSION)
 
 
-def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
+def main(study: Study, trainer: MakesTrainer) -> NoReturn:
     """Runs a study file's command line and exits: 0 done, 1 a trial failed, 2 bad input, 130 interrupted.
 
     Args:
@@ -41,9 +41,10 @@ def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
             is given, or nothing that could train it.
     """
     caller = sys._getframe(1)
+    file = Path(caller.f_code.co_filename)
     try:
         check_call(caller)
-        _check_given(study, trainer, f"{from_here(Path(caller.f_code.co_filename))}, line {caller.f_lineno}")
+        _check_given(study, trainer, f"{from_here(file)}, line {caller.f_lineno}")
     except UserError as error:
         if caller.f_globals.get("__name__") != "__main__":
             raise
@@ -52,10 +53,17 @@ def main(study: Study, trainer: Trainer | Callable[[], Trainer]) -> NoReturn:
     sys.excepthook = _show_fault
     outlive_streams()
     keep_files_in_utf_8()
-    sys.exit(run(study, trainer, sys.argv[1:]))
+    try:
+        status = run(study, trainer, sys.argv[1:])
+    except Exception as error:
+        if not is_of_file(error, file):  # a fault of ours, with its traceback
+            raise
+        print(f"error: {fault(error, file)}", file=sys.stderr)
+        status = 2
+    sys.exit(status)
 
 
-def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[str]) -> int:
+def run(study: Study, trainer: MakesTrainer, arguments: list[str]) -> int:
     """As `main`, for given arguments; gives the exit status."""
     command = study_command(study, trainer)
     try:
@@ -94,7 +102,7 @@ def run(study: Study, trainer: Trainer | Callable[[], Trainer], arguments: list[
 def _check_given(study: object, trainer: object, where: str) -> None:
     """Raises `UserError` for what is no study, or cannot be what trains it."""
     if isinstance(study, Study):
-        if callable(trainer) or hasattr(trainer, "declaration"):
+        if callable(trainer) or hasattr(trainer, "fit"):
             return
         what, wanted = trainer, "what trains belongs, as image_trainer"
     else:
@@ -112,7 +120,7 @@ def _show_fault(kind: type[BaseException], error: BaseException, trace: Tracebac
 class StudyCommand(click.Group):
     """All verbs of a study. One is found wherever it stands among the options, and is `run` where none does."""
 
-    def __init__(self, study: Study, trainer: Trainer | Callable[[], Trainer]) -> None:
+    def __init__(self, study: Study, trainer: MakesTrainer) -> None:
         super().__init__(
             study.name,
             commands=verbs(study, trainer),
@@ -193,7 +201,7 @@ class StudyCommand(click.Group):
             place += 1
 
 
-def study_command(study: Study, trainer: Trainer | Callable[[], Trainer]) -> StudyCommand:
+def study_command(study: Study, trainer: MakesTrainer) -> StudyCommand:
     """A study's command line, as click has it: to complete it, or to parse what is not to be run."""
     return StudyCommand(study, trainer)
 

@@ -42,7 +42,7 @@ from orchestrator.errors import Stopped, UserError
 from orchestrator.run.environment import silence_mlflow
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import Layout, Study
-from orchestrator.trainer import Trainer
+from orchestrator.trainer import MakesTrainer, Trainer, made_trainer
 
 COMMANDS = {
     "run": "Train what is missing, then report (the default).",
@@ -77,7 +77,6 @@ _MORE = {
 }
 _TRAINING = ("run", "submit")  # what the others are there for is what they show
 Act = Callable[[Plan, Trainer, Options], int]
-MakesTrainer = Trainer | Callable[[], Trainer]
 _MakesChapter = Callable[[Study], Chapter]
 
 
@@ -151,7 +150,7 @@ def planned(study: Study, trainer: MakesTrainer, options: Options) -> tuple[Plan
     base = {**study.presets[options.preset].settings, **options.overrides}
     study.arms(base, options.layout)  # says which level is misspelt, before the trainer is imported
     with _told_on_a_terminal():
-        made = trainer() if callable(trainer) else trainer
+        made = made_trainer(trainer)
         plan = make_plan(study, made, options.preset, options.overrides, options.seeds, options.layout, options.data)
     return plan, made
 
@@ -252,7 +251,7 @@ def _settings(study: Study, trainer: MakesTrainer, **parameters: Any) -> int:
     from orchestrator.commands.settings import show_settings
 
     _prepare()
-    made = trainer() if callable(trainer) else trainer
+    made = made_trainer(trainer)
     status = show_settings(study, made, parameters["preset"], parameters["word"] or "", parameters["as_json"])
     return all_shown(status)
 
