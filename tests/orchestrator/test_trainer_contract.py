@@ -81,18 +81,18 @@ def test_a_study_in_which_lower_is_better_comes_out_right(tmp_path: Path, capsys
     text = (folder / "table.md").read_text()
     lines = text.splitlines()
     row = next(line for line in lines if line.startswith("| p4 |"))
-    assert row.split("|")[4].strip().startswith(f"**{means['fast', 'p4']:.3f} ± ")
-    assert "**" not in row.split("|")[3]
+    assert row.split("|")[3].strip().startswith(f"**{means['fast', 'p4']:.3f} ± ")
+    assert "**" not in row.split("|")[2]
     assert "polynomials on points, preset short: every arm gets 20 rounds. Final perplexity in nats." in text
     assert "Bold: the lowest mean per sub-model" in text
     assert "(slow) in nats, paired by seed; lower is better, so below zero is better than the baseline" in text
-    difference = means["fast", "p4"] - means["slow", "p4"]
-    assert any(line.startswith(f"| p4 | {difference:+.3f} [") for line in lines)
+    difference = f"{means['fast', 'p4'] - means['slow', 'p4']:+.3f}".replace("-", "−")
+    assert any(line.startswith(f"| p4 | {difference} [") for line in lines)
     assert next(line for line in lines if "sorted pairs" in line).count("100 % (0.000)") == 2
     assert "| all rounds | 20 | 20 |" in text
     assert not [word for word in ("accuracy", "per cent", "highest") if word in text]
     page = (folder / "index.html").read_text()
-    body = page[page.index("<body>") :]
+    body = page[page.index("<body") :]
     assert "Perplexity (nats)" in body
     assert "Perplexity over cost" in body
     assert "accuracy" not in body
