@@ -93,7 +93,8 @@ def test_where_nothing_of_its_study_is_known_it_answers_as_what_is_taken_out_bit
         assert run(STUDY, TextTrainer(), extract) == 0
     found = np.load(answers)
     assert (found.dtype, found.shape) == (np.float32, (3, 7))
-    assert np.array_equal(found, by_transformers(tmp_path / smallest, TEXT))
+    # Without AVX512 products with weights that have gaps are summed in another order.
+    np.testing.assert_allclose(found, by_transformers(tmp_path / smallest, TEXT), rtol=1e-6)
     assert np.array_equal(model.predict(pd.Series(TEXT)), by_transformers(tmp_path / largest, TEXT))
     assert not np.array_equal(found, model.predict(TEXT))
     alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / smallest)
@@ -138,7 +139,8 @@ def test_pairs_are_two_columns_whether_classified_or_scored(
         TEXT_TRIALS.export(config, tmp_path / "weights.safetensors", target.label, tmp_path / target.label)
         answers = served.predict(table, {"sub_model": target.label})
         assert answers.shape == (2, outputs)
-        assert np.array_equal(answers, by_transformers(tmp_path / target.label, first, second))
+        # Without AVX512 products with weights that have gaps are summed in another order.
+        np.testing.assert_allclose(answers, by_transformers(tmp_path / target.label, first, second), rtol=1e-6)
     many = pd.concat([table] * 50)
     assert served.predict(many).shape == (100, outputs)
     assert served.predict(table[:0]).shape == (0, outputs)

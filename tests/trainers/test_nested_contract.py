@@ -350,7 +350,9 @@ def test_a_convolution_in_groups_keeps_whole_groups_and_the_one_before_it_a_mult
         for own, layer in pairs:
             assert isinstance(own, nn.Conv2d)
             assert layer.weight.grad is not None
-            assert torch.equal(layer.weight.grad[: len(own.weight)], own.weight.grad)
+            # Without AVX512 gradients that come through weights with gaps are summed in another order.
+            rounding = 1e-5 * float(own.weight.grad.abs().max())
+            torch.testing.assert_close(layer.weight.grad[: len(own.weight)], own.weight.grad, rtol=0, atol=rounding)
             assert not layer.weight.grad[len(own.weight) :].any()
         with torch.no_grad():
             assert torch.equal(net.eval()(images()), alone.eval()(images()))
