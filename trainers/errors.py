@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from sys import version_info
 from traceback import walk_tb
 
-_INSTALLED = frozenset({"site-packages", "dist-packages", f"python{version_info.major}.{version_info.minor}"})
+from trainers.own.source import is_installed
+
 _HERE = Path(__file__).parent
 _LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters
 
@@ -25,7 +25,7 @@ def place_and_reason(error: Exception) -> str:
     said = " ".join(f"{type(error).__name__}: {error}".split())
     for frame, line in reversed([*walk_tb(error.__traceback__)]):
         file = Path(frame.f_code.co_filename)
-        if not file.is_relative_to(_HERE) and _INSTALLED.isdisjoint(file.parts):
+        if not file.is_relative_to(_HERE) and not is_installed(file):
             return f"{said}, raised at {file.name}, line {line}"
     return said
 
