@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from trainers.accelerated.replicas import Replicas
-from trainers.accelerated.triton_conv import move
+from trainers.accelerated.triton_parts import move
 
 _WEIGHTS, _FEW, _CHANNELS = 128, 32, 16  # that a program adds up
 _SPLITS, _MANY, _PARTS = 32, 128, 256  # partial sums of each that it adds at once

@@ -25,7 +25,7 @@ from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
     from trainers.accelerated.additions import Additions
-    from trainers.accelerated.convolution import Map, Norm, Weight
+    from trainers.accelerated.maps import Map, Norm, Weight
 
 _MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
@@ -149,7 +149,7 @@ class FusedNetwork:
 
     def forward(self, x: Tensor) -> tuple[Tensor, _Done]:
         """Logits, and what has been done, for `backward`."""
-        from trainers.accelerated.convolution import lift, pool
+        from trainers.accelerated.map_norm import lift, pool
 
         later = self._of_lane() if self._apart else None
         stem = _run(lift(x.detach(), self._replicas), None, self._network.stem)
@@ -173,7 +173,8 @@ class FusedNetwork:
 
         The weights' own run beside the chain of activations' gradients, on a stream of their own.
         """
-        from trainers.accelerated.convolution import carries_weight, convolve_back, pool_back
+        from trainers.accelerated.convolution import carries_weight, convolve_back
+        from trainers.accelerated.map_norm import pool_back
 
         additions = self._of_lane()
         if not self._apart:
@@ -255,7 +256,7 @@ def _run(
 
 
 def _weight(conv: nn.Module) -> "Weight":
-    from trainers.accelerated.convolution import Weight
+    from trainers.accelerated.maps import Weight
 
     assert isinstance(conv, NestedConv2d)
     return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
@@ -263,7 +264,8 @@ def _weight(conv: nn.Module) -> "Weight":
 
 def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
     """The norm's parameters and moments for `x`; in training BatchNorm's running moments move, now or later."""
-    from trainers.accelerated.convolution import Norm, batch_moments
+    from trainers.accelerated.map_norm import batch_moments
+    from trainers.accelerated.maps import Norm
 
     if isinstance(norm, SwitchableBatchNorm):
         norm = norm.active

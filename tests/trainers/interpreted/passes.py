@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.conftest import FOUR
-from trainers.accelerated import additions, convolution
+from trainers.accelerated import additions, convolution, tiles
 from trainers.accelerated.cpreresnet import fuse
 from trainers.build import initialise
 from trainers.nested.exchange import nest
@@ -25,7 +25,8 @@ def far(ours: Tensor, truth: Tensor) -> float:
 
 def passes(norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int) -> None:
     with (
-        patch.multiple(convolution, _TILE=tile, _FILLING=filling, _LARGE=64),
+        patch.multiple(tiles, TILE=tile, _FILLING=filling),
+        patch.object(convolution, "_LARGE", 64),
         patch.multiple(additions, _WEIGHTS=1024, _FEW=512, _SPLITS=2),  # fewer programs; of sums, many and few parts
     ):
         compare(norm, width, images, size)

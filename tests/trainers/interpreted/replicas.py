@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from benchmarks.replicas import Seeds, ways
 from tests.conftest import FOUR
-from trainers.accelerated import additions, convolution
+from trainers.accelerated import additions, convolution, tiles
 from trainers.accelerated.accelerator import classification
 from trainers.accelerated.cpreresnet import CPreResNet20, FusedNetwork, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
@@ -29,7 +29,8 @@ def replicas_are_what_they_are_alone(
     norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int, apart: bool
 ) -> None:
     with (
-        patch.multiple(convolution, _TILE=tile, _FILLING=filling, _LARGE=64),
+        patch.multiple(tiles, TILE=tile, _FILLING=filling),
+        patch.object(convolution, "_LARGE", 64),
         patch.multiple(additions, _WEIGHTS=1024, _FEW=512, _SPLITS=2),  # fewer programs; of sums, many and few parts
     ):
         batches = [batch(seed, images, size) for seed in range(2)]

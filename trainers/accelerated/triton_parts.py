@@ -1,0 +1,121 @@
+"""What programs over maps are put together from, on CUDA; in Triton, inlined where it is called.
+
+Maps are `(images, pixels, room)` bf16 with room for the channels up to the next multiple of 16, zero beyond them, so
+that odd widths load as fast as even ones. Moments, sums and parameters are fp32. No sum depends on the order in which
+programs run: equal inputs, equal bits.
+
+Networks alike, as several seeds of one arm are, can share a launch: their images follow one another in every map, EACH
+of them a replica's, and `replicas` says how far from the first one's its parameters lie. With EACH of 0 there is one,
+and nothing of this in the machine code. SHARE images in a row are normalised by the same moments.
+
+Tested in Triton's interpreter, which runs the same programs on CPU, in fp32.
+"""
+
+import os
+
+import torch
+import triton
+import triton.language as tl
+
+from trainers.accelerated.replicas import UNIT
+
+_UNIT = tl.constexpr(UNIT)
+_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+NUMBERS = torch.float32 if _INTERPRETED else torch.bfloat16  # of maps; where logic is tested, nothing is rounded
+
+
+@triton.jit
+def product(a, b, total):  # type: ignore[no-untyped-def]
+    """`a @ b` added to `total`, with fp32 sums of bf16 products; in the interpreter of fp32 ones."""
+    if not _INTERPRETED:
+        a, b = a.to(tl.bfloat16), b.to(tl.bfloat16)
+    return tl.dot(a, b, total)
+
+
+@triton.jit
+def known_moments(mean, variance, at, c, channels, eps):  # type: ignore[no-untyped-def]
+    """Mean and 1 / SD per channel; for channels that are none, anything finite."""
+    known = c < channels
+    centre = tl.load(mean + at + c, mask=known, other=0.0)
+    return centre, tl.rsqrt(tl.load(variance + at + c, mask=known, other=0.0) + eps)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def joined_moments(  # type: ignore[no-untyped-def]
+    mean, variance, mean_whole, variance_whole, group, stride, c, channels, room, eps, first, PARTS: tl.constexpr
+):
+    """As `known_moments`, from moments of equal parts; those of the whole are written down by its first program."""
+    at, known = group * stride, c < channels
+    centre = tl.load(mean + at + c, mask=known, other=0.0)
+    spread = tl.load(variance + at + c, mask=known, other=0.0)
+    if PARTS > 1:
+        beyond = tl.zeros_like(centre)  # the first part's mean
+        for part in tl.static_range(1, PARTS):
+            away = tl.load(mean + at + part * room + c, mask=known, other=0.0) - centre
+            spread += tl.load(variance + at + part * room + c, mask=known, other=0.0) + away * away
+            beyond += away
+        beyond /= PARTS
+        centre, spread = centre + beyond, spread / PARTS - beyond * beyond
+        tl.store(mean_whole + group * room + c, centre, mask=known & first)
+        tl.store(variance_whole + group * room + c, spread, mask=known & first)
+    return centre, tl.rsqrt(spread + eps)
+
+
+@triton.jit
+def scale_and_shift(centre, inverse, gamma, beta, c, channels):  # type: ignore[no-untyped-def]
+    """What normalisation and affine amount to: scale and shift per channel, zero for channels that are none."""
+    known = c < channels
+    scale = inverse * tl.load(gamma + c, mask=known, other=0.0)
+    return scale, tl.load(beta + c, mask=known, other=0.0) - centre * scale
+
+
+@triton.jit
+def rectified(values, scale, shift):  # type: ignore[no-untyped-def]
+    """ReLU of the normalised values; a NaN passes. Of channels that are none: zero, since scale and shift are."""
+    out = values.to(tl.float32) * scale[None, :] + shift[None, :]
+    return tl.maximum(out, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def distance(replicas, image, EACH: tl.constexpr):  # type: ignore[no-untyped-def]
+    """How far an image's replica has its parameters from where the first one has them."""
+    return tl.load(replicas + image // EACH) * _UNIT
+
+
+@triton.jit
+def write_per_channel(a, b, row, c, room, of_a, of_b):  # type: ignore[no-untyped-def]
+    """Writes two numbers per channel."""
+    tl.store(a + row * room + c, of_a, mask=c < room)
+    tl.store(b + row * room + c, of_b, mask=c < room)
+
+
+@triton.jit
+def write_part(total, y, to, written, real, count):  # type: ignore[no-untyped-def]
+    """Writes a part of a map; gives its moments."""
+    rounded = total.to(y.dtype.element_ty)
+    tl.store(y + to, rounded, mask=written)
+    values = rounded.to(tl.float32)
+    centre = tl.sum(values, 0) / count
+    away = tl.where(real[:, None], values - centre[None, :], 0.0)
+    return centre, tl.sum(away * away, 0) / count
+
+
+@triton.jit
+def through_relu(up, values, centre, inverse, scale, shift):  # type: ignore[no-untyped-def]
+    """Takes a gradient through ReLU and affine, zero outside; gives the sums of the affine's gradients, too."""
+    standard = values * inverse[None, :] - (centre * inverse)[None, :]
+    up = tl.where(values * scale[None, :] + shift[None, :] <= 0, 0.0, up)
+    return up, standard, tl.sum(up, 0), tl.sum(up * standard, 0)
+
+
+@triton.jit
+def centred(up, standard, first, second, scale):  # type: ignore[no-untyped-def]
+    """The gradient through a normalisation, from the means of it and of it times what came out."""
+    return up * scale[None, :] - (first * scale)[None, :] - standard * (second * scale)[None, :]
+
+
+@triton.jit
+def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
+    """Running moments move towards a batch's by a share of the way."""
+    before = tl.load(running + c, mask=known, other=0.0)
+    tl.store(running + c, before + momentum * (towards - before), mask=known)
