@@ -16,6 +16,7 @@ from trainers.accelerated.triton_parts import move
 _WEIGHTS, _FEW, _CHANNELS = 128, 32, 16  # that a program adds up
 _SPLITS, _MANY, _PARTS = 32, 128, 256  # partial sums of each that it adds at once
 _FIELDS = 12  # what it must know of them
+_COUNTERS = 1024  # replicas times blocks of 64 channels
 _SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
 _OF_WEIGHT, _OF_AFFINE, _OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # kinds of what is added
 _OF_SPLIT = tl.constexpr(3)  # a weight of many partial sums
@@ -78,6 +79,7 @@ class Additions:
         self._spaces: list[Tensor] = []
         self._tables: dict[tuple[tuple[int, ...], ...], tuple[Tensor, Tensor]] = {}
         self._space, self._used = 0, 0
+        self._counters: Tensor | None = None
         self._rows: list[tuple[int, ...]] = []
         self._blocks: list[tuple[int, int, int]] = []
 
@@ -131,6 +133,12 @@ class Additions:
             row = (own.data_ptr(), of_one.data_ptr(), 1, channels, own.shape[-1], share)
             self._row(row, triton.cdiv(own.shape[-1], _CHANNELS), _OF_RUNNING)
 
+    def counters(self, device: torch.device) -> Tensor:
+        """Zeros, int32, which whoever counts leaves at zero: enough for the programs of any one launch of this lane."""
+        if self._counters is None:
+            self._counters = torch.zeros(_COUNTERS, dtype=torch.int32, device=device)
+        return self._counters
+
     def _row(self, row: tuple[int, ...], blocks: int, kind: tl.constexpr) -> None:
         self._blocks += [(len(self._rows), block, kind.value) for block in range(blocks)]
         self._rows.append((*row, *(0,) * (_FIELDS - len(row))))
@@ -156,10 +164,7 @@ class Due:
     def add_up(self) -> None:
         """Adds it, and moves what is to move: once."""
         sizes = _FIELDS, _SPLITS, _WEIGHTS, _MANY, _FEW, _PARTS, _CHANNELS
-        _add_up[(len(self.blocks),)](
-            self.rows, self.blocks, *sizes, num_warps=4,
-            enable_fp_fusion=False,  # as `batch_moments`, which moves running moments too
-        )  # fmt: skip
+        _add_up[(len(self.blocks),)](self.rows, self.blocks, *sizes, num_warps=4)
 
 
 def _of_each(parts: Tensor, parameter: Tensor, replicas: Replicas | None) -> Iterable[tuple[Tensor, Tensor]]:

@@ -1,5 +1,7 @@
 """Launches the programs of `triton_conv`: convolutions behind their norms, forward and back, on maps of a batch."""
 
+from dataclasses import replace
+
 import torch
 import triton
 from torch import Tensor
@@ -7,8 +9,8 @@ from torch import Tensor
 from trainers.accelerated import tiles
 from trainers.accelerated import triton_conv as programs
 from trainers.accelerated.additions import Additions
-from trainers.accelerated.map_norm import behind_norm, rectify
-from trainers.accelerated.maps import Map, Norm, Weight
+from trainers.accelerated.map_norm import behind_norm, rectify, room_for_sums
+from trainers.accelerated.maps import Behind, Map, Norm, Weight
 from trainers.accelerated.norm import EPS
 from trainers.accelerated.triton_parts import NUMBERS
 
@@ -24,12 +26,14 @@ def convolve(
     norm: Norm | None,
     add: Map | None = None,
     project: tuple[Map, Weight] | None = None,
+    behind: Behind | None = None,
 ) -> tuple[Map, Map | None]:
     """The convolution of `x`, normalised and rectified if there is a norm, plus another branch.
 
     Args:
         add: the other branch, or
         project: what becomes it by a 1×1 convolution.
+        behind: the BatchNorm whose moments are joined along with it, if it has counters.
 
     Returns:
         the convolution; and `x` normalised and rectified, where that is done once and not anew for every tap.
@@ -52,22 +56,29 @@ def convolve(
         (projected, second), how = project, "projected"
         branch, side, geometry = projected.data, second.full, (second.stride, projected.height, projected.width)
         beside = projected.channels, projected.room, second.full.stride(0), second.full.stride(1)
-    tensors = source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance
+    out, place, counters = Map(y, weight.outputs, height, width, x.replicas, mean, variance), None, None
+    if behind is not None and behind.counters is not None:
+        place, counters = behind.place(out), behind.counters
+        out = replace(out, batch=behind.moments(out, place))
+    tensors = (
+        source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance, place,
+        *(behind.running if behind else (None, None)), counters,
+    )  # fmt: skip
+    momentum = behind.momentum if behind else 0.0
+    joining = place is not None, behind is not None and behind.later is None, tiles.AT_ONCE // bo
     sizes = x.channels, x.room, weight.outputs, room, norm.stride if norm else 0
     normed, share = (norm is not None, norm.parts if norm else 1), norm.share if norm else 1
-    out = Map(y, weight.outputs, height, width, x.replicas, mean, variance)
     if turns > 1:
         programs.pointwise[(x.images, parts // turns, blocks)](
-            *tensors, *sizes, w.stride(0), w.stride(1), *beside, EPS, *x.whose, share, pixels, width, *normed, how,
-            *geometry, turns, p, tiles.channels(x.room), bo,
-            tiles.channels(project[0].room) if project else tiles.LEAST,
-            num_warps=tiles.WARPS, num_stages=tiles.STAGES,
+            *tensors, *sizes, w.stride(0), w.stride(1), *beside, momentum, EPS, *x.whose, *joining, share, pixels,
+            width, *normed, how, *geometry, turns, p, tiles.channels(x.room), bo,
+            tiles.channels(project[0].room) if project else tiles.LEAST, num_warps=tiles.WARPS, num_stages=tiles.STAGES,
         )  # fmt: skip
         return out, rectified
     programs.convolve[(x.images, parts, blocks)](
-        *tensors, *sizes, *w.stride(), *beside, EPS, *x.whose, share, x.height, x.width, height, width, k,
-        weight.stride, weight.padding, *normed, how, *geometry, p, tiles.channels(x.room), bo, num_warps=tiles.WARPS,
-        num_stages=tiles.STAGES,
+        *tensors, *sizes, *w.stride(), *beside, momentum, EPS, *x.whose, *joining, share, x.height, x.width, height,
+        width, k, weight.stride, weight.padding, *normed, how, *geometry, p, tiles.channels(x.room), bo,
+        num_warps=tiles.WARPS, num_stages=tiles.STAGES,
     )  # fmt: skip
     return out, rectified
 
@@ -86,11 +97,13 @@ def convolve_back(
     p, bi = (tiles.power(x.pixels), tiles.held(x)) if whole else tiles.tile(x.pixels, x.room)
     parts = triton.cdiv(x.pixels, p)
     sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
+    joined, counters = room_for_sums(x, norm, additions)
     programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
         dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands_back if norm else (dy,) * 4),
-        *(dy, dy) if sums is None else sums, x.channels, x.room, y.channels, y.room, norm.whole_stride if norm else 0,
-        *weight.full.stride(), EPS, *x.whose, norm.share if norm else 1, x.height, x.width, y.height, y.width, k,
-        weight.stride, weight.padding, norm is not None, whole, skip is not None, p, bi,
+        *(dy, dy) if sums is None else sums, joined, counters, x.channels, x.room, y.channels, y.room,
+        norm.whole_stride if norm else 0, *weight.full.stride(), EPS, *x.whose, joined is not None, tiles.AT_ONCE // bi,
+        norm.share if norm else 1, x.height, x.width, y.height, y.width, k, weight.stride, weight.padding,
+        norm is not None, whole, skip is not None, p, bi,
         max(tiles.LEAST, min(tiles.channels(y.room), tiles.TILE // p)),
         num_warps=tiles.WARPS if p * bi <= tiles.TILE else 2 * tiles.WARPS, num_stages=tiles.STAGES,
     )  # fmt: skip
@@ -99,7 +112,7 @@ def convolve_back(
     if whole:
         additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
         return dx
-    return behind_norm(dx, x, norm, sums, parts, additions, skip)
+    return behind_norm(dx, x, norm, sums, joined, parts, additions, skip)
 
 
 def carries_weight(y: Map, x: Map, weight: Weight, norm: Norm | None) -> bool:
@@ -119,13 +132,15 @@ def _pointwise_back(
     parts = x.pixels // (p * turns)
     sums = additions.room((2, x.images * parts, x.room), dx.device)
     partial = additions.room((x.images * parts, 1, 1, x.room, y.room), dx.device)
+    joined, counters = room_for_sums(x, norm, additions)
     programs.pointwise_back[(x.images, parts, blocks)](
-        dy, weight.full, x.data, dx, partial, *norm.operands_back, *sums, x.channels, x.room, y.channels, y.room,
-        norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, *x.whose, norm.share, x.pixels, turns, p,
+        dy, weight.full, x.data, dx, partial, *norm.operands_back, *sums, joined, counters, x.channels, x.room,
+        y.channels, y.room, norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, *x.whose,
+        joined is not None, tiles.AT_ONCE // bi, norm.share, x.pixels, turns, p,
         bi, bo, num_warps=tiles.WARPS, num_stages=tiles.STAGES,
     )  # fmt: skip
     additions.to_weight(partial, weight.full, weight.outputs, x.channels, x.replicas)
-    return behind_norm(dx, x, norm, sums, parts, additions, skip)
+    return behind_norm(dx, x, norm, sums, joined, parts, additions, skip)
 
 
 def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | None, additions: Additions) -> None:

@@ -25,22 +25,37 @@ from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
     from trainers.accelerated.additions import Additions
-    from trainers.accelerated.maps import Map, Norm, Weight
+    from trainers.accelerated.maps import Behind, Map, Norm, Weight
 
 _MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
 
-def fuse(network: nn.Module) -> "FusedNetwork | None":
+@dataclass(frozen=True)
+class Fusion:
+    """Which launches of a pass are saved by programs that do more than one thing.
+
+    Attributes:
+        joined: moments and sums over a batch are joined by the last program that makes parts of them.
+    """
+
+    joined: bool = False
+
+
+UNMEASURED = Fusion()
+"""None of those that no card has been asked about."""
+
+
+def fuse(network: nn.Module, fusion: Fusion = UNMEASURED) -> "FusedNetwork | None":
     """The fused form of a network with nested layers; None where there is none, and its layers are to be run."""
     if not isinstance(network, CPreResNet20) or not has_triton():
         return None
     norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
     plain = all(isinstance(block, Bottleneck) for block in network.blocks)
     learnt = all(parameter.requires_grad for parameter in network.parameters())
-    return FusedNetwork(network) if plain and learnt and all(map(_supported, norms)) else None
+    return FusedNetwork(network, fusion=fusion) if plain and learnt and all(map(_supported, norms)) else None
 
 
-def fuse_together(networks: Sequence[nn.Module]) -> "FusedNetwork | None":
+def fuse_together(networks: Sequence[nn.Module], fusion: Fusion = UNMEASURED) -> "FusedNetwork | None":
     """The fused form of several networks alike, each laid in one storage; None where there is none.
 
     Raises:
@@ -50,7 +65,7 @@ def fuse_together(networks: Sequence[nn.Module]) -> "FusedNetwork | None":
         return None
     first = networks[0]
     assert isinstance(first, CPreResNet20)
-    return FusedNetwork(first, Replicas.of(networks))
+    return FusedNetwork(first, Replicas.of(networks), fusion)
 
 
 def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
@@ -94,16 +109,17 @@ class FusedNetwork:
     Args:
         network: with nested layers; its norms per image and channel or per batch, with one affine for all widths.
         replicas: whose first it is: then a pass, in training, is one of all of them, with its active sub-model.
+        fusion: which launches are saved.
     """
 
-    def __init__(self, network: CPreResNet20, replicas: Replicas | None = None) -> None:
-        self._network, self._replicas = network, replicas
+    def __init__(self, network: CPreResNet20, replicas: Replicas | None = None, fusion: Fusion = UNMEASURED) -> None:
+        self._network, self._replicas, self._fusion = network, replicas, fusion
         self._additions: dict[int, Additions] = {}  # by lane
         self._sides: dict[int, torch.cuda.Stream] = {}  # by lane too: cuBLAS has one workspace per stream
         self._lane, self._apart = 0, False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FusedNetwork":
-        return FusedNetwork(copy.deepcopy(self._network, memo))
+        return FusedNetwork(copy.deepcopy(self._network, memo), fusion=self._fusion)
 
     def suits(self, x: Tensor) -> bool:
         """Whether it can take these inputs: on CUDA, under bf16 autocast, small images.
@@ -151,22 +167,53 @@ class FusedNetwork:
         """Logits, and what has been done, for `backward`."""
         from trainers.accelerated.map_norm import lift, pool
 
-        later = self._of_lane() if self._apart else None
-        stem = _run(lift(x.detach(), self._replicas), None, self._network.stem)
+        bottlenecks = [block for block in self._network.blocks if isinstance(block, Bottleneck)]
+        first_norm, *behinds = *(block.norm1 for block in bottlenecks), self._network.norm
+        stem = _run(lift(x.detach(), self._replicas), None, self._network.stem, self._behind(first_norm))
         out, blocks = stem.y, []
-        for block in self._network.blocks:
-            assert isinstance(block, Bottleneck)
-            first = _run(out, _norm(block.norm1, out, later), block.conv1)
-            second = _run(first.y, _norm(block.norm2, first.y, later), block.conv2)
+        for block, following in zip(bottlenecks, behinds, strict=True):
+            first = _run(out, self._norm(block.norm1, out), block.conv1, self._behind(block.norm2))
+            second = _run(first.y, self._norm(block.norm2, first.y), block.conv2, self._behind(block.norm3))
             projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
-            behind = _norm(block.norm3, second.y, later)
-            third = _run(second.y, behind, block.conv3, beside=out, projection=projection)
+            third = _run(
+                second.y, self._norm(block.norm3, second.y), block.conv3, self._behind(following), out, projection
+            )
             blocks.append(_Block((first, second, third), projection))
             out = third.y
-        norm = _norm(self._network.norm, out, later)
-        classifier = _run(pool(out, norm), None, self._network.classifier)
+        norm = self._norm(self._network.norm, out)
+        classifier = _run(pool(out, norm), None, self._network.classifier, None)
         logits = classifier.y.data.view(len(x), -1)[:, : classifier.y.channels]
         return logits, _Done(stem, blocks, out, norm, classifier)
+
+    def _behind(self, module: nn.Module) -> "Behind | None":
+        """A norm as what comes behind a map; None if it takes nothing over the batch."""
+        from trainers.accelerated.maps import Behind
+
+        norm = _active(module)
+        if isinstance(norm, NestedGroupNorm) or not norm.training:
+            return None
+        later = self._of_lane() if self._apart else None
+        return Behind((norm.running_mean, norm.running_var), norm.momentum, later, self._counters())
+
+    def _norm(self, module: nn.Module, x: "Map") -> "Norm":
+        """The norm's parameters and moments for `x`; in training BatchNorm's running moments move, now or later."""
+        from trainers.accelerated.map_norm import batch_moments
+        from trainers.accelerated.maps import Norm
+
+        norm = _active(module)
+        assert isinstance(norm.affine, SharedAffine)
+        weight, bias = norm.affine.weight, norm.affine.bias
+        if isinstance(norm, NestedGroupNorm):
+            return Norm.of_images(weight, bias, x)
+        behind = self._behind(module)
+        if behind is None:
+            assert x.replicas is None
+            return Norm.of_batch(weight, bias, norm.running_mean, norm.running_var)
+        moments = x.batch or batch_moments(x, behind)
+        return Norm.of_batch(weight, bias, *moments, 1 if x.replicas is None else x.each, self._counters())
+
+    def _counters(self) -> Tensor | None:
+        return self._of_lane().counters(self._network.stem.weight.device) if self._fusion.joined else None
 
     def backward(self, done: _Done, by_logits: Tensor) -> None:
         """Adds the gradients of all parameters to theirs, unless the pass is apart.
@@ -244,14 +291,15 @@ def _run(
     x: "Map",
     norm: "Norm | None",
     conv: nn.Module,
+    behind: "Behind | None",
     beside: "Map | None" = None,
     projection: "Weight | None" = None,
 ) -> _Convolved:
-    """A convolution behind its norm; plus what lies beside it, projected if there is a projection."""
+    """A convolution between norms; plus what lies beside it, projected if there is a projection."""
     from trainers.accelerated.convolution import convolve
 
     weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
-    y, rectified = convolve(x, weight, norm, add=None if project else beside, project=project)
+    y, rectified = convolve(x, weight, norm, None if project else beside, project, behind)
     return _Convolved(x, norm, weight, y, rectified)
 
 
@@ -262,21 +310,8 @@ def _weight(conv: nn.Module) -> "Weight":
     return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
 
 
-def _norm(norm: nn.Module, x: "Map", later: "Additions | None") -> "Norm":
-    """The norm's parameters and moments for `x`; in training BatchNorm's running moments move, now or later."""
-    from trainers.accelerated.map_norm import batch_moments
-    from trainers.accelerated.maps import Norm
-
+def _active(norm: nn.Module) -> NestedGroupNorm | NestedBatchNorm:
     if isinstance(norm, SwitchableBatchNorm):
         norm = norm.active
     assert isinstance(norm, NestedGroupNorm | NestedBatchNorm)
-    assert isinstance(norm.affine, SharedAffine)
-    weight, bias = norm.affine.weight, norm.affine.bias
-    if isinstance(norm, NestedGroupNorm):
-        return Norm.of_images(weight, bias, x)
-    if not norm.training:
-        assert x.replicas is None
-        return Norm.of_batch(weight, bias, norm.running_mean, norm.running_var)
-    running = norm.running_mean, norm.running_var
-    share = 1 if x.replicas is None else x.each
-    return Norm.of_batch(weight, bias, *batch_moments(x, running, norm.momentum, later), share)
+    return norm

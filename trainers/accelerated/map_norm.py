@@ -9,7 +9,7 @@ from torch import Tensor
 from trainers.accelerated import tiles
 from trainers.accelerated import triton_map_norm as programs
 from trainers.accelerated.additions import Additions
-from trainers.accelerated.maps import Map, Norm
+from trainers.accelerated.maps import Behind, Map, Norm
 from trainers.accelerated.norm import EPS
 from trainers.accelerated.replicas import Replicas
 from trainers.accelerated.triton_parts import NUMBERS
@@ -57,36 +57,51 @@ def pool(x: Map, norm: Norm) -> Map:
 def pool_back(by_pooled: Tensor, x: Map, norm: Norm, additions: Additions) -> Tensor:
     """The gradient of `x` from that of the data of `pool(x, norm)`; and the affine's."""
     dx, sums = torch.empty_like(x.data), additions.room((2, x.images, x.room), x.data.device)
-    c = tiles.held(x)
+    c, (joined, counters) = tiles.held(x), room_for_sums(x, norm, additions)
     programs.pool_back[(x.images, triton.cdiv(x.room, c))](
-        by_pooled, x.data, dx, *norm.operands_back, *sums, x.channels, x.room, norm.whole_stride, EPS, *x.whose,
-        norm.share, x.pixels, norm.instance, tiles.power(x.pixels), c, num_warps=tiles.WARPS,
+        by_pooled, x.data, dx, *norm.operands_back, *sums, joined, counters, x.channels, x.room, norm.whole_stride, EPS,
+        *x.whose, joined is not None, tiles.AT_ONCE // c, norm.share, x.pixels, norm.instance, tiles.power(x.pixels), c,
+        num_warps=tiles.WARPS,
     )  # fmt: skip
     if norm.instance:
         additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
         return dx
-    return behind_norm(dx, x, norm, sums, 1, additions, None)
+    return behind_norm(dx, x, norm, sums, joined, 1, additions, None)
+
+
+def room_for_sums(x: Map, norm: Norm | None, additions: Additions) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Where BatchNorm's sums go if the last program that makes parts of them joins them, and what it counts with."""
+    if norm is None or norm.counters is None:
+        return None, None
+    return additions.room((2, x.count, x.room), x.data.device), norm.counters
 
 
 def behind_norm(
-    g: Tensor, x: Map, norm: Norm, sums: Tensor, parts: int, additions: Additions, skip: Tensor | None
+    g: Tensor,
+    x: Map,
+    norm: Norm,
+    sums: Tensor,
+    joined: Tensor | None,
+    parts: int,
+    additions: Additions,
+    skip: Tensor | None,
 ) -> Tensor:
-    """The gradient of `x` from that behind its norm; and the affine's."""
+    """The gradient of `x` from that behind its norm; and the affine's.
+
+    Args:
+        sums: (2, images · parts, room), of the affine's gradients.
+        joined: what they come to over the batch, (2, replicas, room), where that is known; None where it is not.
+        skip: the gradient of a branch around it.
+    """
     count, dx = x.pixels, torch.empty_like(g)
     if not norm.instance:
-        total, rows = additions.room((2, x.count, x.room), g.device), sums.shape[1] // x.count
-        programs.batch_sums[(triton.cdiv(x.room, _FEW), 2, x.count)](
-            sums,
-            total,
-            rows,
-            sums.stride(0),
-            x.room,
-            x.whose[1],
-            min(tiles.power(rows), _SUMMED),
-            _FEW,
-            num_warps=tiles.WARPS,
-        )
-        sums, parts, count = total, 1, x.each * x.pixels
+        if joined is None:
+            joined, rows = additions.room((2, x.count, x.room), g.device), sums.shape[1] // x.count
+            programs.batch_sums[(triton.cdiv(x.room, _FEW), 2, x.count)](
+                sums, joined, rows, sums.stride(0), x.room, x.whose[1], min(tiles.power(rows), _SUMMED), _FEW,
+                num_warps=tiles.WARPS,
+            )  # fmt: skip
+        sums, parts, count = joined, 1, x.each * x.pixels
     additions.to_affine(sums, (norm.weight, norm.bias), x.channels, x.replicas)
     p, c = tiles.tile(x.pixels, x.room)
     sums_stride = parts * x.room if norm.mean.ndim > 1 else 0
@@ -98,24 +113,16 @@ def behind_norm(
     return dx
 
 
-def batch_moments(
-    x: Map, running: tuple[Tensor, Tensor], momentum: float, later: Additions | None
-) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the batch, (room,) each; the `running` ones move in place, or with what is added later.
+def batch_moments(x: Map, behind: Behind) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the batch, (room,) each; the running ones move in place, or with what is added later.
 
     Of replicas (replicas, room) each.
     """
     assert x.mean is not None
-    device, rows = x.data.device, x.each * x.mean.shape[1]
-    size = (3, x.room) if x.replicas is None else (3, x.count, x.room)
-    own = torch.empty(size, device=device) if later is None else later.room(size, device)
-    mean, variance, unbiased = own.unbind()
+    place, rows = behind.place(x), x.each * x.mean.shape[1]
     programs.batch_moments[(triton.cdiv(x.room, _FEW), x.count)](
-        x.mean, x.variance, mean, variance, unbiased, *running, rows, x.each * x.pixels, x.channels, x.room, momentum,
-        *x.whose, later is None, min(tiles.power(rows), _SUMMED), _FEW, num_warps=tiles.WARPS, num_stages=tiles.STAGES,
-        enable_fp_fusion=False,  # or running moments would be rounded otherwise here than where they move later
+        x.mean, x.variance, *place.unbind(), *behind.running, rows, x.each * x.pixels, x.channels, x.room,
+        behind.momentum, *x.whose, behind.later is None, min(tiles.power(rows), _SUMMED), _FEW, num_warps=tiles.WARPS,
+        num_stages=tiles.STAGES,
     )  # fmt: skip
-    if later is not None:
-        for moment, moved in zip((mean, unbiased), running, strict=True):
-            later.to_running(moment, moved, x.channels, momentum, x.replicas)
-    return mean, variance
+    return behind.moments(x, place)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainers.accelerated.additions import Additions
 from trainers.accelerated.replicas import Replicas
 
 
@@ -18,6 +19,7 @@ class Map:
         height, width: in pixels.
         replicas: whose images they are, as many of each in turn; None: of one network.
         mean, variance: (images, parts, room) fp32, of parts of equal size of every image's channels.
+        batch: mean and variance of all images, (room,) fp32 each, of replicas (replicas, room); None: not joined yet.
     """
 
     data: Tensor
@@ -27,6 +29,7 @@ class Map:
     replicas: Replicas | None
     mean: Tensor | None = None
     variance: Tensor | None = None
+    batch: tuple[Tensor, Tensor] | None = None
 
     @property
     def count(self) -> int:
@@ -65,6 +68,8 @@ class Norm:
         mean, variance: (images, parts, room) per image; (≥ channels,) for all of them; (replicas, room) for each's.
         whole: the same of whole images, (images, 1, room); written by the first that normalises, where there are parts.
         share: images in a row that are normalised by the same moments; 1, too, where all are.
+        counters: of programs, by which the last one knows that it joins what BatchNorm's way back sums up (see
+            `Additions.counters`); None: a program of its own does.
     """
 
     weight: Tensor
@@ -73,6 +78,7 @@ class Norm:
     variance: Tensor
     whole: tuple[Tensor, Tensor]
     share: int = 1
+    counters: Tensor | None = None
 
     @classmethod
     def of_images(cls, weight: Tensor, bias: Tensor, x: Map) -> "Norm":
@@ -86,9 +92,17 @@ class Norm:
         return cls(weight, bias, x.mean, x.variance, whole)
 
     @classmethod
-    def of_batch(cls, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, share: int = 1) -> "Norm":
+    def of_batch(
+        cls,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        share: int = 1,
+        counters: Tensor | None = None,
+    ) -> "Norm":
         """BatchNorm by these moments."""
-        return cls(weight, bias, mean, variance, (mean, variance), share)
+        return cls(weight, bias, mean, variance, (mean, variance), share, counters)
 
     @property
     def instance(self) -> bool:
@@ -118,6 +132,37 @@ class Norm:
     def operands_back(self) -> tuple[Tensor, ...]:
         """What the way back takes, once it has been normalised."""
         return *self.whole, self.weight, self.bias
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The BatchNorm behind a map, in training.
+
+    Attributes:
+        running: its running mean and variance, (≥ channels,) fp32; of replicas the first one's.
+        momentum: by what share of the way they move towards a batch's.
+        later: what they are to move with; None: they move at once.
+        counters: of programs, by which the last one of those that write the map knows that it joins its moments; None:
+            a program of its own does.
+    """
+
+    running: tuple[Tensor, Tensor]
+    momentum: float
+    later: Additions | None
+    counters: Tensor | None
+
+    def place(self, x: Map) -> Tensor:
+        """Where moments of the batch go, (3, room) or (3, replicas, room): mean, variance, and the unbiased one."""
+        shape = (3, x.room) if x.replicas is None else (3, x.count, x.room)
+        return torch.empty(shape, device=x.data.device) if self.later is None else self.later.room(shape, x.data.device)
+
+    def moments(self, x: Map, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance, once they are there; running ones that move later are noted."""
+        mean, variance, unbiased = place.unbind()
+        if self.later is not None:
+            for moment, moved in zip((mean, unbiased), self.running, strict=True):
+                self.later.to_running(moment, moved, x.channels, self.momentum, x.replicas)
+        return mean, variance
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ LEAST = 16  # channels: the fewest a matrix unit takes
 WIDEST = 64  # channels of a program
 TILE = 8192  # numbers of a program, in its registers
 WARPS, STAGES = 4, 1  # per program; loops of many turns are pipelined
+AT_ONCE = 4096  # numbers of what one program joins over a batch
 _FILLING = 256  # programs, that occupy a device: with more of them each does several tiles
 
 

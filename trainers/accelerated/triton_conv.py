@@ -16,6 +16,8 @@ import triton.language as tl
 from trainers.accelerated.triton_parts import (
     centred,
     distance,
+    join_moments,
+    join_sums,
     joined_moments,
     known_moments,
     product,
@@ -81,9 +83,11 @@ def _pixels_of(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def pointwise(  # type: ignore[no-untyped-def]
-    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
-    cin_room, cout, cout_room, moments_stride, w_o, w_i, beside_cin, beside_room, beside_o, beside_i, eps, replicas,
-    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, OW: tl.constexpr, NORM: tl.constexpr,
+    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, joined,
+    running_mean, running_var, counters, cin, cin_room, cout, cout_room, moments_stride, w_o, w_i, beside_cin,
+    beside_room, beside_o, beside_i, momentum, eps, replicas, EACH: tl.constexpr, JOIN: tl.constexpr,
+    MOVE: tl.constexpr, AT_ONCE: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, OW: tl.constexpr,
+    NORM: tl.constexpr,
     PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr, BESIDE_H: tl.constexpr,
     BESIDE_W: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
     BB: tl.constexpr,
@@ -131,13 +135,20 @@ def pointwise(  # type: ignore[no-untyped-def]
         p, values, branch = p + P, following, branch_following
     row = image * tl.num_programs(1) + tl.program_id(1)
     write_per_channel(mean_out, variance_out, row, o, cout_room, mean_y, spread_y / TILES)
+    if JOIN:
+        join_moments(
+            mean_out, variance_out, joined, running_mean, running_var, counters, image, tl.num_programs(1),
+            tl.program_id(2), tl.num_programs(2), o, cout, cout_room, PIXELS, momentum, replicas, EACH, MOVE, AT_ONCE,
+            BO,
+        )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def convolve(  # type: ignore[no-untyped-def]
-    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, cin,
-    cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w, beside_cin, beside_room, beside_o, beside_i, eps,
-    replicas, EACH: tl.constexpr, SHARE: tl.constexpr,
+    x, w, beside, beside_w, y, mean, variance, gamma, beta, mean_whole, variance_whole, mean_out, variance_out, joined,
+    running_mean, running_var, counters, cin, cin_room, cout, cout_room, moments_stride, w_o, w_i, w_h, w_w,
+    beside_cin, beside_room, beside_o, beside_i, momentum, eps, replicas, EACH: tl.constexpr, JOIN: tl.constexpr,
+    MOVE: tl.constexpr, AT_ONCE: tl.constexpr, SHARE: tl.constexpr,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, PARTS: tl.constexpr, BESIDE: tl.constexpr, BESIDE_STRIDE: tl.constexpr,
     BESIDE_H: tl.constexpr, BESIDE_W: tl.constexpr, P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
@@ -191,12 +202,19 @@ def convolve(  # type: ignore[no-untyped-def]
     count = tl.minimum(P, OH * OW)  # of a part: all are full, or there is one
     centre, spread = write_part(total, y, to, written, real, count)
     write_per_channel(mean_out, variance_out, image * tl.num_programs(1) + part, o, cout_room, centre, spread)
+    if JOIN:
+        join_moments(
+            mean_out, variance_out, joined, running_mean, running_var, counters, image, tl.num_programs(1),
+            tl.program_id(2), tl.num_programs(2), o, cout, cout_room, OH * OW, momentum, replicas, EACH, MOVE, AT_ONCE,
+            BO,
+        )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def convolve_back(  # type: ignore[no-untyped-def]
-    dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room, moments_stride,
-    w_o, w_i, w_h, w_w, eps, replicas, EACH: tl.constexpr, SHARE: tl.constexpr,
+    dy, w, x, skip, dx, mean, variance, gamma, beta, by_gamma, by_beta, joined, counters, cin, cin_room, cout,
+    cout_room, moments_stride, w_o, w_i, w_h, w_w, eps, replicas, EACH: tl.constexpr, JOIN: tl.constexpr,
+    AT_ONCE: tl.constexpr, SHARE: tl.constexpr,
     H: tl.constexpr, W: tl.constexpr, OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr,
     PAD: tl.constexpr, NORM: tl.constexpr, WHOLE: tl.constexpr, SKIP: tl.constexpr,
     P: tl.constexpr, BI: tl.constexpr, BO: tl.constexpr,
@@ -236,13 +254,18 @@ def convolve_back(  # type: ignore[no-untyped-def]
             if SKIP:
                 total += beside.to(tl.float32)
     tl.store(dx + at, total.to(dx.dtype.element_ty), mask=inside)
+    if JOIN:
+        join_sums(
+            by_gamma, by_beta, joined, counters, image, tl.num_programs(1), tl.program_id(2), tl.num_programs(2), c,
+            cin_room, EACH, AT_ONCE, BI,
+        )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def pointwise_back(  # type: ignore[no-untyped-def]
-    dy, w, x, dx, partial, mean, variance, gamma, beta, by_gamma, by_beta, cin, cin_room, cout, cout_room,
-    moments_stride, w_o, w_i, eps, replicas,
-    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr,
+    dy, w, x, dx, partial, mean, variance, gamma, beta, by_gamma, by_beta, joined, counters, cin, cin_room, cout,
+    cout_room, moments_stride, w_o, w_i, eps, replicas, EACH: tl.constexpr, JOIN: tl.constexpr, AT_ONCE: tl.constexpr,
+    SHARE: tl.constexpr, PIXELS: tl.constexpr, TILES: tl.constexpr, P: tl.constexpr,
     BI: tl.constexpr, BO: tl.constexpr,
 ):  # fmt: skip
     """The gradients of a 1×1 convolution's weight, and of its input behind the norm up to ReLU (see `through_norm`)."""
@@ -276,6 +299,11 @@ def pointwise_back(  # type: ignore[no-untyped-def]
         p, values, up = q, following, up_following
     row = image * tl.num_programs(1) + tl.program_id(1)
     write_per_channel(by_beta, by_gamma, row, c, cin_room, by_shift, by_scale)
+    if JOIN:
+        join_sums(
+            by_gamma, by_beta, joined, counters, image, tl.num_programs(1), tl.program_id(2), tl.num_programs(2), c,
+            cin_room, EACH, AT_ONCE, BI,
+        )  # fmt: skip
     at = partial + (row * cin_room + c[:, None]) * cout_room + o[None, :]
     tl.store(at, by_weight, mask=(c < cin_room)[:, None] & given)
 

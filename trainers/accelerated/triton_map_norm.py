@@ -9,12 +9,16 @@ import triton.language as tl
 from trainers.accelerated.triton_parts import (
     centred,
     distance,
+    join_sums,
     joined_moments,
     known_moments,
+    moments_over,
     move,
     rectified,
     scale_and_shift,
+    sum_over,
     through_relu,
+    times,
     write_per_channel,
 )
 
@@ -77,8 +81,9 @@ def pool(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
 def pool_back(  # type: ignore[no-untyped-def]
-    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, channels, room, moments_stride, eps, replicas,
-    EACH: tl.constexpr, SHARE: tl.constexpr, PIXELS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr,
+    by_pooled, x, dx, mean, variance, gamma, beta, by_gamma, by_beta, joined, counters, channels, room, moments_stride,
+    eps, replicas, EACH: tl.constexpr, JOIN: tl.constexpr, AT_ONCE: tl.constexpr, SHARE: tl.constexpr,
+    PIXELS: tl.constexpr, WHOLE: tl.constexpr, P: tl.constexpr,
     C: tl.constexpr,
 ):  # fmt: skip
     image, c, p = tl.program_id(0), tl.program_id(1) * C + tl.arange(0, C), tl.arange(0, P)
@@ -96,6 +101,11 @@ def pool_back(  # type: ignore[no-untyped-def]
     if WHOLE:
         up = centred(up, standard, first / PIXELS, second / PIXELS, scale)
     tl.store(dx + at, up.to(dx.dtype.element_ty), mask=inside)
+    if JOIN:
+        join_sums(
+            by_gamma, by_beta, joined, counters, image, 1, tl.program_id(1), tl.num_programs(1), c, room, EACH, AT_ONCE,
+            C,
+        )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["channels"])  # type: ignore[untyped-decorator]
@@ -137,19 +147,11 @@ def batch_moments(  # type: ignore[no-untyped-def]
         mean, variance, unbiased = mean + replica * room, variance + replica * room, unbiased + replica * room
         apart = distance(replicas, replica, 1)
         running_mean, running_var = running_mean + apart, running_var + apart
-    n, c = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C)
-    near = tl.load(means + c, mask=c < room, other=0.0)  # the first part's mean: squares of what is left cancel little
-    total, spread = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
-    for start in range(0, rows, N):
-        at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
-        away = tl.where(inside, tl.load(means + at, mask=inside, other=0.0) - near[None, :], 0.0)
-        total += tl.sum(away, 0)
-        spread += tl.sum(tl.load(variances + at, mask=inside, other=0.0) + away * away, 0)
-    beyond = total / rows
-    centre, spread = near + beyond, spread / rows - beyond * beyond
+    c = tl.program_id(0) * C + tl.arange(0, C)
+    centre, spread = moments_over(means, variances, rows, c, room, N, C)
     tl.store(mean + c, centre, mask=c < room)
     tl.store(variance + c, spread, mask=c < room)
-    spread = spread * (count / (count - 1))
+    spread = times(spread, count / (count - 1))
     if MOVE:
         move(running_mean, centre, momentum, c, c < channels)
         move(running_var, spread, momentum, c, c < channels)
@@ -160,12 +162,8 @@ def batch_moments(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
 def batch_sums(sums, total, rows, size, room, EACH: tl.constexpr, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
     """Two sets of sums over all parts of a replica's batch, `size` apart."""
-    n, c, which = tl.arange(0, N), tl.program_id(0) * C + tl.arange(0, C), tl.program_id(1)
+    c, which = tl.program_id(0) * C + tl.arange(0, C), tl.program_id(1)
     if EACH:
         sums += tl.program_id(2) * rows * room
         total += (which * (tl.num_programs(2) - 1) + tl.program_id(2)) * room
-    out = tl.zeros((C,), tl.float32)
-    for start in range(0, rows, N):
-        at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
-        out += tl.sum(tl.load(sums + which * size + at, mask=inside, other=0.0), 0)
-    tl.store(total + which * room + c, out, mask=c < room)
+    tl.store(total + which * room + c, sum_over(sums + which * size, rows, c, room, N, C), mask=c < room)

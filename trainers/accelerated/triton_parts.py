@@ -115,7 +115,101 @@ def centred(up, standard, first, second, scale):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
+def times(a, b):  # type: ignore[no-untyped-def]
+    """`a * b`, rounded: never one instruction with an addition, so with the same bits wherever this is inlined."""
+    if _INTERPRETED:
+        out = a * b
+    else:
+        out = tl.inline_asm_elementwise("mul.rn.f32 $0, $1, $2;", "=f,f,f", [a, b], tl.float32, is_pure=True, pack=1)
+    return out
+
+
+@triton.jit
 def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
     """Running moments move towards a batch's by a share of the way."""
     before = tl.load(running + c, mask=known, other=0.0)
-    tl.store(running + c, before + momentum * (towards - before), mask=known)
+    by = times(towards - before, momentum)
+    tl.store(running + c, before + by, mask=known)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def moments_over(means, variances, rows, c, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Mean and variance over rows, from those of equal parts in rows; N at once."""
+    n = tl.arange(0, N)
+    near = tl.load(means + c, mask=c < room, other=0.0)  # the first part's mean: squares of what is left cancel little
+    total, spread = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
+    for start in range(0, rows, N):
+        at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
+        mean = tl.load(means + at, mask=inside, other=0.0, cache_modifier=".cg")
+        away = tl.where(inside, mean - near[None, :], 0.0)
+        total += tl.sum(away, 0)
+        spread += tl.sum(tl.load(variances + at, mask=inside, other=0.0, cache_modifier=".cg") + away * away, 0)
+    beyond = total / rows
+    return near + beyond, spread / rows - beyond * beyond
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def sum_over(sums, rows, c, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The sum over rows; N at once."""
+    n, out = tl.arange(0, N), tl.zeros((C,), tl.float32)
+    for start in range(0, rows, N):
+        at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
+        out += tl.sum(tl.load(sums + at, mask=inside, other=0.0, cache_modifier=".cg"), 0)
+    return out
+
+
+@triton.jit
+def is_last(counter, programs):  # type: ignore[no-untyped-def]
+    """Whether all programs that count here have written what they write; for the next ones it is at zero again.
+
+    The counts come behind what every thread of a program has written, and nothing is read before them.
+    """
+    tl.debug_barrier()
+    last = tl.atomic_add(counter, 1) == programs - 1
+    if last:
+        tl.store(counter, 0)
+    return last
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def join_moments(  # type: ignore[no-untyped-def]
+    means, variances, joined, running_mean, running_var, counters, image, parts, block, blocks, c, channels, room,
+    pixels, momentum, replicas, EACH: tl.constexpr, MOVE: tl.constexpr, N: tl.constexpr, C: tl.constexpr,
+):  # fmt: skip
+    """Moments over the batch, from those that all programs have written of their parts, by the last of them.
+
+    `joined: (3, replicas, room)`: mean, variance, and what the running variance moves towards, if it does not here.
+    """
+    each, replica = tl.num_programs(0), 0
+    if EACH:
+        each, replica = EACH, image // EACH
+        apart = distance(replicas, image, EACH)
+        running_mean, running_var = running_mean + apart, running_var + apart
+    rows, size, count = each * parts, tl.num_programs(0) // each * room, each * pixels
+    if is_last(counters + replica * blocks + block, rows):
+        at, known, there = replica * rows * room, c < channels, joined + replica * room + c
+        centre, spread = moments_over(means + at, variances + at, rows, c, room, N, C)
+        tl.store(there, centre, mask=c < room)
+        tl.store(there + size, spread, mask=c < room)
+        spread = times(spread, count / (count - 1))
+        if MOVE:
+            move(running_mean, centre, momentum, c, known)
+            move(running_var, spread, momentum, c, known)
+        else:
+            tl.store(there + 2 * size, spread, mask=c < room)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def join_sums(  # type: ignore[no-untyped-def]
+    by_gamma, by_beta, joined, counters, image, parts, block, blocks, c, room, EACH: tl.constexpr, N: tl.constexpr,
+    C: tl.constexpr,
+):  # fmt: skip
+    """The sums over the batch that a norm's way back needs, by the last program; `joined: (2, replicas, room)`."""
+    each, replica = tl.num_programs(0), 0
+    if EACH:
+        each, replica = EACH, image // EACH
+    rows, size = each * parts, tl.num_programs(0) // each * room
+    if is_last(counters + replica * blocks + block, rows):
+        at, there = replica * rows * room, joined + replica * room + c
+        tl.store(there, sum_over(by_gamma + at, rows, c, room, N, C), mask=c < room)
+        tl.store(there + size, sum_over(by_beta + at, rows, c, room, N, C), mask=c < room)

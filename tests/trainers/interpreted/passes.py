@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.conftest import FOUR
 from trainers.accelerated import additions, convolution, tiles
-from trainers.accelerated.cpreresnet import fuse
+from trainers.accelerated.cpreresnet import UNMEASURED, Fusion, fuse
 from trainers.build import initialise
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy
@@ -23,16 +23,18 @@ def far(ours: Tensor, truth: Tensor) -> float:
     return ((ours.double() - truth).norm() / truth.norm()).item()
 
 
-def passes(norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int) -> None:
+def passes(
+    norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int, fusion: Fusion = UNMEASURED
+) -> None:
     with (
         patch.multiple(tiles, TILE=tile, _FILLING=filling),
         patch.object(convolution, "_LARGE", 64),
         patch.multiple(additions, _WEIGHTS=1024, _FEW=512, _SPLITS=2),  # fewer programs; of sums, many and few parts
     ):
-        compare(norm, width, images, size)
+        compare(norm, width, images, size, fusion)
 
 
-def compare(norm: NormPolicy, width: float, images: int, size: int) -> None:
+def compare(norm: NormPolicy, width: float, images: int, size: int, fusion: Fusion) -> None:
     torch.manual_seed(0)
     plain = CPreResNet20(channels=3, size=size)
     plain.blocks = nn.Sequential(*plain.blocks[:3], plain.blocks[4])  # with and without projection, stride and both
@@ -46,7 +48,7 @@ def compare(norm: NormPolicy, width: float, images: int, size: int) -> None:
     network.activate(SubModel(width=width))
     exact = copy.deepcopy(network).double()
     exact.activate(SubModel(width=width))
-    fused = fuse(network.network)
+    fused = fuse(network.network, fusion)
     assert fused is not None
     inputs, labels = torch.randn(images, 3, size, size), torch.randint(10, (images,))
 
