@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.trainers.interpreted.process import Interpreted, interpreting
-from trainers.nested.layers.norms import NormPolicy
+from trainers.accelerated.cpreresnet import Fusion
 
 pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="torch without CUDA brings no Triton")
 
@@ -29,12 +30,12 @@ def interpreted() -> Iterator[Interpreted]:
         ("batch", 0.7, 2, 8, 1024, 256),
         ("batch", 0.5, 2, 12, 8192, 256),  # pixels that are no power of two
         ("batch-switchable", 0.25, 2, 16, 1024, 4),
+        ("batch", 0.7, 2, 8, 1024, 256, Fusion(joined=True)),
+        ("instance", 0.7, 1, 16, 8192, 256, Fusion(chained=True)),  # with projection, without, behind a stride
     ],
     ids=lambda case: " ".join(map(str, case)),
 )
-def test_fused_passes_are_those_of_the_layers(
-    case: tuple[NormPolicy, float, int, int, int, int], interpreted: Interpreted
-) -> None:
+def test_fused_passes_are_those_of_the_layers(case: tuple[Any, ...], interpreted: Interpreted) -> None:
     from tests.trainers.interpreted.passes import passes
 
     interpreted(passes, *case)
@@ -45,12 +46,12 @@ def test_fused_passes_are_those_of_the_layers(
     [
         ("instance", 0.25, 2, 8, 8192, 256, False),  # images held whole
         ("batch", 0.25, 2, 8, 1024, 1, True),  # in parts, tiles in turn, apart
+        ("instance", 0.25, 2, 8, 8192, 256, True, Fusion(chained=True)),
+        ("batch", 0.25, 2, 8, 1024, 1, False, Fusion(joined=True)),
     ],
     ids=lambda case: " ".join(map(str, case)),
 )
-def test_replicas_in_shared_launches_are_what_they_are_alone(
-    case: tuple[NormPolicy, float, int, int, int, int, bool], interpreted: Interpreted
-) -> None:
+def test_replicas_in_shared_launches_are_what_they_are_alone(case: tuple[Any, ...], interpreted: Interpreted) -> None:
     from tests.trainers.interpreted.replicas import replicas_are_what_they_are_alone
 
     interpreted(replicas_are_what_they_are_alone, *case)

@@ -25,7 +25,7 @@ from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
 if TYPE_CHECKING:
     from trainers.accelerated.additions import Additions
-    from trainers.accelerated.maps import Behind, Map, Norm, Weight
+    from trainers.accelerated.maps import Behind, Convolved, Map, Norm, Weight
 
 _MOST_PIXELS = 1024  # of an image: some programs hold all of them
 
@@ -36,9 +36,11 @@ class Fusion:
 
     Attributes:
         joined: moments and sums over a batch are joined by the last program that makes parts of them.
+        chained: an image's pixels stay with one program through a bottleneck, under InstanceNorm, where they fit.
     """
 
     joined: bool = False
+    chained: bool = False
 
 
 UNMEASURED = Fusion()
@@ -74,33 +76,23 @@ def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
 
 
 @dataclass(frozen=True)
-class _Convolved:
-    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if written."""
-
-    x: "Map"
-    norm: "Norm | None"
-    weight: "Weight"
-    y: "Map"
-    rectified: "Map | None" = None
-
-
-@dataclass(frozen=True)
 class _Block:
-    """A bottleneck done, and the projection around it if there is one."""
+    """A bottleneck done, and the projection around it if there is one; chained: one program goes its way back."""
 
-    convolved: tuple[_Convolved, _Convolved, _Convolved]
+    convolved: "tuple[Convolved, ...]"
     projection: "Weight | None"
+    chained: bool = False
 
 
 @dataclass(frozen=True)
 class _Done:
     """What a backward needs of a forward."""
 
-    stem: _Convolved
+    stem: "Convolved"
     blocks: list[_Block]
     last: "Map"
     norm: "Norm"
-    classifier: _Convolved
+    classifier: "Convolved"
 
 
 class FusedNetwork:
@@ -172,18 +164,36 @@ class FusedNetwork:
         stem = _run(lift(x.detach(), self._replicas), None, self._network.stem, self._behind(first_norm))
         out, blocks = stem.y, []
         for block, following in zip(bottlenecks, behinds, strict=True):
-            first = _run(out, self._norm(block.norm1, out), block.conv1, self._behind(block.norm2))
-            second = _run(first.y, self._norm(block.norm2, first.y), block.conv2, self._behind(block.norm3))
-            projection = _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
-            third = _run(
-                second.y, self._norm(block.norm3, second.y), block.conv3, self._behind(following), out, projection
-            )
-            blocks.append(_Block((first, second, third), projection))
-            out = third.y
+            blocks.append(self._chained(block, out) or self._one_by_one(block, out, following))
+            out = blocks[-1].convolved[-1].y
         norm = self._norm(self._network.norm, out)
         classifier = _run(pool(out, norm), None, self._network.classifier, None)
         logits = classifier.y.data.view(len(x), -1)[:, : classifier.y.channels]
         return logits, _Done(stem, blocks, out, norm, classifier)
+
+    def _one_by_one(self, block: Bottleneck, x: "Map", following: nn.Module) -> _Block:
+        """A bottleneck of `x`, convolution by convolution; `following` is the norm behind it."""
+        projection = _projection(block)
+        first = _run(x, self._norm(block.norm1, x), block.conv1, self._behind(block.norm2))
+        second = _run(first.y, self._norm(block.norm2, first.y), block.conv2, self._behind(block.norm3))
+        norm3 = self._norm(block.norm3, second.y)
+        third = _run(second.y, norm3, block.conv3, self._behind(following), x, projection)
+        return _Block((first, second, third), projection)
+
+    def _chained(self, block: Bottleneck, x: "Map") -> _Block | None:
+        """A bottleneck of `x` by one program per image; None where that is not to be, or images are too large."""
+        from trainers.accelerated.bottleneck import Parameters, convolve, suits
+
+        weights = _weight(block.conv1), _weight(block.conv2), _weight(block.conv3)
+        norms = [_active(norm) for norm in (block.norm1, block.norm2, block.norm3)]
+        of_images = all(isinstance(norm, NestedGroupNorm) for norm in norms)
+        if not self._fusion.chained or not of_images or not suits(x, weights):
+            return None
+        one, two, three = (_affine(norm) for norm in norms)
+        projection, norm, strided = _projection(block), self._norm(block.norm1, x), weights[1].stride > 1
+        first = _run(x, norm, block.conv1, None) if strided else None
+        convolved = convolve(x, norm, first, Parameters(weights, (one, two, three), projection))
+        return _Block(convolved, projection, chained=not strided)
 
     def _behind(self, module: nn.Module) -> "Behind | None":
         """A norm as what comes behind a map; None if it takes nothing over the batch."""
@@ -201,8 +211,7 @@ class FusedNetwork:
         from trainers.accelerated.maps import Norm
 
         norm = _active(module)
-        assert isinstance(norm.affine, SharedAffine)
-        weight, bias = norm.affine.weight, norm.affine.bias
+        weight, bias = _affine(norm)
         if isinstance(norm, NestedGroupNorm):
             return Norm.of_images(weight, bias, x)
         behind = self._behind(module)
@@ -220,8 +229,9 @@ class FusedNetwork:
 
         The weights' own run beside the chain of activations' gradients, on a stream of their own.
         """
-        from trainers.accelerated.convolution import carries_weight, convolve_back
+        from trainers.accelerated.convolution import convolve_back
         from trainers.accelerated.map_norm import pool_back
+        from trainers.accelerated.maps import Convolved
 
         additions = self._of_lane()
         if not self._apart:
@@ -236,14 +246,11 @@ class FusedNetwork:
             around, x = up, block.convolved[0].x
             if block.projection is not None:
                 y = block.convolved[-1].y
-                self._weight_gradient(up, _Convolved(x, None, block.projection, y), additions)
+                self._weight_gradient(up, Convolved(x, None, block.projection, y), additions)
                 around = convolve_back(up, y, x, block.projection, None, additions)
-            for convolved in reversed(block.convolved):
-                if not carries_weight(convolved.y, convolved.x, convolved.weight, convolved.norm):
-                    self._weight_gradient(up, convolved, additions)
-                skip = around if convolved is block.convolved[0] else None
-                up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
-                in_use.append(up)
+            gradients = self._through(block, up, around, additions)
+            up = gradients[-1]
+            in_use += gradients
             if number == len(done.blocks) // 2 and not self._apart:  # of the widest weights: beside what is to come
                 self._aside(additions.due().add_up)
         self._weight_gradient(up, done.stem, additions)
@@ -252,7 +259,26 @@ class FusedNetwork:
         if not self._apart:
             additions.due().add_up()
 
-    def _weight_gradient(self, up: Tensor, of: _Convolved, additions: "Additions") -> None:
+    def _through(self, block: _Block, up: Tensor, around: Tensor, additions: "Additions") -> list[Tensor]:
+        """The gradients of what a bottleneck's convolutions have met, the last one's first; those of weights aside."""
+        from trainers.accelerated import bottleneck
+        from trainers.accelerated.convolution import carries_weight, convolve_back
+
+        if block.chained:
+            gradients = bottleneck.convolve_back(up, around, block.convolved, additions)
+            for of, convolved in zip([up, *gradients], reversed(block.convolved), strict=False):
+                self._weight_gradient(of, convolved, additions)
+            return gradients
+        gradients = []
+        for convolved in reversed(block.convolved):
+            if not carries_weight(convolved.y, convolved.x, convolved.weight, convolved.norm):
+                self._weight_gradient(up, convolved, additions)
+            skip = around if convolved is block.convolved[0] else None
+            up = convolve_back(up, convolved.y, convolved.x, convolved.weight, convolved.norm, additions, skip)
+            gradients.append(up)
+        return gradients
+
+    def _weight_gradient(self, up: Tensor, of: "Convolved", additions: "Additions") -> None:
         from trainers.accelerated.convolution import weight_gradient
 
         x, norm = (of.x, of.norm) if of.rectified is None else (of.rectified, None)
@@ -294,13 +320,14 @@ def _run(
     behind: "Behind | None",
     beside: "Map | None" = None,
     projection: "Weight | None" = None,
-) -> _Convolved:
+) -> "Convolved":
     """A convolution between norms; plus what lies beside it, projected if there is a projection."""
     from trainers.accelerated.convolution import convolve
+    from trainers.accelerated.maps import Convolved
 
     weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
     y, rectified = convolve(x, weight, norm, None if project else beside, project, behind)
-    return _Convolved(x, norm, weight, y, rectified)
+    return Convolved(x, norm, weight, y, rectified)
 
 
 def _weight(conv: nn.Module) -> "Weight":
@@ -308,6 +335,15 @@ def _weight(conv: nn.Module) -> "Weight":
 
     assert isinstance(conv, NestedConv2d)
     return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
+
+
+def _projection(block: Bottleneck) -> "Weight | None":
+    return _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
+
+
+def _affine(norm: NestedGroupNorm | NestedBatchNorm) -> tuple[Tensor, Tensor]:
+    assert isinstance(norm.affine, SharedAffine)
+    return norm.affine.weight, norm.affine.bias
 
 
 def _active(norm: nn.Module) -> NestedGroupNorm | NestedBatchNorm:

@@ -178,3 +178,14 @@ class Weight:
     outputs: int
     stride: int
     padding: int
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """A convolution done: of what, behind which norm, what came of it; and what it met behind the norm, if written."""
+
+    x: Map
+    norm: Norm | None
+    weight: Weight
+    y: Map
+    rectified: Map | None = None

@@ -30,7 +30,7 @@ from trainers.accelerated.triton_parts import (
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _tap(  # type: ignore[no-untyped-def]
+def _met_by(  # type: ignore[no-untyped-def]
     x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap,
     H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
 ):  # fmt: skip
@@ -45,7 +45,7 @@ def _tap(  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _tap_back(  # type: ignore[no-untyped-def]
+def _sent_by(  # type: ignore[no-untyped-def]
     dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, tap,
     OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
 ):  # fmt: skip
@@ -58,6 +58,42 @@ def _tap_back(  # type: ignore[no-untyped-def]
     values = tl.load(dy + at[:, None] + o[None, :], mask=met[:, None] & (o < cout_room)[None, :], other=0.0)
     weights = w + o[:, None] * w_o + c[None, :] * w_i + kh * w_h + kw * w_w
     return values, tl.load(weights, mask=(o < cout)[:, None] & (c < cin)[None, :], other=0.0)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def over_taps(  # type: ignore[no-untyped-def]
+    x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, total,
+    H: tl.constexpr, W: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
+):  # fmt: skip
+    """Adds what all weights of the kernel make of the pixels that they meet, in some channels."""
+    values, kernel = _met_by(
+        x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
+    )
+    for tap in range(1, K * K):
+        following, weights = _met_by(
+            x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
+        )
+        total = product(values, kernel, total)
+        values, kernel = following, weights
+    return product(values, kernel, total)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def over_taps_back(  # type: ignore[no-untyped-def]
+    dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, total,
+    OH: tl.constexpr, OW: tl.constexpr, K: tl.constexpr, STRIDE: tl.constexpr, PAD: tl.constexpr,
+):  # fmt: skip
+    """Adds what comes back along all weights of the kernel, from some channels."""
+    up, kernel = _sent_by(
+        dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, 0, OH, OW, K, STRIDE, PAD
+    )
+    for tap in range(1, K * K):
+        following, weights = _sent_by(
+            dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, tap, OH, OW, K, STRIDE, PAD
+        )
+        total = product(up, kernel, total)
+        up, kernel = following, weights
+    return product(up, kernel, total)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -167,16 +203,10 @@ def convolve(  # type: ignore[no-untyped-def]
     total = tl.zeros((P, BO), tl.float32)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        values, kernel = _tap(
-            x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
-        )
-        for tap in range(1, K * K):
-            following, weights = _tap(
-                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, tap, H, W, K, STRIDE, PAD
-            )
-            total = product(values, kernel, total)
-            values, kernel = following, weights
         if NORM:
+            values, kernel = _met_by(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
+            )
             first, group = (part == 0) & (tl.program_id(2) == 0), image // SHARE
             centre, inverse = joined_moments(
                 mean, variance, mean_whole, variance_whole, group, moments_stride, c, cin, cin_room, eps, first, PARTS
@@ -185,7 +215,11 @@ def convolve(  # type: ignore[no-untyped-def]
             values = rectified(values, scale, shift)
             if OH * OW % P != 0:
                 values = tl.where(real[:, None], values, 0.0)
-        total = product(values, kernel, total)
+            total = product(values, kernel, total)
+        else:
+            total = over_taps(
+                x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, total, H, W, K, STRIDE, PAD
+            )
     if BESIDE == "added":
         total += branch.to(tl.float32)
     if BESIDE == "projected":
@@ -233,16 +267,9 @@ def convolve_back(  # type: ignore[no-untyped-def]
     total = tl.zeros((P, BI), tl.float32)
     for start in range(0, cout_room, BO):
         o = start + tl.arange(0, BO)
-        up, kernel = _tap_back(
-            dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, 0, OH, OW, K, STRIDE, PAD
+        total = over_taps_back(
+            dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, total, OH, OW, K, STRIDE, PAD
         )
-        for tap in range(1, K * K):
-            following, weights = _tap_back(
-                dy, w, image, ih, iw, real, c, o, cin, cout, cout_room, w_o, w_i, w_h, w_w, tap, OH, OW, K, STRIDE, PAD
-            )
-            total = product(up, kernel, total)
-            up, kernel = following, weights
-        total = product(up, kernel, total)
     if NORM:
         values = values.to(tl.float32)
         centre, inverse = known_moments(mean, variance, image // SHARE * moments_stride, c, cin, eps)

@@ -54,6 +54,9 @@ def compare(norm: NormPolicy, width: float, images: int, size: int, fusion: Fusi
 
     outputs, truth = fused(inputs), exact(inputs.double())
     assert far(outputs.detach(), truth.detach()) < 1e-5, far(outputs.detach(), truth.detach())
+    _, done = copy.deepcopy(fused).forward(inputs)
+    chained = [block.chained for block in done.blocks]
+    assert any(chained) == fusion.chained, chained
     F.cross_entropy(outputs, labels).backward()
     F.cross_entropy(truth, labels).backward()
     for (name, ours), reference in zip(network.named_parameters(), exact.parameters(), strict=True):

@@ -9,7 +9,7 @@ from benchmarks.replicas import Seeds, ways
 from tests.conftest import FOUR
 from trainers.accelerated import additions, convolution, tiles
 from trainers.accelerated.accelerator import classification
-from trainers.accelerated.cpreresnet import CPreResNet20, FusedNetwork, fuse, fuse_together
+from trainers.accelerated.cpreresnet import UNMEASURED, CPreResNet20, FusedNetwork, Fusion, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy
 from trainers.accelerated.triton_sgd import Steps
@@ -26,7 +26,14 @@ CPU = torch.device("cpu")
 
 
 def replicas_are_what_they_are_alone(
-    norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int, apart: bool
+    norm: NormPolicy,
+    width: float,
+    images: int,
+    size: int,
+    tile: int,
+    filling: int,
+    apart: bool,
+    fusion: Fusion = UNMEASURED,
 ) -> None:
     with (
         patch.multiple(tiles, TILE=tile, _FILLING=filling),
@@ -36,13 +43,13 @@ def replicas_are_what_they_are_alone(
         batches = [batch(seed, images, size) for seed in range(2)]
         alone = [network(norm, width, seed, size) for seed in range(2)]
         for one, (inputs, labels) in zip(alone, batches, strict=True):
-            fused = fuse(one.network)
+            fused = fuse(one.network, fusion)
             assert fused is not None
             trained(fused, inputs, labels, None, apart)
         together = [network(norm, width, seed, size) for seed in range(2)]
         for one in together:
             lay_in_one(one.network)
-        shared = fuse_together([one.network for one in together])
+        shared = fuse_together([one.network for one in together], fusion)
         assert shared is not None
         assert not same(alone[0], together[0])
         trained(shared, *(torch.cat(parts) for parts in zip(*batches, strict=True)), 2, apart)
