@@ -163,15 +163,16 @@ def measured(seeds: Seeds, device: torch.device, turns: int) -> dict[str, Spread
     """Milliseconds of a step of all seeds, by how it is launched."""
     steps = ways(seeds, Graphs.on(device))
     for step in steps.values():
-        _timed(step, _WARM_UP)
+        timed(step, _WARM_UP)
     found: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(turns):
         for name, step in steps.items():
-            found[name].append(_timed(step, _STEPS))
+            found[name].append(timed(step, _STEPS))
     return {name: Spread.over(times) for name, times in found.items()}
 
 
-def _timed(step: Callable[[], None], count: int) -> float:
+def timed(step: Callable[[], None], count: int) -> float:
+    """Milliseconds of a step, the mean over so many, on CUDA."""
     torch.cuda.synchronize()
     started = time.perf_counter()
     for _ in range(count):

@@ -1,19 +1,13 @@
-"""Every program of a fused pass and of a step, compiled for a card: what the interpreter leaves out, types above all.
+"""Every program of a fused pass and of a step, compiled for a card: what the interpreter leaves out, as types."""
 
-Takes Triton's own way from a launch to machine code, with a driver that has a card's name and none to launch on.
-"""
-
-from types import SimpleNamespace
-from typing import Any
+import json
 
 import torch
 from torch import nn
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
-from triton.runtime.jit import JITFunction
 
+from benchmarks.compiling import compiling
 from tests.conftest import FOUR
-from trainers.accelerated.cpreresnet import fuse, fuse_together
+from trainers.accelerated.cpreresnet import UNMEASURED, Fusion, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy, cropped
 from trainers.accelerated.triton_sgd import Steps
@@ -23,14 +17,20 @@ from trainers.nested.network import NestedNetwork
 from trainers.networks.cpreresnet import CPreResNet20
 from trainers.submodel import SubModel
 
-HOPPER = GPUTarget("cuda", 90, 32)
 SIZE = 32
+PASSES: dict[str, tuple[NormPolicy, int | None, Fusion]] = {
+    "instance": ("instance", None, UNMEASURED),
+    "instance chained": ("instance", None, Fusion(chained=8)),
+    "batch": ("batch", None, UNMEASURED),
+    "batch 3": ("batch", 3, UNMEASURED),
+    "batch 3 joined": ("batch", 3, Fusion(joined=True)),
+}
 
 
-def network(norm: NormPolicy) -> NestedNetwork:
-    """Laid in one storage, with blocks with projection, without, and with stride."""
+def network(norm: NormPolicy, blocks: int) -> NestedNetwork:
+    """Laid in one storage, with blocks with projection, without, with stride, and behind it if there are four."""
     plain = CPreResNet20(channels=3, size=SIZE)
-    plain.blocks = nn.Sequential(*plain.blocks[:3])
+    plain.blocks = nn.Sequential(*plain.blocks[:blocks])
     plain.norm = nn.Sequential(nn.BatchNorm2d(128), nn.ReLU(inplace=True))
     plain.classifier = nn.Conv2d(128, 10, 1, bias=False)
     nested = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
@@ -39,36 +39,32 @@ def network(norm: NormPolicy) -> NestedNetwork:
     return nested
 
 
-def main() -> set[str]:
-    driver.set_active(
-        SimpleNamespace(
-            get_current_target=lambda: HOPPER,
-            get_current_device=lambda: 0,
-            get_current_stream=lambda device: 0,
-            get_active_torch_device=lambda: torch.device("cpu"),
-        )
-    )
-    compiled, launch = set[str](), JITFunction.run
+def compile_pass(norm: NormPolicy, replicas: int | None, fusion: Fusion) -> None:
+    """A forward and backward, apart; of replicas as many networks."""
+    networks = [network(norm, 4 if norm == "instance" else 3).network for _ in range(replicas or 1)]
+    fused = fuse(networks[0], fusion) if replicas is None else fuse_together(networks, fusion)
+    assert fused is not None
+    images = torch.zeros(len(networks) * 64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
+    with fused.apart(0) as additions, torch.autocast("cpu", torch.bfloat16):
+        losses = CrossEntropy.apply(fused(images), torch.zeros(len(images), dtype=torch.int64), replicas)
+        losses.sum().backward()
+        additions.due().add_up()
 
-    def compile_only(self: Any, *arguments: Any, grid: Any, warmup: bool = False, **options: Any) -> None:
-        launch(self, *arguments, grid=grid, warmup=True, **options)
-        compiled.add(self.fn.__name__)
 
-    JITFunction.run = compile_only
-    for norm, replicas in (("instance", None), ("batch", None), ("batch", 3)):
-        networks = [network(norm).network for _ in range(replicas or 1)]
-        fused = fuse(networks[0]) if replicas is None else fuse_together(networks)
-        assert fused is not None
-        images = torch.zeros(len(networks) * 64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
-        with fused.apart(0) as additions, torch.autocast("cpu", torch.bfloat16):
-            losses = CrossEntropy.apply(fused(images), torch.zeros(len(images), dtype=torch.int64), replicas)
-            losses.sum().backward()
-            additions.due().add_up()
+def main() -> tuple[list[str], dict[str, int]]:
+    """The names of all programs, and the launches of each pass."""
+    names, launches = set[str](), dict[str, int]()
+    for name, case in PASSES.items():
+        with compiling() as launched:
+            compile_pass(*case)
+        names |= {program.name for program in launched}
+        launches[name] = len(launched)
     selection, pixels = torch.zeros(4, 8, dtype=torch.int64), torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8)
-    cropped(selection, pixels, selection[0], torch.ones(3), torch.ones(3), 4, torch.channels_last)
-    Steps(*([torch.zeros(5)] for _ in range(3)), momentum=0.9, weight_decay=0).step(torch.zeros(()))
-    return compiled
+    with compiling() as launched:
+        cropped(selection, pixels, selection[0], torch.ones(3), torch.ones(3), 4, torch.channels_last)
+        Steps(*([torch.zeros(5)] for _ in range(3)), momentum=0.9, weight_decay=0).step(torch.zeros(()))
+    return sorted(names | {program.name for program in launched}), launches
 
 
 if __name__ == "__main__":
-    print(*sorted(main()))
+    print(json.dumps(main()))

@@ -1,5 +1,6 @@
 """The kernels of a step on CUDA in Triton's interpreter, number by number, on CPU and in fp32; and its compiler."""
 
+import json
 import os
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def interpreted() -> Iterator[Interpreted]:
         ("batch", 0.5, 2, 12, 8192, 256),  # pixels that are no power of two
         ("batch-switchable", 0.25, 2, 16, 1024, 4),
         ("batch", 0.7, 2, 8, 1024, 256, Fusion(joined=True)),
-        ("instance", 0.7, 1, 16, 8192, 256, Fusion(chained=True)),  # with projection, without, behind a stride
+        ("instance", 0.7, 1, 16, 8192, 256, Fusion(chained=8)),  # with projection, without, behind a stride
     ],
     ids=lambda case: " ".join(map(str, case)),
 )
@@ -46,7 +47,7 @@ def test_fused_passes_are_those_of_the_layers(case: tuple[Any, ...], interpreted
     [
         ("instance", 0.25, 2, 8, 8192, 256, False),  # images held whole
         ("batch", 0.25, 2, 8, 1024, 1, True),  # in parts, tiles in turn, apart
-        ("instance", 0.25, 2, 8, 8192, 256, True, Fusion(chained=True)),
+        ("instance", 0.25, 2, 8, 8192, 256, True, Fusion(chained=8)),
         ("batch", 0.25, 2, 8, 1024, 1, False, Fusion(joined=True)),
     ],
     ids=lambda case: " ".join(map(str, case)),
@@ -79,11 +80,16 @@ def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == {
+    names, launches = json.loads(done.stdout)
+    assert set(names) == {
         "lift", "convolve", "pointwise", "rectify", "pool", "convolve_back", "pointwise_back", "pool_back",
-        "through_norm", "weight_gradient", "batch_moments", "batch_sums", "_add_up", "_sgd", "_crop",
-        "_cross_entropy", "_cross_entropy_back",
+        "through_norm", "weight_gradient", "batch_moments", "batch_sums", "bottleneck", "bottleneck_back", "_add_up",
+        "_sgd", "_crop", "_cross_entropy", "_cross_entropy_back",
     }  # fmt: skip
+    norms = 10  # of three blocks: one launch fewer there and one back for each
+    assert launches["batch 3 joined"] == launches["batch 3"] - 2 * norms == launches["batch"] - 2 * norms
+    # of a block behind a stride what follows its first convolution; of the next one all, there and back
+    assert launches["instance chained"] == launches["instance"] - (1 + 3 + 2)
 
 
 def test_a_step_of_sgd_is_that_of_its_formula(interpreted: Interpreted) -> None:

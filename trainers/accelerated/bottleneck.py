@@ -14,8 +14,6 @@ from trainers.accelerated.maps import Convolved, Map, Norm, Weight
 from trainers.accelerated.norm import EPS
 from trainers.accelerated.triton_parts import NUMBERS
 
-_WARPS = 4  # per program
-
 
 @dataclass(frozen=True)
 class Parameters:
@@ -38,12 +36,13 @@ def suits(x: Map, weights: Sequence[Weight]) -> bool:
     return pixels == tiles.power(pixels) and room <= tiles.WIDEST and pixels * tiles.channels(room) <= tiles.TILE
 
 
-def convolve(x: Map, norm: Norm, first: Convolved | None, parameters: Parameters) -> tuple[Convolved, ...]:
+def convolve(x: Map, norm: Norm, first: Convolved | None, parameters: Parameters, warps: int) -> tuple[Convolved, ...]:
     """All three convolutions of `x`.
 
     Args:
         norm: of `x`, per image and channel.
         first: the first convolution, if it is done; it must be where the second one has a stride.
+        warps: of a program.
     """
     one, two, three = parameters.weights
     stride, projection = two.stride, parameters.projection
@@ -65,7 +64,7 @@ def convolve(x: Map, norm: Norm, first: Convolved | None, parameters: Parameters
         cout_room, norm.stride, *one.full.stride()[:2], *two.full.stride(), *three.full.stride()[:2], x.channels,
         x.room, *beside.full.stride()[:2], EPS, *x.whose, x.height, x.width, width, stride, first is None, norm.parts,
         projection is not None, projection.stride if projection else 1, x.height, x.width, p, tiles.channels(x.room),
-        tiles.channels(room), _block(cout_room, p), num_warps=_WARPS, num_stages=tiles.STAGES,
+        tiles.channels(room), _block(cout_room, p), num_warps=warps, num_stages=tiles.STAGES,
     )  # fmt: skip
     return (
         first or Convolved(x, norm, one, y1),
@@ -74,7 +73,9 @@ def convolve(x: Map, norm: Norm, first: Convolved | None, parameters: Parameters
     )
 
 
-def convolve_back(dy: Tensor, skip: Tensor, convolved: Sequence[Convolved], additions: Additions) -> list[Tensor]:
+def convolve_back(
+    dy: Tensor, skip: Tensor, convolved: Sequence[Convolved], additions: Additions, warps: int
+) -> list[Tensor]:
     """The gradients of what the three convolutions have met, the last one's first; to that of `x` goes `skip`."""
     (x, norm, one), (y1, norm2, two), (y2, norm3, three) = ((c.x, c.norm, c.weight) for c in convolved)
     assert norm is not None
@@ -88,7 +89,7 @@ def convolve_back(dy: Tensor, skip: Tensor, convolved: Sequence[Convolved], addi
         *sums[1], dy1, one.full, x.data, *norm.operands_back, *sums[2], dx, x.channels, x.room, y1.channels, y1.room,
         three.outputs, cout_room, *one.full.stride()[:2], *two.full.stride(), *three.full.stride()[:2], EPS, *x.whose,
         x.height, x.width, x.pixels, _block(x.room, x.pixels), tiles.channels(y1.room), _block(cout_room, x.pixels),
-        num_warps=_WARPS, num_stages=tiles.STAGES,
+        num_warps=warps, num_stages=tiles.STAGES,
     )  # fmt: skip
     for of, normed, summed in zip((y2, y1, x), (norm3, norm2, norm), sums, strict=True):
         additions.to_affine(summed, (normed.weight, normed.bias), of.channels, of.replicas)

@@ -36,11 +36,12 @@ class Fusion:
 
     Attributes:
         joined: moments and sums over a batch are joined by the last program that makes parts of them.
-        chained: an image's pixels stay with one program through a bottleneck, under InstanceNorm, where they fit.
+        chained: an image's pixels stay with one program through a bottleneck, under InstanceNorm, where they fit: of so
+            many warps; 0: they don't.
     """
 
     joined: bool = False
-    chained: bool = False
+    chained: int = 0
 
 
 UNMEASURED = Fusion()
@@ -192,7 +193,8 @@ class FusedNetwork:
         one, two, three = (_affine(norm) for norm in norms)
         projection, norm, strided = _projection(block), self._norm(block.norm1, x), weights[1].stride > 1
         first = _run(x, norm, block.conv1, None) if strided else None
-        convolved = convolve(x, norm, first, Parameters(weights, (one, two, three), projection))
+        parameters = Parameters(weights, (one, two, three), projection)
+        convolved = convolve(x, norm, first, parameters, self._fusion.chained)
         return _Block(convolved, projection, chained=not strided)
 
     def _behind(self, module: nn.Module) -> "Behind | None":
@@ -265,7 +267,7 @@ class FusedNetwork:
         from trainers.accelerated.convolution import carries_weight, convolve_back
 
         if block.chained:
-            gradients = bottleneck.convolve_back(up, around, block.convolved, additions)
+            gradients = bottleneck.convolve_back(up, around, block.convolved, additions, self._fusion.chained)
             for of, convolved in zip([up, *gradients], reversed(block.convolved), strict=False):
                 self._weight_gradient(of, convolved, additions)
             return gradients

@@ -72,8 +72,8 @@ def bottleneck(  # type: ignore[no-untyped-def]
             scale, shift = scale_and_shift(centre, inverse, gamma1, beta1, c, cin)
             total = product(rectified(values, scale, shift), kernel, total)
         values = _normalised(total, y1, mean1, variance1, gamma2, beta2, image, p, m, mid, mid_room, eps, P)
-        to = met + (image * P + p[:, None]) * mid_room + m[None, :]
-        tl.store(to, values.to(met.dtype.element_ty), mask=(m < mid_room)[None, :] & real[:, None])
+        place = met + (image * P + p[:, None]) * mid_room + m[None, :]
+        tl.store(place, values.to(met.dtype.element_ty), mask=(m < mid_room)[None, :] & real[:, None])
         tl.debug_barrier()  # other threads of this program read it
     total = over_taps(
         met, w2, image, oh, ow, real, m, m, mid, mid_room, mid, w2_o, w2_i, w2_h, w2_w, tl.zeros((P, BM), tl.float32),
@@ -88,7 +88,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
         )
         if not PROJECTED:
             branch = tl.load(beside + to, mask=written, other=0.0)
-        total = product(values, kernel, tl.zeros((P, BO), tl.float32))
+        out = product(values, kernel, tl.zeros((P, BO), tl.float32))
         if PROJECTED:
             row = (image * BESIDE_H + oh * BESIDE_STRIDE) * BESIDE_W + ow * BESIDE_STRIDE
             for start in range(0, beside_room, BI):
@@ -96,11 +96,11 @@ def bottleneck(  # type: ignore[no-untyped-def]
                 at, inside = beside + row[:, None] * beside_room + c[None, :], (c < beside_room)[None, :]
                 projected = tl.load(at, mask=inside & real[:, None], other=0.0)
                 weights = beside_w + c[:, None] * beside_i + o[None, :] * beside_o
-                kernel = tl.load(weights, mask=(c < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
-                total = product(projected, kernel, total)
+                second = tl.load(weights, mask=(c < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
+                out = product(projected, second, out)
         else:
-            total += branch.to(tl.float32)
-        centre, spread = write_part(total, y3, to, written, real, P)
+            out += branch.to(tl.float32)
+        centre, spread = write_part(out, y3, to, written, real, P)
         write_per_channel(mean3, variance3, image, o, cout_room, centre, spread)
 
 
@@ -162,14 +162,11 @@ def bottleneck_back(  # type: ignore[no-untyped-def]
     tl.store(dy1 + at, down, mask=inside)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        at, inside = (image * P + p[:, None]) * cin_room + c[None, :], (c < cin_room)[None, :] & real[:, None]
-        values, beside = tl.load(x + at, mask=inside, other=0.0), tl.load(skip + at, mask=inside, other=0.0)
-        kernel = tl.load(
+        to, written = (image * P + p[:, None]) * cin_room + c[None, :], (c < cin_room)[None, :] & real[:, None]
+        met, beside = tl.load(x + to, mask=written, other=0.0), tl.load(skip + to, mask=written, other=0.0)
+        weights = tl.load(
             w1 + m[:, None] * w1_o + c[None, :] * w1_i, mask=(m < mid)[:, None] & (c < cin)[None, :], other=0.0
         )
-        total = product(down, kernel, tl.zeros((P, BI), tl.float32))
-        total = _through(
-            total, values, mean, variance, gamma1, beta1, by_gamma1, by_beta1, image, c, cin, cin_room, eps, P
-        )
-        total += beside.to(tl.float32)
-        tl.store(dx + at, total.to(dx.dtype.element_ty), mask=inside)
+        out = product(down, weights, tl.zeros((P, BI), tl.float32))
+        out = _through(out, met, mean, variance, gamma1, beta1, by_gamma1, by_beta1, image, c, cin, cin_room, eps, P)
+        tl.store(dx + to, (out + beside.to(tl.float32)).to(dx.dtype.element_ty), mask=written)
