@@ -98,7 +98,8 @@ def test_a_step_of_sgd_is_that_of_its_formula(interpreted: Interpreted) -> None:
     interpreted(steps_are_the_formulas)
 
 
-def test_passes_side_by_side_add_what_they_add_one_after_the_other(interpreted: Interpreted) -> None:
+@pytest.mark.parametrize("fusion", [Fusion(), Fusion(joined=True)], ids=str)
+def test_passes_side_by_side_add_what_they_add_one_after_the_other(fusion: Fusion, interpreted: Interpreted) -> None:
     from tests.trainers.interpreted.side_by_side import side_by_side_is_one_after_the_other
 
-    interpreted(side_by_side_is_one_after_the_other)
+    interpreted(side_by_side_is_one_after_the_other, fusion)

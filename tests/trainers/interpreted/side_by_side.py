@@ -13,7 +13,7 @@ from triton.runtime import interpreter
 from tests.conftest import tiny
 from trainers.accelerated import additions
 from trainers.accelerated.accelerator import OF_NETWORKS, classification
-from trainers.accelerated.cpreresnet import FusedNetwork
+from trainers.accelerated.cpreresnet import FusedNetwork, Fusion, fuse
 from trainers.build import initialise
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
@@ -67,13 +67,14 @@ def parts(result: Any) -> list[Any]:
     return list(result.values()) if isinstance(result, dict) else list(result or ())
 
 
-def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
+def trained(images: ImageArrays, apart: bool, fusion: Fusion) -> list[Tensor]:
     """All that four steps leave behind, and their losses."""
     plain = CPreResNet20(channels=3, size=4)
     plain.blocks = plain.blocks[::4]  # the first and one with stride: fewer programs, to interpret
     initialise(plain, 0)
     heads = frozenset({"classifier"})  # exchanged unasked: the second block meets half of what it was made for
-    network = exchange(plain, Dimensions(THIN), "batch", (3, 4, 4), heads, "shared", {}, OF_NETWORKS)
+    kernels = replace(OF_NETWORKS, network=partial(fuse, fusion=fusion))
+    network = exchange(plain, Dimensions(THIN), "batch", (3, 4, 4), heads, "shared", {}, kernels)
     network.to(memory_format=torch.channels_last)
     state = TrainingState(network, partial(Sgd, momentum=0.9, weight_decay=0), UpdateLedger(THIN))
 
@@ -105,7 +106,7 @@ def trained(images: ImageArrays, apart: bool) -> list[Tensor]:
     return [torch.tensor(losses), *(tensor.detach().clone() for tensor in live())]
 
 
-def side_by_side_is_one_after_the_other() -> None:
+def side_by_side_is_one_after_the_other(fusion: Fusion) -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (8, 3, 4, 4), generator=generator, dtype=torch.uint8)
     noise = ImageArrays(pixels, torch.arange(8), pixels, torch.arange(8), (0.5,) * 3, (0.5,) * 3, "noise")
@@ -114,6 +115,6 @@ def side_by_side_is_one_after_the_other() -> None:
         patch.object(additions, "_WEIGHTS", 2048),  # fewer programs, to interpret
         patch.object(interpreter.interpreter_builder, "options", unchecked),  # as all else does: it takes the half
     ):
-        alone, beside = trained(noise, apart=False), trained(noise, apart=True)
+        alone, beside = (trained(noise, apart, fusion) for apart in (False, True))
     assert len(alone) > 60
     assert all(torch.equal(one, other) for one, other in zip(alone, beside, strict=True))
