@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +36,7 @@ class Program:
         registers: per thread.
         spilled: bytes per thread that found no place in registers.
         shared: bytes of each.
+        assembly: PTX, what is compiled for the very card.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Program:
     registers: int
     spilled: int
     shared: int
+    assembly: str = field(repr=False, compare=False)
 
     @property
     def resident(self) -> int:
@@ -76,8 +78,9 @@ def compiling() -> Iterator[list[Program]]:
         count = 1
         for side in grid:
             count *= side
-        metadata = kernel.metadata
-        launched.append(Program(self.fn.__name__, count, metadata.num_warps, *known[kernel.hash], metadata.shared))
+        name, metadata = self.fn.__name__, kernel.metadata
+        taken = *known[kernel.hash], metadata.shared
+        launched.append(Program(name, count, metadata.num_warps, *taken, kernel.asm["ptx"]))
 
     JITFunction.run = compile_only
     try:

@@ -1,6 +1,7 @@
 """Every program of a fused pass and of a step, compiled for a card: what the interpreter leaves out, as types."""
 
 import json
+import re
 
 import torch
 from torch import nn
@@ -51,19 +52,27 @@ def compile_pass(norm: NormPolicy, replicas: int | None, fusion: Fusion) -> None
         additions.due().add_up()
 
 
-def main() -> tuple[list[str], dict[str, int]]:
-    """The names of all programs, and the launches of each pass."""
-    names, launches = set[str](), dict[str, int]()
+def accesses(assembly: str) -> list[str]:
+    """What a program's threads do with memory that others see, and where they wait for one another, in turn."""
+    return re.findall(r"^\s*(?:@\S+\s+)?(bar\.sync|(?:atom|st|ld)\.global[\w.:]*)", assembly, re.MULTILINE)
+
+
+def main() -> tuple[list[str], dict[str, int], dict[str, list[list[str]]]]:
+    """The names of all programs, the launches of each pass, and the accesses of those that count one another."""
+    names, launches, counting = set[str](), dict[str, int](), dict[str, list[list[str]]]()
     for name, case in PASSES.items():
         with compiling() as launched:
             compile_pass(*case)
         names |= {program.name for program in launched}
         launches[name] = len(launched)
+        for program in launched:
+            if "atom.global" in program.assembly:
+                counting.setdefault(program.name, []).append(accesses(program.assembly))
     selection, pixels = torch.zeros(4, 8, dtype=torch.int64), torch.zeros(8, 3, SIZE, SIZE, dtype=torch.uint8)
     with compiling() as launched:
         cropped(selection, pixels, selection[0], torch.ones(3), torch.ones(3), 4, torch.channels_last)
         Steps(*([torch.zeros(5)] for _ in range(3)), momentum=0.9, weight_decay=0).step(torch.zeros(()))
-    return sorted(names | {program.name for program in launched}), launches
+    return sorted(names | {program.name for program in launched}), launches, counting
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    names, launches = json.loads(done.stdout)
+    names, launches, counting = json.loads(done.stdout)
     assert set(names) == {
         "lift", "convolve", "pointwise", "rectify", "pool", "convolve_back", "pointwise_back", "pool_back",
         "through_norm", "weight_gradient", "batch_moments", "batch_sums", "bottleneck", "bottleneck_back", "_add_up",
@@ -88,6 +88,15 @@ def test_all_programs_compile_for_a_card(tmp_path: Path) -> None:
     }  # fmt: skip
     norms = 10  # of three blocks: one launch fewer there and one back for each
     assert launches["batch 3 joined"] == launches["batch 3"] - 2 * norms == launches["batch"] - 2 * norms
+    assert set(counting) == {"convolve", "pointwise", "convolve_back", "pointwise_back", "pool_back"}
+    for accesses in (each for of_program in counting.values() for each in of_program):
+        count = accesses.index("atom.global.gpu.acq_rel.add.u32")
+        # what all threads have written comes before the count, and what others have is read after it, past the cache
+        assert accesses[count - 1] == accesses[count + 1] == "bar.sync"
+        assert any(access.startswith("st.global") for access in accesses[:count])
+        read = [access for access in accesses[count:] if access.startswith("ld.global")]
+        assert read
+        assert all(".cg" in access for access in read)
     # of a block behind a stride what follows its first convolution; of the next one all, there and back
     assert launches["instance chained"] == launches["instance"] - (1 + 3 + 2)
 

@@ -136,7 +136,8 @@ def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
 def moments_over(means, variances, rows, c, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
     """Mean and variance over rows, from those of equal parts in rows; N at once."""
     n = tl.arange(0, N)
-    near = tl.load(means + c, mask=c < room, other=0.0)  # the first part's mean: squares of what is left cancel little
+    # The first part's mean: squares of what is left cancel little. Others may have written it: past this core's cache.
+    near = tl.load(means + c, mask=c < room, other=0.0, cache_modifier=".cg")
     total, spread = tl.zeros((C,), tl.float32), tl.zeros((C,), tl.float32)
     for start in range(0, rows, N):
         at, inside = (start + n)[:, None] * room + c[None, :], (start + n < rows)[:, None] & (c < room)[None, :]
