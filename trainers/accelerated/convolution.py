@@ -56,16 +56,14 @@ def convolve(
         (projected, second), how = project, "projected"
         branch, side, geometry = projected.data, second.full, (second.stride, projected.height, projected.width)
         beside = projected.channels, projected.room, second.full.stride(0), second.full.stride(1)
-    out, place, counters = Map(y, weight.outputs, height, width, x.replicas, mean, variance), None, None
+    out = Map(y, weight.outputs, height, width, x.replicas, mean, variance)
+    joined: tuple[Tensor | None, ...] = (None,) * 4
+    momentum, joining = 0.0, (False, False, 0)
     if behind is not None and behind.counters is not None:
-        place, counters = behind.place(out), behind.counters
+        place, momentum = behind.place(out), behind.momentum
+        joined, joining = (place, *behind.running, behind.counters), (True, behind.later is None, tiles.AT_ONCE // bo)
         out = replace(out, batch=behind.moments(out, place))
-    tensors = (
-        source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance, place,
-        *(behind.running if behind else (None, None)), counters,
-    )  # fmt: skip
-    momentum = behind.momentum if behind else 0.0
-    joining = place is not None, behind is not None and behind.later is None, tiles.AT_ONCE // bo
+    tensors = source.data, w, branch, side, y, *(norm.operands if norm else (x.data,) * 6), mean, variance, *joined
     sizes = x.channels, x.room, weight.outputs, room, norm.stride if norm else 0
     normed, share = (norm is not None, norm.parts if norm else 1), norm.share if norm else 1
     if turns > 1:
