@@ -22,18 +22,18 @@ SIZE = 32
 PASSES: dict[str, tuple[NormPolicy, int | None, Fusion]] = {
     "instance": ("instance", None, UNMEASURED),
     "instance chained": ("instance", None, Fusion(chained=8)),
-    "batch": ("batch", None, UNMEASURED),
     "batch 3": ("batch", 3, UNMEASURED),
     "batch 3 joined": ("batch", 3, Fusion(joined=True)),
 }
 
 
 def network(norm: NormPolicy, blocks: int) -> NestedNetwork:
-    """Laid in one storage, with blocks with projection, without, with stride, and behind it if there are four."""
+    """Laid in one storage, with blocks with projection and without; if there are four, with stride and behind it."""
     plain = CPreResNet20(channels=3, size=SIZE)
     plain.blocks = nn.Sequential(*plain.blocks[:blocks])
-    plain.norm = nn.Sequential(nn.BatchNorm2d(128), nn.ReLU(inplace=True))
-    plain.classifier = nn.Conv2d(128, 10, 1, bias=False)
+    channels = 32 * blocks
+    plain.norm = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+    plain.classifier = nn.Conv2d(channels, 10, 1, bias=False)
     nested = nest(plain, FOUR, norm, (3, SIZE, SIZE), frozenset({"classifier"}))
     nested.to(memory_format=torch.channels_last).activate(SubModel(width=1.0))
     lay_in_one(nested.network)
@@ -42,7 +42,7 @@ def network(norm: NormPolicy, blocks: int) -> NestedNetwork:
 
 def compile_pass(norm: NormPolicy, replicas: int | None, fusion: Fusion) -> None:
     """A forward and backward, apart; of replicas as many networks."""
-    networks = [network(norm, 4 if norm == "instance" else 3).network for _ in range(replicas or 1)]
+    networks = [network(norm, 4 if norm == "instance" else 2).network for _ in range(replicas or 1)]
     fused = fuse(networks[0], fusion) if replicas is None else fuse_together(networks, fusion)
     assert fused is not None
     images = torch.zeros(len(networks) * 64, 3, SIZE, SIZE).to(memory_format=torch.channels_last)
