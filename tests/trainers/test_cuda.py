@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks.replicas import check, seeds_of
+from trainers.accelerated.cpreresnet import Fusion, fuse
 from trainers.build import accelerator, build
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images import cifar10
@@ -59,8 +60,17 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("width", [1.0, 0.6, 0.25])
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, width: float) -> None:
+@pytest.mark.parametrize(
+    ("norm", "fusion"),
+    [
+        pytest.param("instance", Fusion(), id="instance"),
+        pytest.param("instance", Fusion(chained=4), id="instance chained 4"),
+        pytest.param("instance", Fusion(chained=8), id="instance chained 8"),
+        pytest.param("batch", Fusion(), id="batch"),
+        pytest.param("batch", Fusion(joined=True), id="batch joined"),
+    ],
+)
+def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, fusion: Fusion, width: float) -> None:
     torch.manual_seed(0)
     inputs, labels = torch.randn(128, 3, 32, 32, device=CUDA), torch.randint(10, (128,), device=CUDA)
     inputs = inputs.to(memory_format=torch.channels_last)
@@ -69,8 +79,10 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
         nested = build(config(norm=norm), seed=0).train().to(CUDA)
         nested.to(memory_format=torch.channels_last)
         nested.activate(SubModel(width=width))
+        kernels = fuse(nested.network, fusion)
+        assert kernels is not None
         with torch.autocast("cuda", torch.bfloat16, enabled=not precise):
-            outputs = nested(inputs) if fused else nested.network(inputs)
+            outputs = kernels(inputs) if fused else nested.network(inputs)
         F.cross_entropy(outputs.float(), labels).backward()
         return torch.cat([p.grad.flatten().double() for p in nested.parameters() if p.grad is not None])
 
@@ -82,7 +94,8 @@ def test_a_fused_pass_errs_no_more_than_the_layers_in_bf16(norm: NormPolicy, wid
     fused, layers = gradients(precise=False, fused=True), gradients(precise=False, fused=False)
     assert not torch.equal(fused, layers)
     assert (fused - exact).norm() <= 1.25 * (layers - exact).norm() < 0.25 * exact.norm()
-    assert torch.equal(fused, gradients(precise=False, fused=True))
+    for _ in range(10):  # programs that did not wait for one another would differ some time
+        assert torch.equal(fused, gradients(precise=False, fused=True))
 
 
 def test_batches_and_losses_are_those_made_on_cpu(noise: ImageArrays) -> None:
