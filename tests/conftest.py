@@ -15,6 +15,7 @@ import pytest
 import torch
 from filelock import FileLock
 
+from tests.trainers.own_tables import put_back
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
@@ -81,6 +82,13 @@ def own_environment() -> Iterator[None]:
 def own_environment_of_module() -> Iterator[None]:
     """So is what a study sets that all tests of a module share."""
     with _put_back_environment():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_registrations() -> Iterator[None]:
+    """So is what a module's tests register: others on the same worker count what there is."""
+    with put_back():
         yield
 
 

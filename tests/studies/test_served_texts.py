@@ -20,8 +20,7 @@ from studies.glue_bert_ablation import STUDY
 from studies.text_trainer import TextTrainer
 from tests.studies.finished import only_trial
 from tests.trainers.test_text_trials import tiny
-from trainers.data.text import datasets
-from trainers.data.text.datasets import TEXTS, TextDataset, register
+from trainers.data.text.datasets import TextDataset, register
 from trainers.data.text.examples import Example, TextData
 from trainers.errors import ConfigError
 from trainers.extraction.served_texts import ServedTexts
@@ -118,9 +117,8 @@ def test_its_files_are_weights_and_text_and_the_server_answers(model: PyFuncMode
 
 @pytest.mark.parametrize(("classes", "outputs"), [(("no", "yes"), 2), ((), 1)])
 def test_pairs_are_two_columns_whether_classified_or_scored(
-    classes: tuple[str, ...], outputs: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    classes: tuple[str, ...], outputs: int, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(datasets, "TEXTS", dict(TEXTS))
     examples = tuple(Example(f"the {word} thing", f"no {word}", number % 2) for number, word in enumerate("abcdefghij"))
     data = TextData(examples, examples, classes, "own")
     measured = "accuracy" if classes else "spearman"
