@@ -6,7 +6,7 @@ Needs a CUDA device. Of each kind, in turns: a pass (forward and backward of one
 quarter, and all four side by side and added up, as NS makes them; captured as graphs. First every kind must give the
 gradients of the kernels as they are, up to bf16's rounding, and its own ones twice with the same bits. Milliseconds,
 median over the turns, with how many times as fast as `none`; appended to benchmarks/results/fusion.csv. The one that is
-faster becomes the rule (`UNMEASURED` in trainers/accelerated/cpreresnet.py), and the other goes.
+faster becomes the rule (`AS_MEASURED` in trainers/accelerated/cpreresnet.py), and the other goes.
 """
 
 from collections.abc import Callable

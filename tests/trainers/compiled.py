@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmarks.compiling import compiling
 from tests.conftest import FOUR
-from trainers.accelerated.cpreresnet import UNMEASURED, Fusion, fuse, fuse_together
+from trainers.accelerated.cpreresnet import AS_MEASURED, Fusion, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy, cropped
 from trainers.accelerated.triton_sgd import Steps
@@ -20,9 +20,9 @@ from trainers.submodel import SubModel
 
 SIZE = 32
 PASSES: dict[str, tuple[NormPolicy, int | None, Fusion]] = {
-    "instance": ("instance", None, UNMEASURED),
+    "instance": ("instance", None, AS_MEASURED),
     "instance chained": ("instance", None, Fusion(chained=8)),
-    "batch 3": ("batch", 3, UNMEASURED),
+    "batch 3": ("batch", 3, AS_MEASURED),
     "batch 3 joined": ("batch", 3, Fusion(joined=True)),
 }
 

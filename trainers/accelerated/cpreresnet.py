@@ -44,11 +44,11 @@ class Fusion:
     chained: int = 0
 
 
-UNMEASURED = Fusion()
-"""None of those that no card has been asked about."""
+AS_MEASURED = Fusion()
+"""What was seen to be fastest on a card: neither, since none has been asked yet."""
 
 
-def fuse(network: nn.Module, fusion: Fusion = UNMEASURED) -> "FusedNetwork | None":
+def fuse(network: nn.Module, fusion: Fusion = AS_MEASURED) -> "FusedNetwork | None":
     """The fused form of a network with nested layers; None where there is none, and its layers are to be run."""
     if not isinstance(network, CPreResNet20) or not has_triton():
         return None
@@ -58,7 +58,7 @@ def fuse(network: nn.Module, fusion: Fusion = UNMEASURED) -> "FusedNetwork | Non
     return FusedNetwork(network, fusion=fusion) if plain and learnt and all(map(_supported, norms)) else None
 
 
-def fuse_together(networks: Sequence[nn.Module], fusion: Fusion = UNMEASURED) -> "FusedNetwork | None":
+def fuse_together(networks: Sequence[nn.Module], fusion: Fusion = AS_MEASURED) -> "FusedNetwork | None":
     """The fused form of several networks alike, each laid in one storage; None where there is none.
 
     Raises:
@@ -105,7 +105,7 @@ class FusedNetwork:
         fusion: which launches are saved.
     """
 
-    def __init__(self, network: CPreResNet20, replicas: Replicas | None = None, fusion: Fusion = UNMEASURED) -> None:
+    def __init__(self, network: CPreResNet20, replicas: Replicas | None = None, fusion: Fusion = AS_MEASURED) -> None:
         self._network, self._replicas, self._fusion = network, replicas, fusion
         self._additions: dict[int, Additions] = {}  # by lane
         self._sides: dict[int, torch.cuda.Stream] = {}  # by lane too: cuBLAS has one workspace per stream

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.conftest import FOUR
 from trainers.accelerated import additions, convolution, tiles
-from trainers.accelerated.cpreresnet import UNMEASURED, Fusion, fuse
+from trainers.accelerated.cpreresnet import AS_MEASURED, Fusion, fuse
 from trainers.build import initialise
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy
@@ -24,7 +24,7 @@ def far(ours: Tensor, truth: Tensor) -> float:
 
 
 def passes(
-    norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int, fusion: Fusion = UNMEASURED
+    norm: NormPolicy, width: float, images: int, size: int, tile: int, filling: int, fusion: Fusion = AS_MEASURED
 ) -> None:
     with (
         patch.multiple(tiles, TILE=tile, _FILLING=filling),

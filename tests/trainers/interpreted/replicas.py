@@ -10,7 +10,7 @@ from tests.conftest import FOUR
 from tests.trainers.interpreted.disorder import in_disorder
 from trainers.accelerated import additions, convolution, tiles
 from trainers.accelerated.accelerator import classification
-from trainers.accelerated.cpreresnet import UNMEASURED, CPreResNet20, FusedNetwork, Fusion, fuse, fuse_together
+from trainers.accelerated.cpreresnet import AS_MEASURED, CPreResNet20, FusedNetwork, Fusion, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy
 from trainers.accelerated.triton_sgd import Steps
@@ -34,7 +34,7 @@ def replicas_are_what_they_are_alone(
     tile: int,
     filling: int,
     apart: bool,
-    fusion: Fusion = UNMEASURED,
+    fusion: Fusion = AS_MEASURED,
 ) -> None:
     with (
         patch.multiple(tiles, TILE=tile, _FILLING=filling),
