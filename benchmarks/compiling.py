@@ -3,6 +3,7 @@
 Takes Triton's own way from a launch to machine code, with a driver that has a card's name and none to launch on.
 """
 
+import math
 import re
 import subprocess
 import tempfile
@@ -75,12 +76,9 @@ def compiling() -> Iterator[list[Program]]:
         kernel = launch(self, *arguments, grid=grid, warmup=True, **options)
         if kernel.hash not in known:
             known[kernel.hash] = _resources(kernel.asm["cubin"])
-        count = 1
-        for side in grid:
-            count *= side
         name, metadata = self.fn.__name__, kernel.metadata
         taken = *known[kernel.hash], metadata.shared
-        launched.append(Program(name, count, metadata.num_warps, *taken, kernel.asm["ptx"]))
+        launched.append(Program(name, math.prod(grid), metadata.num_warps, *taken, kernel.asm["ptx"]))
 
     JITFunction.run = compile_only
     try:

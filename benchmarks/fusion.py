@@ -20,7 +20,6 @@ from torch import Tensor
 from benchmarks.measuring import Spread, append, flat
 from benchmarks.replicas import timed
 from trainers.accelerated.cpreresnet import Fusion, fuse
-from trainers.acceleration import ClassificationKernels
 from trainers.build import accelerator, build
 from trainers.config.norm import NormPolicy
 from trainers.submodel import SubModel
@@ -66,8 +65,7 @@ class Passes:
         self.network.activate(SubModel(width=width))
         with torch.autocast(self._images.device.type, torch.bfloat16):
             logits = self._fused(self._images)
-        losses: ClassificationKernels = self._losses
-        losses.cross_entropy(logits, self._labels).backward()
+        self._losses.cross_entropy(logits, self._labels).backward()
 
     def beside(self, graphs: Graphs) -> None:
         """One of each width, side by side, added up in turn."""

@@ -3,8 +3,8 @@
     python -m benchmarks.registers [--batch 128] [--norm batch]... [--width 0.25]... [--fusion chained]...
 
 Registers and spilled bytes per thread, shared memory, programs that a multiprocessor has room for at once and warps
-they come to, of the 64 there are; how often it is launched in a pass, and with how many programs, for 132
-multiprocessors. What a kernel costs follows from none of this alone. Written to benchmarks/results/registers.csv.
+they come to, of the 64 there are; how often it is launched in a pass, and with how many programs (a card has 132
+multiprocessors). What a kernel costs follows from none of this alone. Appended to benchmarks/results/registers.csv.
 """
 
 from collections import Counter

@@ -16,7 +16,7 @@ from trainers.accelerated.triton_parts import move
 _WEIGHTS, _FEW, _CHANNELS = 128, 32, 16  # that a program adds up
 _SPLITS, _MANY, _PARTS = 32, 128, 256  # partial sums of each that it adds at once
 _FIELDS = 12  # what it must know of them
-_COUNTERS = 1024  # replicas times blocks of 64 channels
+_BLOCKS = 64  # of channels, that a launch has at the most
 _SPACE, _ALIGNED = 1 << 24, 64  # numbers: partial sums are given room in pieces of so many, each at such an address
 _OF_WEIGHT, _OF_AFFINE, _OF_RUNNING = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2)  # kinds of what is added
 _OF_SPLIT = tl.constexpr(3)  # a weight of many partial sums
@@ -133,10 +133,10 @@ class Additions:
             row = (own.data_ptr(), of_one.data_ptr(), 1, channels, own.shape[-1], share)
             self._row(row, triton.cdiv(own.shape[-1], _CHANNELS), _OF_RUNNING)
 
-    def counters(self, device: torch.device) -> Tensor:
+    def counters(self, device: torch.device, replicas: int) -> Tensor:
         """Zeros, int32, which whoever counts leaves at zero: enough for the programs of any one launch of this lane."""
         if self._counters is None:
-            self._counters = torch.zeros(_COUNTERS, dtype=torch.int32, device=device)
+            self._counters = torch.zeros(replicas * _BLOCKS, dtype=torch.int32, device=device)
         return self._counters
 
     def _row(self, row: tuple[int, ...], blocks: int, kind: tl.constexpr) -> None:

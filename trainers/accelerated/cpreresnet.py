@@ -224,7 +224,10 @@ class FusedNetwork:
         return Norm.of_batch(weight, bias, *moments, 1 if x.replicas is None else x.each, self._counters())
 
     def _counters(self) -> Tensor | None:
-        return self._of_lane().counters(self._network.stem.weight.device) if self._fusion.joined else None
+        if not self._fusion.joined:
+            return None
+        replicas = 1 if self._replicas is None else len(self._replicas)
+        return self._of_lane().counters(self._network.stem.weight.device, replicas)
 
     def backward(self, done: _Done, by_logits: Tensor) -> None:
         """Adds the gradients of all parameters to theirs, unless the pass is apart.
@@ -268,7 +271,7 @@ class FusedNetwork:
 
         if block.chained:
             gradients = bottleneck.convolve_back(up, around, block.convolved, additions, self._fusion.chained)
-            for of, convolved in zip([up, *gradients], reversed(block.convolved), strict=False):
+            for of, convolved in zip([up, *gradients[:-1]], reversed(block.convolved), strict=True):
                 self._weight_gradient(of, convolved, additions)
             return gradients
         gradients = []

@@ -14,12 +14,12 @@ from trainers.accelerated.triton_conv import over_taps, over_taps_back
 from trainers.accelerated.triton_parts import (
     centred,
     distance,
-    joined_moments,
     known_moments,
     product,
     rectified,
     scale_and_shift,
     through_relu,
+    whole_moments,
     write_part,
     write_per_channel,
 )
@@ -66,7 +66,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
             kernel = tl.load(
                 w1 + c[:, None] * w1_i + m[None, :] * w1_o, mask=(c < cin)[:, None] & (m < mid)[None, :], other=0.0
             )
-            centre, inverse = joined_moments(
+            centre, inverse = whole_moments(
                 mean, variance, mean_whole, variance_whole, image, moments_stride, c, cin, cin_room, eps, True, PARTS
             )
             scale, shift = scale_and_shift(centre, inverse, gamma1, beta1, c, cin)

@@ -18,12 +18,12 @@ from trainers.accelerated.triton_parts import (
     distance,
     join_moments,
     join_sums,
-    joined_moments,
     known_moments,
     product,
     rectified,
     scale_and_shift,
     through_relu,
+    whole_moments,
     write_part,
     write_per_channel,
 )
@@ -145,7 +145,7 @@ def pointwise(  # type: ignore[no-untyped-def]
         second = tl.load(at, mask=(b < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
     if NORM:
         alone, group = (first == 0) & (tl.program_id(2) == 0), image // SHARE
-        centre, inverse = joined_moments(
+        centre, inverse = whole_moments(
             mean, variance, mean_whole, variance_whole, group, moments_stride, c, cin, cin_room, eps, alone, PARTS
         )
         scale, shift = scale_and_shift(centre, inverse, gamma, beta, c, cin)
@@ -208,7 +208,7 @@ def convolve(  # type: ignore[no-untyped-def]
                 x, w, image, oh, ow, real, c, o, cin, cin_room, cout, w_o, w_i, w_h, w_w, 0, H, W, K, STRIDE, PAD
             )
             first, group = (part == 0) & (tl.program_id(2) == 0), image // SHARE
-            centre, inverse = joined_moments(
+            centre, inverse = whole_moments(
                 mean, variance, mean_whole, variance_whole, group, moments_stride, c, cin, cin_room, eps, first, PARTS
             )
             scale, shift = scale_and_shift(centre, inverse, gamma, beta, c, cin)

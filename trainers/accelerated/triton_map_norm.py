@@ -10,7 +10,6 @@ from trainers.accelerated.triton_parts import (
     centred,
     distance,
     join_sums,
-    joined_moments,
     known_moments,
     moments_over,
     move,
@@ -19,6 +18,7 @@ from trainers.accelerated.triton_parts import (
     sum_over,
     through_relu,
     times,
+    whole_moments,
     write_per_channel,
 )
 
@@ -48,7 +48,7 @@ def rectify(  # type: ignore[no-untyped-def]
     at, inside = (image * PIXELS + p[:, None]) * room + c[None, :], (p < PIXELS)[:, None] & (c < room)[None, :]
     values = tl.load(x + at, mask=inside, other=0.0)
     first, group = tl.program_id(1) == 0, image // SHARE
-    centre, inverse = joined_moments(
+    centre, inverse = whole_moments(
         mean, variance, mean_whole, variance_whole, group, moments_stride, c, channels, room, eps, first, PARTS
     )
     scale, shift = scale_and_shift(centre, inverse, gamma, beta, c, channels)
@@ -67,7 +67,7 @@ def pool(  # type: ignore[no-untyped-def]
         gamma, beta = gamma + apart, beta + apart
     group = image // SHARE
     inside = (p < PIXELS)[:, None] & (c < room)[None, :]
-    centre, inverse = joined_moments(
+    centre, inverse = whole_moments(
         mean, variance, mean_whole, variance_whole, group, moments_stride, c, channels, room, eps, True, PARTS
     )
     scale, shift = scale_and_shift(centre, inverse, gamma, beta, c, channels)

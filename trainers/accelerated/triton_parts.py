@@ -41,7 +41,7 @@ def known_moments(mean, variance, at, c, channels, eps):  # type: ignore[no-unty
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def joined_moments(  # type: ignore[no-untyped-def]
+def whole_moments(  # type: ignore[no-untyped-def]
     mean, variance, mean_whole, variance_whole, group, stride, c, channels, room, eps, first, PARTS: tl.constexpr
 ):
     """As `known_moments`, from moments of equal parts; those of the whole are written down by its first program."""
