@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.declaration import Declaration, Metric, Total
 from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
-from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
+from orchestrator.trainer import Outlook, Place, Probe, SubModelCost, TrialBudget
 
 STUDY = Study(
     name="noop",

@@ -24,7 +24,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from benchmarks.measuring import RESULTS, append, in_a_process
-from orchestrator.report.results import Results, read_results
+from orchestrator.report.reading import read_results
+from orchestrator.report.results import Results
 from orchestrator.report.writer import write_report
 from orchestrator.study.plan import Plan, Trial, make_plan
 from orchestrator.study.study import Factor, Layout, Preset, Study

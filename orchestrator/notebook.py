@@ -177,7 +177,7 @@ def _read(plan: Plan, storage: Path, tracking_uri: str | None) -> Reading:
     database = file_of(uri)
     if database is not None and not database.exists():
         raise nothing
-    from orchestrator.report.results import read_results
+    from orchestrator.report.reading import read_results
     from orchestrator.report.sequential import recorded_looks
     from orchestrator.track.tracker import Tracker
 

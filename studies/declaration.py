@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from orchestrator.trainer import Declaration, Metric, ServedModel, Total
+from orchestrator.declaration import Declaration, Metric, ServedModel, Total
 from trainers.config.trial import TrialConfig
 from trainers.tasks.task import Metric as TaskMetric
 from trainers.training.state import WEIGHTS

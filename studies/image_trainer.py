@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.trainer import Arrays, Declaration, ServedModel
+from orchestrator.declaration import Arrays, Declaration, ServedModel
 from studies.trainer import Later, LoopTrainer
 from trainers.config.image_trial import ImageTrialConfig
 

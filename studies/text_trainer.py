@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.trainer import Declaration, ServedModel, Texts
+from orchestrator.declaration import Declaration, ServedModel, Texts
 from studies.trainer import Later, LoopTrainer
 from trainers.config.text_trial import TextTrialConfig
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from orchestrator.declaration import Declaration, ServedModel
 from orchestrator.errors import UserError
 from orchestrator.setting import Setting
-from orchestrator.trainer import Declaration, Outlook, Place, Probe, ServedModel, Snapshot, SubModelCost, TrialBudget
+from orchestrator.trainer import Outlook, Place, Probe, Snapshot, SubModelCost, TrialBudget
 from trainers.config.describing import described
 from trainers.config.names import full_names
 from trainers.config.resolution import ConfigT, said

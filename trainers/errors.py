@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from traceback import walk_tb
 
-from trainers.own.source import is_installed
+from trainers.own.imports import is_installed
 
 _HERE = Path(__file__).parent
 _LONGEST_NAME, _LONGEST_CHOICE = 80, 250  # characters

@@ -5,7 +5,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from orchestrator.errors import UserError
-from orchestrator.report.results import Results, read_results
+from orchestrator.report.reading import read_results
+from orchestrator.report.results import Results
 from orchestrator.report.sequential import Looks, Verdict, asked_for, judge, recorded_looks
 from orchestrator.report.words import counted
 from orchestrator.study.plan import Plan, Trial

@@ -12,13 +12,13 @@ from orchestrator.commands.console import plain_console
 from orchestrator.commands.level_choices import chosen_levels
 from orchestrator.commands.options import Options
 from orchestrator.commands.tracking import experiment_id, find_tracker
+from orchestrator.declaration import Metric
 from orchestrator.errors import UserError
 from orchestrator.numerals import decimal, interval
 from orchestrator.secrecy.redaction import shown_address
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.study.plan import Plan
 from orchestrator.study.study import Arm, Study
-from orchestrator.trainer import Metric
 
 if TYPE_CHECKING:
     from orchestrator.report.comparisons import Comparison, Family
@@ -137,7 +137,7 @@ def _measured(tracker: "Tracker", experiment: str, plan: Plan, where: str) -> di
     Raises:
         UserError: one has not finished or has diverged, or they share no seed.
     """
-    from orchestrator.report.results import read_results
+    from orchestrator.report.reading import read_results
 
     results = read_results(tracker, experiment, plan)
     names = {side: plan.compared(dict(arm.levels)) for side, arm in zip((_A, _B), plan.arms, strict=True)}

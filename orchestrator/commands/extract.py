@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, absolute, writable
 from orchestrator.commands.tracking import earlier_trials, experiment_id, find_tracker, tracked_trials
+from orchestrator.declaration import Metric
 from orchestrator.errors import UserError, reason, unknown
 from orchestrator.study.plan import Plan, Trial
-from orchestrator.trainer import Metric, Trainer
+from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import TrackedTrial, Tracker

@@ -156,7 +156,7 @@ def _to_separate(
     if tracker is None or experiment is None or not finished:
         return _Separation()
     from orchestrator.report.more_seeds import in_words, more_seeds
-    from orchestrator.report.results import read_results
+    from orchestrator.report.reading import read_results
     from orchestrator.report.sequential import not_fixed, recorded_looks
 
     def extended(seeds: Sequence[int]) -> Plan:

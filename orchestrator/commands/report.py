@@ -72,8 +72,8 @@ def print_report(
     pictures: Sequence["Format"] = (),
 ) -> "Report":
     """Writes the report and prints it, the answer before its tables."""
+    from orchestrator.report.reading import read_results
     from orchestrator.report.rendering import answer_as_markdown, as_markdown, tasks_as_markdown
-    from orchestrator.report.results import read_results
     from orchestrator.report.sequential import recorded_looks
     from orchestrator.report.writer import write_report
     from orchestrator.track.view import page_of

@@ -174,7 +174,7 @@ def _wanted(run: _Run, tracker: "Tracker | None", finished: set[str]) -> Plan:
     if run.looks is None or tracker is None or experiment is None:
         return run.plan
     from orchestrator.commands.adaptive import check_looks, next_look
-    from orchestrator.report.results import read_results
+    from orchestrator.report.reading import read_results
 
     check_looks(tracker, experiment, run.plan, run.looks)
     part, _ = next_look(run.plan, run.looks, finished, lambda part: read_results(tracker, experiment, part))

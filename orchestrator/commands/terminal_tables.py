@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import decimal
 from orchestrator.report.across import TaskTable
 from orchestrator.report.statistics import LEVEL
@@ -18,7 +19,6 @@ from orchestrator.report.tables import AVERAGE, Cell
 from orchestrator.report.tables import Table as Accuracies
 from orchestrator.report.writer import Report
 from orchestrator.study.levels import SEPARATOR
-from orchestrator.trainer import Metric
 
 _WIDTH, _NUMBER, _BETWEEN = 80, 6, 2  # of a terminal, of `+12.34` and of what is around it, in characters
 _MOST_ARMS = 6  # as columns

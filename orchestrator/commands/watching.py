@@ -16,9 +16,10 @@ from orchestrator.commands.options import Options
 from orchestrator.commands.status import TrialStatus, read_statuses, status_table
 from orchestrator.commands.streams import reader_left
 from orchestrator.commands.tracking import find_tracker
+from orchestrator.declaration import Metric
 from orchestrator.run.patience import Patience
 from orchestrator.study.plan import Plan
-from orchestrator.trainer import Metric, Trainer
+from orchestrator.trainer import Trainer
 
 if TYPE_CHECKING:
     from orchestrator.track.tracker import Tracker

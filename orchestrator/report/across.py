@@ -8,6 +8,7 @@ unlike tasks are, and nothing of arms; the paper's ± on its averages is that on
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from orchestrator.declaration import Metric
 from orchestrator.report.comparisons import (
     Comparison,
     Family,
@@ -21,7 +22,6 @@ from orchestrator.report.epochs import TrialUpdates, update_notation
 from orchestrator.report.results import Results
 from orchestrator.report.statistics import mean_and_sd
 from orchestrator.report.tables import APART, AVERAGE, Cell, flops_rule, some_of
-from orchestrator.trainer import Metric
 
 SPREAD = "SD over tasks"
 Line = tuple[str, str]

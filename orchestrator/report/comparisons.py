@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import decimal, interval, signed
 from orchestrator.report.power import MOST_SEEDS, POWER, seeds_needed
 from orchestrator.report.statistics import LEVEL, Paired, Test, holm, mean_and_sd, paired
-from orchestrator.trainer import Metric
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _MOST_FLIPPED = 20  # seeds: above, differences need not be normal for the t-test

@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.declaration import Metric
 from orchestrator.report.across import TaskTable
 from orchestrator.report.comparisons import Comparison, Family
 from orchestrator.report.statistics import LEVEL
 from orchestrator.report.tables import AVERAGE, Cell, Table
 from orchestrator.study.levels import SEPARATOR
-from orchestrator.trainer import Metric
 
 
 @dataclass(frozen=True)

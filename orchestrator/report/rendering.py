@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import compress
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import decimal
 from orchestrator.report.across import SPREAD, TaskTable
 from orchestrator.report.answer import Answer
 from orchestrator.report.escaping import for_markdown, paragraph_for_markdown
 from orchestrator.report.tables import Cell, Table
-from orchestrator.trainer import Metric
 
 COSTS_CAPTION = "The arms' networks differ. Multiply-accumulates of every sub-model for one example, by arm:"
 _PUBLISHED = "Published, and ours minus published:"

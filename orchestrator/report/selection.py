@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.declaration import Metric
 from orchestrator.errors import UserError
-from orchestrator.trainer import Metric
 
 
 def select(

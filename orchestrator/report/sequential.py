@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from orchestrator.declaration import Metric
 from orchestrator.errors import UserError
 from orchestrator.numerals import signed
 from orchestrator.report.comparisons import p_text
@@ -26,7 +27,6 @@ from orchestrator.report.statistics import LEVEL, holm, mean_and_sd, paired
 from orchestrator.report.tables import averages
 from orchestrator.report.words import counted
 from orchestrator.track.tracker import LOOKS, Tracker
-from orchestrator.trainer import Metric
 
 FEWEST = 3
 _APART = 1.15  # times as many seeds as at the look before, at least

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from orchestrator.declaration import Metric, Total
 from orchestrator.numerals import decimal, signed
 from orchestrator.report.comparisons import (
     Comparison,
@@ -21,7 +22,6 @@ from orchestrator.report.results import Results
 from orchestrator.report.statistics import Sortedness, mean_and_sd, sortedness
 from orchestrator.report.words import percentage
 from orchestrator.study.levels import SEPARATOR
-from orchestrator.trainer import Metric, Total
 
 AVERAGE = "avg."
 APART = "This table is corrected by itself, not together with the others."

@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestrator.declaration import Declaration
 from orchestrator.errors import UserError
 from orchestrator.study.identity import fingerprint
 from orchestrator.study.levels import SEPARATOR
 from orchestrator.study.study import Arm, Layout, Study
-from orchestrator.trainer import Declaration, SubModelCost, Trainer, TrialBudget
+from orchestrator.trainer import SubModelCost, Trainer, TrialBudget
 
 
 @dataclass(frozen=True)

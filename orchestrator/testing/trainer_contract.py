@@ -25,9 +25,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.declaration import LEDGER
 from orchestrator.errors import UserError
 from orchestrator.study.identity import canonical, fingerprint
-from orchestrator.trainer import LEDGER, Place, Snapshot, Trainer
+from orchestrator.trainer import Place, Snapshot, Trainer
 
 Config = dict[str, Any]
 Metrics = dict[str, float]

@@ -7,9 +7,9 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
+from orchestrator.declaration import Declaration
 from orchestrator.study.plan import Plan, Trial
 from orchestrator.track.limits import as_value
-from orchestrator.trainer import Declaration
 
 _NAME_LIMIT, _DIGEST_LIMIT = 500, 36  # characters
 _PURPOSE = InputTag("mlflow.data.context", "training")

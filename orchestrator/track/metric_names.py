@@ -7,8 +7,8 @@ trainer's own names. A store of before has these in MLflow, too, and is read by 
 
 from collections.abc import Mapping
 
+from orchestrator.declaration import LEDGER, Declaration
 from orchestrator.track.limits import as_name
-from orchestrator.trainer import LEDGER, Declaration
 
 TOTAL, AVERAGE = "total", "average"
 

@@ -18,11 +18,11 @@ import numpy as np
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
+from orchestrator.declaration import ServedModel, Texts
 from orchestrator.secrecy.redaction import has_password
 from orchestrator.secrecy.tokens import kind_of_secret
 from orchestrator.study.plan import Trial
 from orchestrator.track.tracker import MODEL
-from orchestrator.trainer import ServedModel, Texts
 
 KNOWN_BY = "mlflow.log-model.history"  # the run's tag by which MLflow shows its models
 _CONFIG, _ENVIRONMENT, _REQUIREMENTS = "config.json", "python_env.yaml", "requirements.txt"

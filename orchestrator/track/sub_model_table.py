@@ -5,8 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.declaration import LEDGER
 from orchestrator.study.plan import Trial
-from orchestrator.trainer import LEDGER
 
 
 def sub_model_table(trial: Trial, history: Sequence[Mapping[str, Any]]) -> str:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator.declaration import Metric
 from orchestrator.study.plan import Plan
 from orchestrator.track.limits import VALUE_LIMIT, as_name
 from orchestrator.track.metric_names import AVERAGE, TOTAL, MetricNames
 from orchestrator.track.tracker import ARM, BASE, FACTOR, OUTCOME, Tracker
-from orchestrator.trainer import Metric
 
 TAG = "mlflow.sharedViewState."  # before a view's name
 _MOST = 12  # sub-models with a chart and a column of their own

@@ -24,10 +24,11 @@ import numpy as np
 
 import orchestrator
 from orchestrator.commands.command_line import main
+from orchestrator.declaration import Declaration, Metric, Total
 from orchestrator.errors import UserError
 from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
-from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
+from orchestrator.trainer import Outlook, Place, Probe, SubModelCost, TrialBudget
 
 LABELS = ("w050", "w100")
 ODD: dict[str, dict[Any, Any]] = {

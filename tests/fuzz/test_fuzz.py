@@ -16,8 +16,8 @@ import torch
 from orchestrator.commands.command_line import COMMANDS, run, study_command
 from orchestrator.errors import UserError
 from orchestrator.report.latex import as_latex
+from orchestrator.report.reading import read_results
 from orchestrator.report.rendering import as_markdown
-from orchestrator.report.results import read_results
 from orchestrator.report.tables import make_table
 from orchestrator.run.checkpoints import CheckpointFolder
 from orchestrator.study.plan import make_plan

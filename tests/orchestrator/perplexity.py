@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.declaration import Declaration, Metric, Total
 from orchestrator.errors import UserError
 from orchestrator.setting import Setting
 from orchestrator.study.study import Factor, Preset, Study
-from orchestrator.trainer import Declaration, Metric, Outlook, Place, Probe, SubModelCost, Total, TrialBudget
+from orchestrator.trainer import Outlook, Place, Probe, SubModelCost, TrialBudget
 
 DEGREES = (1, 2, 4)
 STUDY = Study(

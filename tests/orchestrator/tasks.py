@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.noop import NoopTrainer
-from orchestrator.report.results import Results, read_results
+from orchestrator.declaration import Declaration
+from orchestrator.report.reading import read_results
+from orchestrator.report.results import Results
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import Factor, Layout, Preset, Study
 from orchestrator.track.recorder import Recorder
 from orchestrator.track.tracker import Tracker
-from orchestrator.trainer import Declaration, SubModelCost, TrialBudget
+from orchestrator.trainer import SubModelCost, TrialBudget
 
 HEADINGS = {"qqp": "QQP (F1)", "rte": "RTE"}
 PER_EPOCH = {"qqp": 100.0, "rte": 20.0, "cola": 40.5}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from orchestrator.commands.command_line import run
+from orchestrator.declaration import Declaration, Metric
 from orchestrator.numerals import interval
 from orchestrator.report.answer import Answer, make_answer
 from orchestrator.report.comparisons import p_text
@@ -25,7 +26,6 @@ from orchestrator.report.results import Failure, Results
 from orchestrator.report.sequential import Verdict
 from orchestrator.report.tables import AVERAGE, Table, make_table
 from orchestrator.report.writer import make_task_tables, write_report
-from orchestrator.trainer import Declaration, Metric
 from studies.image_trainer import ImageTrainer
 from tests.orchestrator.tasks import Tasks
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.commands.command_line import run
-from orchestrator.report.results import read_results
+from orchestrator.report.reading import read_results
 from orchestrator.run.worker import WorkerContext, train
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.testing.trainer_contract import TrainerContract

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.report.reading import read_results
 from orchestrator.report.rendering import as_markdown
-from orchestrator.report.results import read_results
 from orchestrator.report.writer import write_report
 from orchestrator.run import idleness
 from orchestrator.run.idleness import IDLE, calmest, others_at_work

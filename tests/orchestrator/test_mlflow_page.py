@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.report.results import read_results
+from orchestrator.report.reading import read_results
 from orchestrator.report.writer import write_report
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import Factor, Preset, Study

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.commands.command_line import run
 from orchestrator.report.more_seeds import MoreSeeds, in_words, more_seeds
-from orchestrator.report.results import Results, read_results
+from orchestrator.report.reading import read_results
+from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE, make_table
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.study import Factor, Preset, Study

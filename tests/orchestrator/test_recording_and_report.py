@@ -11,8 +11,8 @@ import pytest
 from benchmarks.noop import NoopTrainer
 from orchestrator.errors import UserError
 from orchestrator.report.latex import as_latex
+from orchestrator.report.reading import read_results
 from orchestrator.report.rendering import as_markdown
-from orchestrator.report.results import read_results
 from orchestrator.report.tables import AVERAGE, read_published
 from orchestrator.report.writer import write_report
 from orchestrator.study.plan import Plan, Trial, make_plan

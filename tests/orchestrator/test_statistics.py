@@ -15,12 +15,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
+from orchestrator.declaration import Metric
 from orchestrator.errors import UserError
 from orchestrator.report.comparisons import Family, chosen_test, compare
 from orchestrator.report.power import power, seeds_needed
 from orchestrator.report.selection import pareto, select
 from orchestrator.report.statistics import LEVEL, Paired, holm, paired, sign_flip_p, sortedness
-from orchestrator.trainer import Metric
 
 
 def differences(n: int, seed: int = 0) -> list[float]:

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 from orchestrator.commands.command_line import run
+from orchestrator.declaration import Declaration, Metric
 from orchestrator.errors import UserError
 from orchestrator.report.comparisons import compare
 from orchestrator.report.figures import crossings
 from orchestrator.report.selection import pareto, select
 from orchestrator.testing.trainer_contract import TrainerContract
-from orchestrator.trainer import Declaration, Metric, Trainer
+from orchestrator.trainer import Trainer
 from tests.faults.chain import ChainTrainer
 from tests.orchestrator.perplexity import METRIC, STUDY, PerplexityTrainer
 

@@ -11,17 +11,13 @@ packages (whose versions are recorded). `version=` of a registration is counted 
 
 import ast
 import hashlib
-import importlib.util
-import sys
-import sysconfig
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
 
-_PACKAGES = frozenset({"trainers", "orchestrator", "studies"})  # known by the trainer's name and number
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+from trainers.own.imports import PACKAGES, bound, imports, modules_of
+
 _WITHOUT_EFFECT = frozenset({"ctx", "kind", "type_comment"})  # fields of the syntax tree
 
 
@@ -137,27 +133,12 @@ def modules(source: Source) -> dict[str, str]:
     found = [
         module
         for number, names in used.items()
-        for module in _modules_of(source.statements[number], source.package, names)
+        for module in modules_of(source.statements[number], source.package, names)
     ]
     try:
         return {module.path: module.file.read_text(encoding="utf-8") for module in found}
     except OSError as error:
         raise ValueError(f"{error.filename} cannot be read") from error
-
-
-@dataclass(frozen=True)
-class _Module:
-    """A module that is the user's own."""
-
-    name: str
-    file: Path
-    body: list[ast.stmt]
-
-    @property
-    def path(self) -> str:
-        """Below a folder that modules come from."""
-        inside = self.name.replace(".", "/")
-        return f"{inside}/__init__.py" if self.file.name == "__init__.py" else f"{inside}.py"
 
 
 def _parts(source: Source, decorators: bool) -> list[str]:
@@ -174,12 +155,12 @@ def _parts(source: Source, decorators: bool) -> list[str]:
     for number, names in _used(statements, start).items():
         statement = statements[number]
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            defined += _imports(statement, source.package, names)
+            defined += imports(statement, source.package, names)
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             defined.append(_written(statement))
         else:
             done[number] = _written(statement)
-        for module in _modules_of(statement, source.package, names):
+        for module in modules_of(statement, source.package, names):
             defined.append(f"{module.name} {hashlib.sha256(_written(module.body).encode()).hexdigest()}")
     return [*sorted(set(defined)), *(done[number] for number in sorted(done))]
 
@@ -206,7 +187,7 @@ def _used(statements: list[ast.stmt], start: int) -> dict[int, set[str]]:
 
 def _is_ours(statement: ast.stmt) -> bool:
     """An import of these packages, which no study's file changes: one registration is not part of another's."""
-    return isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] in _PACKAGES
+    return isinstance(statement, ast.ImportFrom) and (statement.module or "").partition(".")[0] in PACKAGES
 
 
 def _names(node: ast.AST) -> set[str]:
@@ -224,7 +205,7 @@ def _binds(statement: ast.stmt) -> set[str]:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 found.add(node.name)
             case ast.Import() | ast.ImportFrom():
-                found |= {_bound(alias) for alias in node.names}
+                found |= {bound(alias) for alias in node.names}
             case ast.Name(ctx=ast.Store()):
                 found.add(node.id)
             case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
@@ -250,93 +231,6 @@ def _root(node: ast.expr) -> set[str]:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return {node.id} if isinstance(node, ast.Name) else set()
-
-
-def _bound(alias: ast.alias) -> str:
-    return alias.asname or alias.name.partition(".")[0]
-
-
-def _imports(statement: ast.Import | ast.ImportFrom, package: str, names: set[str]) -> list[str]:
-    """Of an import what is used, a line each. How the decorators themselves were come by does not count."""
-    base = _base(statement, package)
-    found = []
-    for alias in statement.names:
-        if alias.name != "*" and _bound(alias) not in names:
-            continue
-        if (base, alias.name) != ("trainers", "register"):
-            found.append(f"from {base} import {alias.name} as {_bound(alias)}")
-    return found
-
-
-def _base(statement: ast.Import | ast.ImportFrom, package: str) -> str:
-    """The module that something is imported from, by its whole name; empty for a module itself."""
-    if isinstance(statement, ast.Import):
-        return ""
-    if not statement.level:
-        return statement.module or ""
-    above = package.rsplit(".", statement.level - 1)[0]
-    return f"{above}.{statement.module}" if statement.module else above
-
-
-def _modules_of(statement: ast.stmt, package: str, names: set[str]) -> Iterator[_Module]:
-    """The modules of the user's own that a statement imports, wherever inside it, and those that they import.
-
-    Args:
-        names: that count of a statement that is an import itself.
-    """
-    for inner in ast.walk(statement):
-        if isinstance(inner, ast.Import | ast.ImportFrom):
-            yield from _own_modules(inner, package, names if inner is statement else None)
-
-
-def _own_modules(statement: ast.Import | ast.ImportFrom, package: str, names: set[str] | None) -> Iterator[_Module]:
-    """The modules that are no installed packages'.
-
-    Args:
-        names: that count; None: all.
-    """
-    base = _base(statement, package)
-    for alias in statement.names:
-        if names is None or alias.name == "*" or _bound(alias) in names:
-            for module in (alias.name,) if not base else (base, f"{base}.{alias.name}"):
-                yield from _modules(module, set())
-
-
-def _modules(name: str, seen: set[str]) -> Iterator[_Module]:
-    """A module that is the user's own and, from there on, those that it imports."""
-    if name in seen or name.partition(".")[0] in _PACKAGES | sys.stdlib_module_names:
-        return
-    seen.add(name)
-    file = _file_of(name)
-    if file is None or file.suffix != ".py" or is_installed(file):
-        return
-    body = ast.parse(file.read_bytes()).body
-    yield _Module(name, file, body)
-    inside = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for node in (each for statement in body for each in ast.walk(statement)):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            base = _base(node, inside)
-            for alias in node.names:
-                for module in (alias.name,) if not base else (base, f"{base}.{alias.name}"):
-                    yield from _modules(module, seen)
-
-
-def _file_of(name: str) -> Path | None:
-    if (module := sys.modules.get(name)) is not None:
-        file = getattr(module, "__file__", None)
-        return None if file is None else Path(file)
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):  # a name inside a module, which is none itself
-        return None
-    return None if found is None or found.origin is None else Path(found.origin)
-
-
-def is_installed(file: Path) -> bool:
-    """Whether a file or folder is part of Python or of an installed package."""
-    whole = file.resolve()
-    libraries = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
-    return not _INSTALLED.isdisjoint(whole.parts) or any(whole.is_relative_to(library) for library in libraries)
 
 
 def _first_line(statement: ast.stmt) -> int:

@@ -17,8 +17,8 @@ from threading import Lock
 from types import ModuleType
 
 from trainers.errors import ConfigError
+from trainers.own.imports import is_installed
 from trainers.own.parts import OWN, contents, expect
-from trainers.own.source import is_installed
 
 _NAME = "__study_file__"
 _ALONE = Lock()

@@ -6,6 +6,7 @@ from itertools import combinations, pairwise
 import pandas as pd
 import plotly.graph_objects as go
 
+from orchestrator.declaration import Metric
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly, lines_for_plotly
 from orchestrator.report.figures.arrangement import Panel, arranged, axes
@@ -20,7 +21,6 @@ from orchestrator.report.figures.spread import (
 from orchestrator.report.figures.styles import NEUTRAL, Style
 from orchestrator.report.results import Results
 from orchestrator.study.levels import SEPARATOR
-from orchestrator.trainer import Metric
 
 _APART = 0.03  # of the way to the next budget, between two arms
 _MOST_APART = 0.3  # all of them

@@ -4,6 +4,7 @@ import math
 
 import plotly.graph_objects as go
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import decimal
 from orchestrator.report.drawing import Drawing
 from orchestrator.report.escaping import for_plotly
@@ -11,7 +12,6 @@ from orchestrator.report.figures.arrangement import Panel, arranged, axes
 from orchestrator.report.figures.scale import Scale
 from orchestrator.report.figures.spread import arm_names, capitalised, or_nothing, over_seeds, seeds_of
 from orchestrator.report.results import Results
-from orchestrator.trainer import Metric
 
 _ROW, _SCALE = 30, 64  # pixels of a level, and of the scale of colours
 _ACROSS, _CHARACTER = 250, 0.6  # pixels of a map on a phone; width of a character, in sizes of its type

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import pandas as pd
 
+from orchestrator.declaration import Metric
 from orchestrator.report.divergence import diverged_seeds, in_place
 from orchestrator.report.escaping import lines_for_plotly
 from orchestrator.report.results import Results
 from orchestrator.report.tables import AVERAGE
-from orchestrator.trainer import Metric
 
 ValueT = TypeVar("ValueT")
 IN_A_LEGEND, AT_AN_AXIS = 38, 26  # characters of a line that a phone has room for

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import signed
 from orchestrator.report.tables import Cell
-from orchestrator.trainer import Metric
 
 NOTHING = "–"
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from orchestrator.declaration import Metric
 from orchestrator.numerals import decimal, signed
 from orchestrator.report.across import SPREAD, TaskTable
 from orchestrator.report.comparisons import Comparison, p_text
@@ -23,7 +24,6 @@ from orchestrator.report.page.sheet import (
 )
 from orchestrator.report.tables import AVERAGE, Table
 from orchestrator.report.words import percentage
-from orchestrator.trainer import Metric
 
 _MOST_COLUMNS = 7  # arms
 _MOST_SUMMARISED = 3  # sub-models
