@@ -1,26 +1,20 @@
-"""The command that runs a study: prepare, connect, train, report.
-
-What takes long goes on aside from the start: a new database, the data and importing Tune take as long as Ray to start.
-"""
+"""The command that runs a study: prepare, connect, train, report."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 from orchestrator.commands.console import plain_console
 from orchestrator.commands.options import Options, writable
+from orchestrator.commands.preparation import Preparation, StudyRun, prepare
 from orchestrator.commands.report import print_headline, print_report
 from orchestrator.commands.report_folder import report_folder, report_name
-from orchestrator.commands.tracking import experiment_id, find_tracker, finished_keys, open_tracker
 from orchestrator.errors import UserError
 from orchestrator.run.environment import is_submitted, prepare_environment
 from orchestrator.run.idleness import calmest
@@ -41,33 +35,9 @@ if TYPE_CHECKING:
     from orchestrator.report.sequential import Looks
     from orchestrator.report.writer import Report
     from orchestrator.run.execution import Execution, Executor
-    from orchestrator.run.lease import Lease
     from orchestrator.track.recorder import Recorder
-    from orchestrator.track.tracker import Tracker
 
 _INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run of a study, as its steps share it.
-
-    Attributes:
-        script: the study's file.
-        place: where the driver makes the data ready and measures.
-        patience: with the tracking store.
-        looks: when arms are compared under `--until-separated`; else None.
-    """
-
-    plan: Plan
-    trainer: Trainer
-    options: Options
-    lease: "Lease"
-    console: Console
-    patience: Patience
-    script: Path
-    place: Place
-    looks: "Looks | None"
 
 
 @dataclass(frozen=True)
@@ -76,24 +46,6 @@ class _Trained:
 
     plan: Plan
     failed: list[Trial]
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """What is to do, and what is being made ready for it in threads.
-
-    Attributes:
-        missing: the trials to train.
-        mlflow: imported. By one thread alone: of modules that import one another, two threads each find half of them.
-        recorder: opened.
-        data: ready where the driver is; nothing to wait for if no trial is missing.
-    """
-
-    missing: list[Trial]
-    threads: ThreadPoolExecutor
-    mlflow: "Future[ModuleType]"
-    recorder: "Future[Recorder]"
-    data: "Future[None] | None"
 
 
 def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
@@ -111,9 +63,9 @@ def run_study(plan: Plan, trainer: Trainer, options: Options) -> int:
     console, script = plain_console(), Path(sys.argv[0]).resolve()
     place = Place(threads=1, gpu=False, data=options.data)
     patience = Patience(options.patience, console.print)
-    run = _Run(plan, trainer, options, lease, console, patience, script, place, _looks(plan, options))
+    run = StudyRun(plan, trainer, options, lease, console, patience, script, place, _looks(plan, options))
     with ended_as_by_ctrl_c(), lease.acquired():
-        with _prepare(run) as preparation:
+        with prepare(run) as preparation:
             trained = _train_missing(run, preparation)
             recorder = preparation.recorder.result()
         if trained is None:
@@ -131,63 +83,7 @@ def _looks(plan: Plan, options: Options) -> "Looks | None":
     return Looks.over(plan.seeds)
 
 
-@contextmanager
-def _prepare(run: _Run) -> Iterator[_Preparation]:
-    """Finds what is missing, claims it, and begins in threads what takes as long as Ray to start."""
-    from orchestrator.track.provenance import diff, provenance
-
-    tracker = run.patience.keep_trying(lambda: find_tracker(run.options))
-    finished = run.patience.keep_trying(lambda: finished_keys(run.plan, tracker))
-    missing = run.patience.keep_trying(lambda: _wanted(run, tracker, finished)).missing(finished)
-    if tracker is not None and (experiment := experiment_id(run.plan, tracker)) is not None:
-        from orchestrator.run.tidying import tidy
-        from orchestrator.track.namesakes import refuse_namesake
-
-        run.patience.keep_trying(lambda: refuse_namesake(tracker, experiment, run.plan, run.script))
-        tidy(run.options.storage, run.plan, sorted(finished), tracker, experiment)
-    if missing:
-        run.lease.cover([trial.key for trial in missing])
-    origin = provenance(run.script.parent, run.trainer.versions(), run.options.command)
-
-    def open_recorder() -> "Recorder":
-        mlflow.result()
-        from orchestrator.track.namesakes import sign
-        from orchestrator.track.recorder import Recorder
-
-        patch = diff(run.script.parent)
-        recorder = run.patience.keep_trying(
-            lambda: Recorder(tracker or open_tracker(run.options), run.plan, origin, patch)
-        )
-        run.patience.keep_trying(lambda: sign(recorder.tracker, recorder.parent_id, run.plan, run.script))
-        return recorder
-
-    with ThreadPoolExecutor(4) as threads:
-        mlflow = threads.submit(import_module, "orchestrator.track.recorder")
-        recorder = threads.submit(open_recorder)
-        data = threads.submit(_prepare_data, run.trainer, missing, run.place) if missing else None
-        yield _Preparation(missing, threads, mlflow, recorder, data)
-
-
-def _wanted(run: _Run, tracker: "Tracker | None", finished: set[str]) -> Plan:
-    """What is to be trained of the plan: all, or at most what one who looks whether arms are separated may need."""
-    experiment = experiment_id(run.plan, tracker)
-    if run.looks is None or tracker is None or experiment is None:
-        return run.plan
-    from orchestrator.commands.adaptive import check_looks, next_look
-    from orchestrator.report.reading import read_results
-
-    check_looks(tracker, experiment, run.plan, run.looks)
-    part, _ = next_look(run.plan, run.looks, finished, lambda part: read_results(tracker, experiment, part))
-    return run.plan if part.missing(finished) else part
-
-
-def _prepare_data(trainer: Trainer, trials: Sequence[Trial], place: Place) -> None:
-    """Makes every data set ready that the trials are trained on, each once."""
-    for trial in {trial.data_checksum: trial for trial in trials}.values():
-        trainer.prepare(trial.config, place)
-
-
-def _train_missing(run: _Run, preparation: _Preparation) -> _Trained | None:
+def _train_missing(run: StudyRun, preparation: Preparation) -> _Trained | None:
     """What was trained; None if it was interrupted."""
     if not preparation.missing:
         return _Trained(run.plan, [])
@@ -196,7 +92,7 @@ def _train_missing(run: _Run, preparation: _Preparation) -> _Trained | None:
 
 
 @contextmanager
-def _connect(run: _Run, preparation: _Preparation) -> "Iterator[Executor]":
+def _connect(run: StudyRun, preparation: Preparation) -> "Iterator[Executor]":
     """What runs the trials: this process under `--debug`, otherwise Ray, here or on the cluster at the address."""
     if run.options.debug:
         preparation.mlflow.result()
@@ -234,7 +130,7 @@ def _starting() -> str:
 
 
 @contextmanager
-def _tree(run: _Run) -> Iterator[Path | None]:
+def _tree(run: StudyRun) -> Iterator[Path | None]:
     """What the nodes of a cluster import from; None where they have it: here, and inside a job, which brought it."""
     from orchestrator.submit.package import package
 
@@ -247,7 +143,7 @@ def _tree(run: _Run) -> Iterator[Path | None]:
         yield folder
 
 
-def _train(run: _Run, preparation: _Preparation, executor: "Executor") -> _Trained | None:
+def _train(run: StudyRun, preparation: Preparation, executor: "Executor") -> _Trained | None:
     """Trains the missing trials; None if it was interrupted."""
     plan, options, say = run.plan, run.options, run.console.print
     resources, slots = _share(run, preparation, executor)
@@ -281,7 +177,7 @@ def _train(run: _Run, preparation: _Preparation, executor: "Executor") -> _Train
 
 
 def _execution(
-    run: _Run, executor: "Executor", recorder: "Recorder", progress: Progress, resources: Resources
+    run: StudyRun, executor: "Executor", recorder: "Recorder", progress: Progress, resources: Resources
 ) -> "Execution":
     from orchestrator.run.execution import Execution
 
@@ -299,7 +195,7 @@ def _execution(
     )
 
 
-def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[Resources, int]:
+def _share(run: StudyRun, preparation: Preparation, executor: "Executor") -> tuple[Resources, int]:
     """What a trial gets, and how many run at once; measured under `--pack`, once the data are there."""
     options = run.options
     requested = Resources(options.cpus, options.gpus, options.max_concurrent)
@@ -319,7 +215,7 @@ def _share(run: _Run, preparation: _Preparation, executor: "Executor") -> tuple[
     return executor.allot(replace(requested, cpus=best.cpus, gpus=best.gpus))
 
 
-def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained: _Trained) -> int:
+def _report(run: StudyRun, preparation: Preparation, recorder: "Recorder", trained: _Trained) -> int:
     """Writes and prints the report of all that is finished; gives the exit status."""
     plan, failed, options, keep_trying = trained.plan, trained.failed, run.options, run.patience.keep_trying
     report: Report | None = None
@@ -341,7 +237,7 @@ def _report(run: _Run, preparation: _Preparation, recorder: "Recorder", trained:
     return 1 if failed else 0
 
 
-def _measure_latency(run: _Run, recorder: "Recorder") -> None:
+def _measure_latency(run: StudyRun, recorder: "Recorder") -> None:
     """On the driver's machine, now that no trial runs beside it, and whether anything else does."""
     place = replace(run.place, threads=max(1, int(run.options.cpus)))
 

@@ -1,4 +1,4 @@
-"""Launches the programs of `triton_conv`: convolutions behind their norms, forward and back, on maps of a batch."""
+"""Launches the programs of `triton_conv` and `triton_conv_back`: convolutions of maps, behind their norms."""
 
 from dataclasses import replace
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from trainers.accelerated import tiles
 from trainers.accelerated import triton_conv as programs
+from trainers.accelerated import triton_conv_back as programs_back
 from trainers.accelerated.additions import Additions
 from trainers.accelerated.map_norm import behind_norm, rectify, room_for_sums
 from trainers.accelerated.maps import Behind, Map, Norm, Weight
@@ -96,7 +97,7 @@ def convolve_back(
     parts = triton.cdiv(x.pixels, p)
     sums = additions.room((2, x.images * parts, x.room), dx.device) if norm else None
     joined, counters = room_for_sums(x, norm, additions)
-    programs.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
+    programs_back.convolve_back[(x.images, parts, triton.cdiv(x.room, bi))](
         dy, weight.full, x.data, dy if skip is None else skip, dx, *(norm.operands_back if norm else (dy,) * 4),
         *(dy, dy) if sums is None else sums, joined, counters, x.channels, x.room, y.channels, y.room,
         norm.whole_stride if norm else 0, *weight.full.stride(), EPS, *x.whose, joined is not None, tiles.AT_ONCE // bi,
@@ -131,7 +132,7 @@ def _pointwise_back(
     sums = additions.room((2, x.images * parts, x.room), dx.device)
     partial = additions.room((x.images * parts, 1, 1, x.room, y.room), dx.device)
     joined, counters = room_for_sums(x, norm, additions)
-    programs.pointwise_back[(x.images, parts, blocks)](
+    programs_back.pointwise_back[(x.images, parts, blocks)](
         dy, weight.full, x.data, dx, partial, *norm.operands_back, *sums, joined, counters, x.channels, x.room,
         y.channels, y.room, norm.whole_stride, weight.full.stride(0), weight.full.stride(1), EPS, *x.whose,
         joined is not None, tiles.AT_ONCE // bi, norm.share, x.pixels, turns, p,
@@ -153,7 +154,7 @@ def weight_gradient(dy: Tensor, y: Map, x: Map, weight: Weight, norm: Norm | Non
     per = triton.cdiv(images, max(1, min(images, wanted)))
     splits = x.count * triton.cdiv(images, per) * pieces
     partial = additions.room((splits, k, k, x.room, y.room), dy.device)
-    programs.weight_gradient[(splits, *blocks)](
+    programs_back.weight_gradient[(splits, *blocks)](
         x.data, dy, partial, *(norm.operands_back if norm else (dy,) * 4), images, per, x.channels, x.room, y.room,
         norm.whole_stride if norm else 0, EPS, *x.whose, norm.share if norm else 1, x.height, x.width, y.height,
         y.width, k, weight.stride, weight.padding, norm is not None, pieces, taps, bp, bi, bo, num_warps=tiles.WARPS,

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from trainers.accelerated.norm import EPS
+from trainers.accelerated.layers import active_norm, affine_of, is_supported, projection_around, weight_of
 from trainers.accelerated.replicas import Replicas
 from trainers.devices.cuda import has_triton, own_stream
-from trainers.nested.layers.affine import SharedAffine
-from trainers.nested.layers.batch_norm import NestedBatchNorm, SwitchableBatchNorm
-from trainers.nested.layers.convolution import NestedConv2d
+from trainers.nested.layers.batch_norm import NestedBatchNorm
 from trainers.nested.layers.group_norm import NestedGroupNorm
 from trainers.networks.cpreresnet import Bottleneck, CPreResNet20
 
@@ -55,7 +53,7 @@ def fuse(network: nn.Module, fusion: Fusion = AS_MEASURED) -> "FusedNetwork | No
     norms = (module for module in network.modules() if isinstance(module, NestedGroupNorm | NestedBatchNorm))
     plain = all(isinstance(block, Bottleneck) for block in network.blocks)
     learnt = all(parameter.requires_grad for parameter in network.parameters())
-    return FusedNetwork(network, fusion=fusion) if plain and learnt and all(map(_supported, norms)) else None
+    return FusedNetwork(network, fusion=fusion) if plain and learnt and all(map(is_supported, norms)) else None
 
 
 def fuse_together(networks: Sequence[nn.Module], fusion: Fusion = AS_MEASURED) -> "FusedNetwork | None":
@@ -69,11 +67,6 @@ def fuse_together(networks: Sequence[nn.Module], fusion: Fusion = AS_MEASURED) -
     first = networks[0]
     assert isinstance(first, CPreResNet20)
     return FusedNetwork(first, Replicas.of(networks), fusion)
-
-
-def _supported(norm: NestedGroupNorm | NestedBatchNorm) -> bool:
-    per_channel = isinstance(norm, NestedBatchNorm) or norm.group_size == 1
-    return per_channel and norm.relu and norm.eps == EPS and isinstance(norm.affine, SharedAffine)
 
 
 @dataclass(frozen=True)
@@ -174,7 +167,7 @@ class FusedNetwork:
 
     def _one_by_one(self, block: Bottleneck, x: "Map", following: nn.Module) -> _Block:
         """A bottleneck of `x`, convolution by convolution; `following` is the norm behind it."""
-        projection = _projection(block)
+        projection = projection_around(block)
         first = _run(x, self._norm(block.norm1, x), block.conv1, self._behind(block.norm2))
         second = _run(first.y, self._norm(block.norm2, first.y), block.conv2, self._behind(block.norm3))
         norm3 = self._norm(block.norm3, second.y)
@@ -185,13 +178,13 @@ class FusedNetwork:
         """A bottleneck of `x` by one program per image; None where that is not to be, or images are too large."""
         from trainers.accelerated.bottleneck import Parameters, convolve, suits
 
-        weights = _weight(block.conv1), _weight(block.conv2), _weight(block.conv3)
-        norms = [_active(norm) for norm in (block.norm1, block.norm2, block.norm3)]
+        weights = weight_of(block.conv1), weight_of(block.conv2), weight_of(block.conv3)
+        norms = [active_norm(norm) for norm in (block.norm1, block.norm2, block.norm3)]
         of_images = all(isinstance(norm, NestedGroupNorm) for norm in norms)
         if not self._fusion.chained or not of_images or not suits(x, weights):
             return None
-        one, two, three = (_affine(norm) for norm in norms)
-        projection, norm, strided = _projection(block), self._norm(block.norm1, x), weights[1].stride > 1
+        one, two, three = (affine_of(norm) for norm in norms)
+        projection, norm, strided = projection_around(block), self._norm(block.norm1, x), weights[1].stride > 1
         first = _run(x, norm, block.conv1, None) if strided else None
         parameters = Parameters(weights, (one, two, three), projection)
         convolved = convolve(x, norm, first, parameters, self._fusion.chained)
@@ -201,7 +194,7 @@ class FusedNetwork:
         """A norm as what comes behind a map; None if it takes nothing over the batch."""
         from trainers.accelerated.maps import Behind
 
-        norm = _active(module)
+        norm = active_norm(module)
         if isinstance(norm, NestedGroupNorm) or not norm.training:
             return None
         later = self._of_lane() if self._apart else None
@@ -212,8 +205,8 @@ class FusedNetwork:
         from trainers.accelerated.map_norm import batch_moments
         from trainers.accelerated.maps import Norm
 
-        norm = _active(module)
-        weight, bias = _affine(norm)
+        norm = active_norm(module)
+        weight, bias = affine_of(norm)
         if isinstance(norm, NestedGroupNorm):
             return Norm.of_images(weight, bias, x)
         behind = self._behind(module)
@@ -330,29 +323,6 @@ def _run(
     from trainers.accelerated.convolution import convolve
     from trainers.accelerated.maps import Convolved
 
-    weight, project = _weight(conv), None if beside is None or projection is None else (beside, projection)
+    weight, project = weight_of(conv), None if beside is None or projection is None else (beside, projection)
     y, rectified = convolve(x, weight, norm, None if project else beside, project, behind)
     return Convolved(x, norm, weight, y, rectified)
-
-
-def _weight(conv: nn.Module) -> "Weight":
-    from trainers.accelerated.maps import Weight
-
-    assert isinstance(conv, NestedConv2d)
-    return Weight(conv.weight, conv.outputs, conv.stride[0], conv.padding[0])
-
-
-def _projection(block: Bottleneck) -> "Weight | None":
-    return _weight(block.shortcut) if isinstance(block.shortcut, NestedConv2d) else None
-
-
-def _affine(norm: NestedGroupNorm | NestedBatchNorm) -> tuple[Tensor, Tensor]:
-    assert isinstance(norm.affine, SharedAffine)
-    return norm.affine.weight, norm.affine.bias
-
-
-def _active(norm: nn.Module) -> NestedGroupNorm | NestedBatchNorm:
-    if isinstance(norm, SwitchableBatchNorm):
-        norm = norm.active
-    assert isinstance(norm, NestedGroupNorm | NestedBatchNorm)
-    return norm

@@ -10,7 +10,8 @@ How maps lie and what replicas are: `triton_parts`.
 import triton
 import triton.language as tl
 
-from trainers.accelerated.triton_conv import over_taps, over_taps_back
+from trainers.accelerated.triton_conv import over_taps
+from trainers.accelerated.triton_conv_back import over_taps_back
 from trainers.accelerated.triton_parts import (
     centred,
     distance,
