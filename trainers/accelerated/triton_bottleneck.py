@@ -2,7 +2,8 @@
 
 Of small images a program holds all pixels, so it has the moments of what it has convolved before anybody else could ask
 for them, and goes on: norm, ReLU, the next convolution. What other threads of it have written is read behind a barrier
-of its own, and nothing waits for another program. Four launches of a forward become one, and three of a way back.
+of its own, and nothing waits for another program. Four launches of a forward become one, and three of a way back. A
+program has as many rows as an image has pixels, so all are `real`, which pieces for larger images ask.
 
 How maps lie and what replicas are: `triton_parts`.
 """
@@ -32,7 +33,7 @@ def _normalised(  # type: ignore[no-untyped-def]
 ):
     """Writes a map of one part and its moments; gives what the norm behind it and ReLU make of it."""
     real = p < P
-    to, written = (image * P + p[:, None]) * room + c[None, :], (c < room)[None, :] & real[:, None]
+    to, written = (image * P + p[:, None]) * room + c[None, :], (c < room)[None, :]
     centre, spread = write_part(total, y, to, written, real, P)
     write_per_channel(mean, variance, image, c, room, centre, spread)
     scale, shift = scale_and_shift(centre, tl.rsqrt(spread + eps), gamma, beta, c, channels)
@@ -63,7 +64,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
         for start in range(0, cin_room, BI):
             c = start + tl.arange(0, BI)
             at = x + (image * P + p[:, None]) * cin_room + c[None, :]
-            values = tl.load(at, mask=real[:, None] & (c < cin_room)[None, :], other=0.0)
+            values = tl.load(at, mask=(c < cin_room)[None, :], other=0.0)
             kernel = tl.load(
                 w1 + c[:, None] * w1_i + m[None, :] * w1_o, mask=(c < cin)[:, None] & (m < mid)[None, :], other=0.0
             )
@@ -74,7 +75,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
             total = product(rectified(values, scale, shift), kernel, total)
         values = _normalised(total, y1, mean1, variance1, gamma2, beta2, image, p, m, mid, mid_room, eps, P)
         place = met + (image * P + p[:, None]) * mid_room + m[None, :]
-        tl.store(place, values.to(met.dtype.element_ty), mask=(m < mid_room)[None, :] & real[:, None])
+        tl.store(place, values.to(met.dtype.element_ty), mask=(m < mid_room)[None, :])
         tl.debug_barrier()  # other threads of this program read it
     total = over_taps(
         met, w2, image, oh, ow, real, m, m, mid, mid_room, mid, w2_o, w2_i, w2_h, w2_w, tl.zeros((P, BM), tl.float32),
@@ -83,7 +84,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
     values = _normalised(total, y2, mean2, variance2, gamma3, beta3, image, p, m, mid, mid_room, eps, P)
     for first in range(0, cout_room, BO):
         o = first + tl.arange(0, BO)
-        to, written = (image * P + p[:, None]) * cout_room + o[None, :], (o < cout_room)[None, :] & real[:, None]
+        to, written = (image * P + p[:, None]) * cout_room + o[None, :], (o < cout_room)[None, :]
         kernel = tl.load(
             w3 + m[:, None] * w3_i + o[None, :] * w3_o, mask=(m < mid)[:, None] & (o < cout)[None, :], other=0.0
         )
@@ -95,7 +96,7 @@ def bottleneck(  # type: ignore[no-untyped-def]
             for start in range(0, beside_room, BI):
                 c = start + tl.arange(0, BI)
                 at, inside = beside + row[:, None] * beside_room + c[None, :], (c < beside_room)[None, :]
-                projected = tl.load(at, mask=inside & real[:, None], other=0.0)
+                projected = tl.load(at, mask=inside, other=0.0)
                 weights = beside_w + c[:, None] * beside_i + o[None, :] * beside_o
                 second = tl.load(weights, mask=(c < beside_cin)[:, None] & (o < cout)[None, :], other=0.0)
                 out = product(projected, second, out)
@@ -133,15 +134,13 @@ def bottleneck_back(  # type: ignore[no-untyped-def]
         gamma1, beta1, gamma2, beta2 = gamma1 + apart, beta1 + apart, gamma2 + apart, beta2 + apart
         gamma3, beta3 = gamma3 + apart, beta3 + apart
     real, ih, iw = p < P, p // W, p % W
-    at, inside = (image * P + p[:, None]) * mid_room + m[None, :], (m < mid_room)[None, :] & real[:, None]
+    at, inside = (image * P + p[:, None]) * mid_room + m[None, :], (m < mid_room)[None, :]
     values = tl.load(y2 + at, mask=inside, other=0.0)
     total = tl.zeros((P, BM), tl.float32)
     for start in range(0, cout_room, BO):
         o = start + tl.arange(0, BO)
-        given = tl.load(
-            up + (image * P + p[:, None]) * cout_room + o[None, :], mask=(o < cout_room)[None, :] & real[:, None],
-            other=0.0,
-        )  # fmt: skip
+        at_up = up + (image * P + p[:, None]) * cout_room + o[None, :]
+        given = tl.load(at_up, mask=(o < cout_room)[None, :], other=0.0)
         kernel = tl.load(
             w3 + o[:, None] * w3_o + m[None, :] * w3_i, mask=(o < cout)[:, None] & (m < mid)[None, :], other=0.0
         )
@@ -163,7 +162,7 @@ def bottleneck_back(  # type: ignore[no-untyped-def]
     tl.store(dy1 + at, down, mask=inside)
     for start in range(0, cin_room, BI):
         c = start + tl.arange(0, BI)
-        to, written = (image * P + p[:, None]) * cin_room + c[None, :], (c < cin_room)[None, :] & real[:, None]
+        to, written = (image * P + p[:, None]) * cin_room + c[None, :], (c < cin_room)[None, :]
         met, beside = tl.load(x + to, mask=written, other=0.0), tl.load(skip + to, mask=written, other=0.0)
         weights = tl.load(
             w1 + m[:, None] * w1_o + c[None, :] * w1_i, mask=(m < mid)[:, None] & (c < cin)[None, :], other=0.0

@@ -10,14 +10,13 @@ from trainers.accelerated.triton_parts import (
     centred,
     distance,
     join_sums,
+    keep_moments,
     known_moments,
     moments_over,
-    move,
     rectified,
     scale_and_shift,
     sum_over,
     through_relu,
-    times,
     whole_moments,
     write_per_channel,
 )
@@ -149,14 +148,9 @@ def batch_moments(  # type: ignore[no-untyped-def]
         running_mean, running_var = running_mean + apart, running_var + apart
     c = tl.program_id(0) * C + tl.arange(0, C)
     centre, spread = moments_over(means, variances, rows, c, room, N, C)
-    tl.store(mean + c, centre, mask=c < room)
-    tl.store(variance + c, spread, mask=c < room)
-    spread = times(spread, count / (count - 1))
-    if MOVE:
-        move(running_mean, centre, momentum, c, c < channels)
-        move(running_var, spread, momentum, c, c < channels)
-    else:
-        tl.store(unbiased + c, spread, mask=c < room)
+    keep_moments(
+        centre, spread, mean, variance, unbiased, running_mean, running_var, count, c, channels, room, momentum, MOVE
+    )
 
 
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]

@@ -133,6 +133,22 @@ def move(running, towards, momentum, c, known):  # type: ignore[no-untyped-def]
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def keep_moments(  # type: ignore[no-untyped-def]
+    centre, spread, mean, variance, unbiased, running_mean, running_var, count, c, channels, room, momentum,
+    MOVE: tl.constexpr,
+):  # fmt: skip
+    """Writes moments over a batch; moves the running ones, or keeps what the running variance is to move towards."""
+    tl.store(mean + c, centre, mask=c < room)
+    tl.store(variance + c, spread, mask=c < room)
+    spread = times(spread, count / (count - 1))
+    if MOVE:
+        move(running_mean, centre, momentum, c, c < channels)
+        move(running_var, spread, momentum, c, c < channels)
+    else:
+        tl.store(unbiased + c, spread, mask=c < room)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def moments_over(means, variances, rows, c, room, N: tl.constexpr, C: tl.constexpr):  # type: ignore[no-untyped-def]
     """Mean and variance over rows, from those of equal parts in rows; N at once."""
     n = tl.arange(0, N)
@@ -188,16 +204,12 @@ def join_moments(  # type: ignore[no-untyped-def]
         running_mean, running_var = running_mean + apart, running_var + apart
     rows, size, count = each * parts, tl.num_programs(0) // each * room, each * pixels
     if is_last(counters + replica * blocks + block, rows):
-        at, known, there = replica * rows * room, c < channels, joined + replica * room + c
+        at, mean = replica * rows * room, joined + replica * room
         centre, spread = moments_over(means + at, variances + at, rows, c, room, N, C)
-        tl.store(there, centre, mask=c < room)
-        tl.store(there + size, spread, mask=c < room)
-        spread = times(spread, count / (count - 1))
-        if MOVE:
-            move(running_mean, centre, momentum, c, known)
-            move(running_var, spread, momentum, c, known)
-        else:
-            tl.store(there + 2 * size, spread, mask=c < room)
+        keep_moments(
+            centre, spread, mean, mean + size, mean + 2 * size, running_mean, running_var, count, c, channels, room,
+            momentum, MOVE,
+        )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]
