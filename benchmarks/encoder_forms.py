@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from benchmarks import encoder_reference
 from benchmarks.encoder_reference import LONGEST, Padding, Work
 from trainers import Lattice, SubModel
-from trainers.build import accelerator
+from trainers.building.accelerators import accelerator
 from trainers.config.precision import Precision, fastest
 from trainers.data.text.analogue import ANALOGUE
 from trainers.data.text.tokens import Tokens, tokenize

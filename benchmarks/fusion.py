@@ -20,7 +20,8 @@ from torch import Tensor
 from benchmarks.measuring import Spread, append, flat
 from benchmarks.replicas import timed
 from trainers.accelerated.cpreresnet import Fusion, fuse
-from trainers.build import accelerator, build
+from trainers.building.accelerators import accelerator
+from trainers.building.image_networks import build
 from trainers.config.norm import NormPolicy
 from trainers.submodel import SubModel
 from trainers.training.graphs import Graphs

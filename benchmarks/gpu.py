@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measuring import ARMS, append
-from trainers.build import build, mac_counter
+from trainers.building.image_costs import mac_counter
+from trainers.building.image_networks import build
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays

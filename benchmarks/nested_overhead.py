@@ -41,7 +41,7 @@ from torch.profiler import ProfilerActivity, profile
 from torchvision import models
 
 from benchmarks.measuring import Spread, append, flat, in_a_process
-from trainers.build import prefers_channels_last
+from trainers.building.accelerators import prefers_channels_last
 from trainers.devices.cpu import prepare_cpu
 from trainers.devices.cuda import prepare_cuda
 from trainers.lattice import Lattice

@@ -16,7 +16,7 @@ from benchmarks.compiling import Program, compiling
 from benchmarks.measuring import append
 from trainers.accelerated.cpreresnet import Fusion, fuse
 from trainers.accelerated.triton_classification import CrossEntropy
-from trainers.build import build
+from trainers.building.image_networks import build
 from trainers.config.norm import NormPolicy
 from trainers.submodel import SubModel
 from trainers.trials.images import resolve

@@ -26,7 +26,8 @@ from benchmarks.measuring import Spread, append, flat
 from trainers.accelerated.cpreresnet import FusedNetwork, fuse, fuse_together
 from trainers.accelerated.replicas import lay_in_one
 from trainers.acceleration import ClassificationKernels, MakeSgdKernel
-from trainers.build import accelerator, build
+from trainers.building.accelerators import accelerator
+from trainers.building.image_networks import build
 from trainers.config.norm import NormPolicy
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays

@@ -36,7 +36,7 @@ GENERAL += ("tasks", "training")
 
 @pytest.mark.parametrize("room", GENERAL)
 def test_general_rooms_name_no_kernels(room: str) -> None:
-    """Kernels written for one network are handed in where it is built, by `trainers.build`."""
+    """Kernels written for one network are handed in where it is built, in `trainers/building/`."""
     files = list((ROOT / "trainers" / room).rglob("*.py"))
     assert files
     for path in files:

@@ -32,7 +32,7 @@ from tests.faults.chain import STUDY as CHAIN
 from tests.faults.chain import ChainTrainer
 from tests.fuzz import mutate
 from tests.trainers.test_text_trials import TINY as TINY_TEXTS
-from trainers.build import build
+from trainers.building.image_networks import build
 from trainers.errors import ConfigError, DataError
 from trainers.optimizers.sgd import Sgd
 from trainers.training.ledger import UpdateLedger

@@ -18,7 +18,7 @@ from orchestrator.track.tracker import TrackedTrial, Tracker
 from studies.cifar_norm_ablation import STUDY
 from studies.image_trainer import ImageTrainer
 from tests.studies.finished import only_trial
-from trainers.build import target_costs
+from trainers.building.image_costs import target_costs
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.extraction.export import load

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from trainers.build import network_counter
+from trainers.building.image_costs import network_counter
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.layers.norms import NORM_POLICIES

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainers.accelerated import adamw as kernels
 from trainers.acceleration import AdamWRule
-from trainers.build import accelerator
+from trainers.building.accelerators import accelerator
 from trainers.optimizers.adamw import AdamW
 
 VOCABULARY = 2048

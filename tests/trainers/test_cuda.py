@@ -13,7 +13,8 @@ from torch import Tensor
 
 from benchmarks.replicas import check, seeds_of
 from trainers.accelerated.cpreresnet import Fusion, fuse
-from trainers.build import accelerator, build
+from trainers.building.accelerators import accelerator
+from trainers.building.image_networks import build
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images import cifar10
 from trainers.data.images.arrays import ImageArrays

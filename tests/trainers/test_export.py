@@ -12,7 +12,7 @@ from torch import nn
 from tests.conftest import tiny
 from tests.trainers.own_tables import put_back
 from trainers import register
-from trainers.build import target_costs
+from trainers.building.image_costs import target_costs
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError

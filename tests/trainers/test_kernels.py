@@ -12,7 +12,7 @@ from trainers.accelerated import library, norm
 from trainers.accelerated.accelerator import OF_NETWORKS
 from trainers.accelerated.cpreresnet import fuse
 from trainers.accelerated.norm import EPS
-from trainers.build import prefers_channels_last
+from trainers.building.accelerators import prefers_channels_last
 from trainers.devices.cuda import has_triton
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy

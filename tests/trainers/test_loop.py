@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import FOUR, tiny
-from trainers.build import network_counter
+from trainers.building.image_costs import network_counter
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.randomness import stream

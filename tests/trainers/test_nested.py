@@ -12,7 +12,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.conftest import FOUR, tiny
-from trainers.build import build, initialise, multiply, target_costs
+from trainers.building.image_costs import target_costs
+from trainers.building.image_networks import build, multiply
+from trainers.building.initial_weights import initialise
 from trainers.lattice import Lattice
 from trainers.measuring.cost import MacCounter, measure
 from trainers.nested.depth import OptionalBlock

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.conftest import FOUR, tiny
-from trainers.build import build, prefers_channels_last
+from trainers.building.accelerators import prefers_channels_last
+from trainers.building.image_networks import build
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.images.arrays import ImageArrays
 from trainers.errors import ConfigError

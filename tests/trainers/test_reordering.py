@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.trainers.test_nested_contract import ACCEPTED, LARGER, SIZE, images, published
-from trainers.build import initialise
+from trainers.building.initial_weights import initialise
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest
 from trainers.nested.layers.attention import NestedSelfAttention

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from trainers.build import initialise
+from trainers.building.initial_weights import initialise
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.data.datasets import dataset
 from trainers.data.images.arrays import ImageArrays

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.conftest import FOUR, tiny
-from trainers.build import build, initialise, load_pretrained, multiply
+from trainers.building.image_networks import build, multiply
+from trainers.building.initial_weights import initialise, load_pretrained
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainers.test_nested_contract import SIZE, as_mask, images, published
-from trainers.build import mac_counter
+from trainers.building.image_costs import mac_counter
 from trainers.errors import ConfigError
 from trainers.lattice import Lattice
 from trainers.nested.exchange import nest

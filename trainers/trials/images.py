@@ -7,19 +7,10 @@ from typing import Any
 
 import torch
 
-from trainers.build import (
-    accelerator,
-    build,
-    check_network,
-    check_norms,
-    check_patterns,
-    mac_counter,
-    multiply,
-    prefers_channels_last,
-    target_costs,
-    trained_weights,
-    widths_within,
-)
+from trainers.building.accelerators import accelerator, prefers_channels_last
+from trainers.building.image_checks import check_network, check_norms, check_patterns
+from trainers.building.image_costs import mac_counter, target_costs, widths_within
+from trainers.building.image_networks import build, multiply, trained_weights
 from trainers.config.image_trial import ImageTrialConfig
 from trainers.config.resolution import check_method, said
 from trainers.data.datasets import dataset

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from trainers.build import accelerator
+from trainers.building.accelerators import accelerator
 from trainers.config.resolution import check_method, said
 from trainers.config.text_trial import TextTrialConfig
 from trainers.data.text.datasets import text_dataset

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.conftest import FOUR
 from trainers.accelerated import additions, convolution, tiles
 from trainers.accelerated.cpreresnet import AS_MEASURED, Fusion, fuse
-from trainers.build import initialise
+from trainers.building.initial_weights import initialise
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy
 from trainers.networks.cpreresnet import CPreResNet20

@@ -14,7 +14,7 @@ from trainers.accelerated.cpreresnet import AS_MEASURED, CPreResNet20, FusedNetw
 from trainers.accelerated.replicas import lay_in_one
 from trainers.accelerated.triton_classification import CrossEntropy
 from trainers.accelerated.triton_sgd import Steps
-from trainers.build import initialise
+from trainers.building.initial_weights import initialise
 from trainers.data.images.arrays import ImageArrays
 from trainers.nested.exchange import nest
 from trainers.nested.layers.norms import NormPolicy

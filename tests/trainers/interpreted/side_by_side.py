@@ -14,7 +14,7 @@ from tests.conftest import tiny
 from trainers.accelerated import additions
 from trainers.accelerated.accelerator import OF_NETWORKS, classification
 from trainers.accelerated.cpreresnet import FusedNetwork, Fusion, fuse
-from trainers.build import initialise
+from trainers.building.initial_weights import initialise
 from trainers.data.images.arrays import ImageArrays
 from trainers.lattice import Lattice
 from trainers.nested.dimensions import Dimensions
