@@ -1,6 +1,6 @@
 """How the engine's own costs grow: planning, skipping what is finished, reporting. Trials are made up, not trained.
 
-    python -m benchmarks.scale [--quick]
+    python -m benchmarks.scale [--shrink 10]
 
 Three sizes each, every measurement in a process of its own (its peak memory is its own); the report also beside the
 usual way, `search_runs` and `get_metric_history` per run and key. Results go to benchmarks/results/scale.csv and
@@ -34,7 +34,6 @@ from orchestrator.track.tracker import ARM, FACTOR, KEY, SEED, Tracker
 from studies.image_trainer import ImageTrainer
 
 _POINTS = 200
-_UNITS = ("updates", "passes", "samples", "macs", "forwards")
 _ARMS = 10  # of the trials that are recorded; seeds make up the number
 _RATES = Study(
     name="scale",

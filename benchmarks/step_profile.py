@@ -23,8 +23,8 @@ from trainers.trials.images import resolve, train
 
 _TIMED = 100  # steps on CUDA
 _CUDA_GROUPS = {
-    "convolutions' gradients": ("convolve_back",),
-    "convolutions": ("convolve", "pointwise", "lift"),
+    "convolutions' gradients": ("convolve_back", "pointwise_back", "bottleneck_back"),
+    "convolutions": ("convolve", "pointwise", "lift", "bottleneck"),
     "weights' gradients": ("weight_gradient", "_add_up"),
     "norms": ("rectify", "through_norm", "batch_moments", "batch_sums", "pool"),
     "batches and losses": ("_crop", "_cross_entropy"),
@@ -75,7 +75,9 @@ def _on_cuda(training: Iterator[Snapshot], steps: int) -> dict[str, Any]:
         torch.cuda.synchronize()
     kernels, spent = 0.0, dict.fromkeys([*_CUDA_GROUPS, "everything else"], 0.0)
     for event in recorded.key_averages():
-        kernels += event.count / steps
+        if event.device_type.name != "CUDA":  # what the host asks the driver for is recorded, too
+            continue
+        kernels += 0 if event.key.startswith(("Memcpy", "Memset")) else event.count / steps
         spent[_group(event.key, _CUDA_GROUPS)] += event.self_device_time_total / 1000 / steps
     shares = {group: round(milliseconds, 3) for group, milliseconds in spent.items()}
     return {"mean_ms": round(mean, 3), "kernels": round(kernels, 1), **shares}

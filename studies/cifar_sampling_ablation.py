@@ -1,4 +1,4 @@
-"""Which distribution should sub-models be drawn from? One sub-model per step (SortedNet), everything else equal.
+"""Which distribution should sub-models be drawn from? One per step (SortedNet), of the sandwich four; all else equal.
 
 python studies/cifar_sampling_ablation.py
 
@@ -41,7 +41,7 @@ def _settings(sampler: str) -> dict[str, str]:
 
 STUDY = Study(
     name="cifar_sampling_ablation",
-    title="Sampling distributions, one sub-model per micro-batch",
+    title="Sampling distributions",
     presets=scaled(updates=400, seeds=3, quick={"interim_examples": 300}),
     factors=(
         Factor(

@@ -38,7 +38,7 @@ QUICK = Preset(
         "interim_examples": 1000,
     },
     seeds=1,
-    about="real CIFAR-10, minutes on 2 CPU cores, equal passes; recipe chosen on images held out of training",
+    about="real CIFAR-10, minutes on 2 CPU cores; recipe chosen on images held out of training",
 )
 SMOKE = Preset(
     {

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.run.lease import trained_now
+from orchestrator.run.lease import LEASES, trained_now
 
 _STATES = {"FINISHED": "done", "RUNNING": "running", "FAILED": "failed", "KILLED": "interrupted"}
 _T = TypeVar("_T")
@@ -31,7 +31,8 @@ def state(status: str, diverged: bool, is_trained: bool) -> str:
 def with_leases(storage: Path, read: Callable[[], _T]) -> tuple[_T, Callable[[str], bool]]:
     """What is read from the store; and what tells of a trial's key whether a driver trained it before or after.
 
-    Both, since a driver may end or begin in between.
+    Both, since a driver may end or begin in between. On a storage on which nothing was ever trained, as of somebody who
+    looks at a tracking server from elsewhere, nobody can tell: there whatever the store takes for running may be.
 
     Raises:
         UserError: who runs on the storage cannot be read.
@@ -39,4 +40,6 @@ def with_leases(storage: Path, read: Callable[[], _T]) -> tuple[_T, Callable[[st
     trained_before = trained_now(storage)
     found = read()
     trained_after = trained_now(storage)
+    if not (storage / LEASES).is_dir():
+        return found, lambda _: True
     return found, lambda key: trained_before(key) or trained_after(key)

@@ -61,8 +61,8 @@ _MORE = {
     "seeds or levels it trains only those.",
     "plan": "Nothing is started or written. Once seeds are finished it says how many would separate the arms that "
     "they do not.",
-    "status": "From the tracker alone, wherever the study runs. With --watch it ends with the study: 0, or 1 if a "
-    "trial failed.",
+    "status": "From the tracker, and from the study's own --storage, which knows what was killed. With --watch it ends "
+    "with the study: 0, or 1 if a trial failed.",
     "report": "From the tracker alone. A report with --only or --set lies in a folder of its own.",
     "compare": "A and B are levels, FACTOR=LEVEL or several with commas, of the same factors; every other factor is "
     "the same on both sides. From the tracker alone: B minus A on the seeds that both have, per sub-model and on "

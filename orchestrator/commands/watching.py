@@ -1,4 +1,4 @@
-"""The command that follows a study from the tracker alone, wherever it runs, until all of its trials have ended."""
+"""The command that follows a study, wherever it runs, until all of its trials have ended."""
 
 import json
 import time

@@ -89,7 +89,7 @@ def _all_alike(ranking: Ranking) -> str:
 
 
 def _nearest(ranking: Ranking) -> str:
-    """`NS is 0.83 points behind (unadjusted 95 % interval -0.30 to +1.90, adjusted p .410)`."""
+    """`NS is 0.83 points behind (unadjusted 95 % interval −0.30 to +1.90, adjusted p .410)`."""
     second = ranking.level[0]
     if ranking.alike(second, str(ranking.leader)):
         return f"the mean of {second} prints alike"

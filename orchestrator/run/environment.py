@@ -24,9 +24,10 @@ def keep_files_in_utf_8() -> None:
 
 
 def silence_mlflow() -> None:
-    """What it shows of its own: a bar for every file it moves, where tqdm is installed, and a line for every run."""
+    """What it shows or sends of its own: a bar for every file it moves, a line for every run, and telemetry."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def prepare_environment(address: str | None) -> None:
@@ -37,9 +38,9 @@ def prepare_environment(address: str | None) -> None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         _draw_token()
     # Whoever changes the environment in one thread while C code of another reads it, as Ray's does when it starts, ends
-    # the process. Importing numpy would, to set this for a moment, and so would MLflow's telemetry.
+    # the process. Importing numpy would, to set this for a moment, and so would MLflow's telemetry, which is off.
     os.environ.setdefault("OPENBLAS_MAIN_FREE", "1")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    silence_mlflow()
 
 
 def _draw_token() -> None:

@@ -47,11 +47,18 @@ def test_a_driver_that_begins_or_ends_while_the_store_is_read_is_at_its_trials(t
         assert not is_trained("f" * 64)
         return is_trained(KEY)
 
+    (tmp_path / LEASES).mkdir()
     assert not trained(lambda: None)
     assert trained(lambda: lease(tmp_path, me))
     assert trained(lambda: None)
     assert trained(lambda: lease(tmp_path, me).unlink())
     assert not trained(lambda: None)
+
+
+def test_of_a_storage_on_which_nothing_was_trained_the_store_is_believed(tmp_path: Path) -> None:
+    _, is_trained = with_leases(tmp_path / "elsewhere", lambda: None)
+    assert state("RUNNING", False, is_trained(KEY)) == "running"
+    assert state("KILLED", False, is_trained(KEY)) == "interrupted"
 
 
 def test_a_lease_of_a_process_that_is_dead_is_nobodys(tmp_path: Path) -> None:

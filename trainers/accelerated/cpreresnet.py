@@ -43,7 +43,7 @@ class Fusion:
 
 
 AS_MEASURED = Fusion()
-"""What was seen to be fastest on a card: neither, since none has been asked yet."""
+"""The launches whose times on cards are known; no card has been asked yet whether fewer are faster."""
 
 
 def fuse(network: nn.Module, fusion: Fusion = AS_MEASURED) -> "FusedNetwork | None":

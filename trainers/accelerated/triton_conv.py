@@ -4,8 +4,8 @@ cuDNN's convolutions are built for hundreds of channels. With 4 to 64 of them th
 transposing and on split sums, and choose their algorithms once per width anew. Here a program holds some pixels of one
 image and some of its channels. A convolution normalises what it reads (InstanceNorm or BatchNorm, affine, ReLU) while
 reading, adds the residual branch or projects it, and leaves mean and variance of what it writes for the norm that
-follows: of a forward only the map before each norm is written, and what 3×3 kernels meet, nine times. Weights are
-prefixes of the fp32 parameters, read where they are, and their gradients are added where they belong.
+follows: of a forward only the map before each norm is written, and what 3×3 kernels meet, which read it nine times.
+Weights are prefixes of the fp32 parameters, read where they are, and their gradients are added where they belong.
 
 How maps lie and what replicas are: `triton_parts`.
 """

@@ -140,7 +140,8 @@ def keep_moments(  # type: ignore[no-untyped-def]
     """Writes moments over a batch; moves the running ones, or keeps what the running variance is to move towards."""
     tl.store(mean + c, centre, mask=c < room)
     tl.store(variance + c, spread, mask=c < room)
-    spread = times(spread, count / (count - 1))
+    whole = tl.zeros_like(spread) + count  # rounded alike whether it is known when compiled, as with replicas, or not
+    spread = times(spread, tl.div_rn(whole, whole - 1))
     if MOVE:
         move(running_mean, centre, momentum, c, c < channels)
         move(running_var, spread, momentum, c, c < channels)

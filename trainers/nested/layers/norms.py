@@ -1,7 +1,7 @@
 """Norm policies: how a normalisation layer is shared among sub-models of different width.
 
 The norm is a factor of the ablation, not a detail: under one shared set of BatchNorm statistics, evaluation at a
-width measures the mismatch of the statistics as much as the weights (see README, "Norm policies").
+width measures the mismatch of the statistics as much as the weights (see `docs/methods.md`).
 """
 
 from collections.abc import Callable
