@@ -10,6 +10,7 @@ import multiprocessing
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import repeat
 from multiprocessing.connection import Connection
 
@@ -83,12 +84,14 @@ def _turn(end: Connection, seconds: float) -> float:
 def main(batch: int, threads: int, rounds: int, seconds: float, device: str, deterministic: bool) -> None:
     """Measures and appends to the results."""
     spawn = multiprocessing.get_context("spawn")
+    opened = click.get_current_context().with_resource(ExitStack())  # a side whose end is closed goes, too
 
     def started(name: str, method: str, norm: str) -> Connection:
         here, there = spawn.Pipe()
         arguments = (name, method, norm, batch, threads, torch.device(device), deterministic, there)
         spawn.Process(target=side, args=arguments).start()
-        return here
+        there.close()
+        return opened.enter_context(here)
 
     together = len(ARMS) if device == "cuda" else 1  # that warm up side by side, on a machine with cores to do so
     for first in range(0, len(ARMS), together):

@@ -27,9 +27,10 @@ _STARTED: list["subprocess.Popen[str]"] = []  # since `end_all`
 EVALUATED = ("test_acc/w050", "test_acc/w100", "total/updates", "test_acc/average")
 
 
-def heed_ctrl_c() -> None:
-    """Tests started in the background ignore Ctrl-C, and every process of theirs would inherit it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_terminal() -> None:
+    """Tests started in the background, or by nohup, ignore a terminal's signals, and all of theirs would inherit it."""
+    for of_terminal in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(of_terminal, signal.SIG_DFL)
 
 
 def start(
@@ -47,7 +48,7 @@ def start(
         text=True,
         env={**os.environ, "COLUMNS": "200", **(env or {})},
         start_new_session=True,
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=heed_terminal,
     )
     end_with_the_test(process)
     return process

@@ -25,7 +25,7 @@ class Terminal:
         os.set_blocking(self._screen, False)
 
         def sit_down() -> None:
-            harness.heed_ctrl_c()
+            harness.heed_terminal()
             os.login_tty(keyboard)
 
         self.process: subprocess.Popen[str] = subprocess.Popen(

@@ -40,7 +40,7 @@ def start(storage: Path, *arguments: str, command: str = "run") -> "subprocess.P
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=harness.heed_ctrl_c,
+        preexec_fn=harness.heed_terminal,
     )
 
 

@@ -1,6 +1,7 @@
 """Passes that read parameters ahead do what layers do that read for themselves, whatever happens in between."""
 
 import copy
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.trainers.test_nested_contract import images, randomised
 from trainers.lattice import Lattice
@@ -306,6 +309,55 @@ def copies(net: NestedNetwork) -> int:
     with Copies() as found:
         net(images(2, size=8))
     return found.count
+
+
+class _Reads(TorchDispatchMode):
+    """Notes the memory that operations take from elsewhere, as a graph captured of them would for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[StorageWeakRef] = []
+        self._made: list[Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = {tensor.untyped_storage()._cdata for tensor in self._made}
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage()._cdata not in made:
+                self.taken.append(StorageWeakRef(tensor.untyped_storage()))
+        out = func(*args, **(kwargs or {}))
+        self._made += [tensor for tensor in tree_leaves(out) if isinstance(tensor, Tensor)]
+        return out
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_what_a_captured_pass_reads_stays_for_as_long_as_the_network(
+    learning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes are forgotten, and copies for evaluations given up; a graph goes on reading where it has read."""
+    monkeypatch.setattr("trainers.nested.ahead._PASSES", 2)
+    net, inputs, (first, *others) = branches(), images(4, size=8), WIDTHS
+    net.train(learning)
+
+    def passed(sub_model: SubModel) -> None:
+        net.activate(sub_model)
+        with torch.set_grad_enabled(learning):
+            out = net(inputs)
+        if learning:
+            out.square().sum().backward()
+
+    for _ in range(3):
+        passed(first)
+    with monkeypatch.context() as patch, _Reads() as reads:
+        patch.setattr("trainers.nested.ahead.capturing", lambda: True)
+        passed(first)
+    kept = list(reads.taken)
+    reads._made.clear()
+    for other in others:
+        passed(other)
+        passed(other)
+    gc.collect()
+    assert kept
+    assert not [storage for storage in kept if storage.expired()]
 
 
 @torch.no_grad()

@@ -32,6 +32,8 @@ def prepare_cuda(deterministic: bool) -> None:
         keep_triton_private()
     if torch.are_deterministic_algorithms_enabled() != deterministic:  # to say so imports torch's compiler: 2 s
         torch.use_deterministic_algorithms(deterministic)
+    # It would fill whatever is made empty with a launch of its own, to show who reads what nobody has written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property
 
 
 def capturing() -> bool:

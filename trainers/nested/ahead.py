@@ -80,6 +80,7 @@ class Passes:
 
     def __init__(self) -> None:
         self._known: dict[Hashable, _Pass] = {}
+        self._captured: set[_Pass] = set()  # that graphs were captured of, which read what these hold for ever
         self._standing: _Pass | None = None  # the last, if it was without gradients: layers keep what it has read
         self._unchanged, self._current = False, False
 
@@ -113,8 +114,8 @@ class Passes:
         if self._standing is not None and (learning or self._standing is not known):
             self._standing.forget()
             self._standing = None
-        if learning:
-            known.read(learning=True)
+        if learning or capturing():
+            self._read(known, learning)
         else:
             self._stand(known)
         try:
@@ -123,6 +124,13 @@ class Passes:
             known.thread = None
             if self._standing is not known:
                 known.forget()
+
+    def _read(self, known: "_Pass", learning: bool) -> None:
+        """For this pass alone. A graph has what is copied in memory of its own, as layers' copies may be given up."""
+        known.read(learning)
+        if capturing():
+            self._captured.add(known)
+            self._standing = None
 
     def _stand(self, known: "_Pass") -> None:
         """Has the layers keep what a pass without gradients reads."""
@@ -133,7 +141,7 @@ class Passes:
             known.begin()
         else:
             known.read_again()
-        self._current = not capturing()
+        self._current = True
 
     def _is_current(self, known: "_Pass") -> bool:
         """Whether the layers have what a pass without gradients would read."""

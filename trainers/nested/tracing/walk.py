@@ -271,10 +271,10 @@ class Noise(Visit):
         return self.walk.noisy(layer, len(x), shape, shape[layer.axis])
 
 
-def _generators() -> tuple[bytes, object, str]:
+def _generators() -> tuple[bytes, object, int, bytes]:
     """The states of torch's, Python's and NumPy's global ones."""
     numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # whoever draws from it shall be found out
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), f"{numpys['pos']} {numpys['key'].tobytes()!r}"
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), numpys["pos"], numpys["key"].tobytes()
 
 
 def _device(network: nn.Module) -> torch.device:
