@@ -192,6 +192,17 @@ def test_captured_launched_and_resumed_a_trial_ends_with_the_same_bits(
     assert [resumed.metrics[name] for name in accuracies] == [snapshot.metrics[name] for name in accuracies]
 
 
+def test_a_captured_pass_behind_concatenations_reads_its_places_after_many_others(
+    noise: ImageArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.nested.ahead._PASSES", 2)
+    trial = config(method="LCS-p", norm="batch", network="torchvision:densenet121", deterministic=True)
+    *_, captured = train(trial, 0, noise, CUDA)
+    assert captured.metrics["replayed_passes"] > 0.2
+    *_, launched = train(trial, 0, noise, CUDA, graphs=Graphs(None))
+    assert same(weights(captured, tmp_path / "captured"), weights(launched, tmp_path / "launched"))
+
+
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_seeds_in_shared_launches_end_with_the_bits_that_each_has_alone(norm: NormPolicy, noise: ImageArrays) -> None:
     for width in (1.0, 0.25):
