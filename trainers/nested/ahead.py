@@ -145,9 +145,7 @@ class Passes:
 
     def _is_current(self, known: "_Pass") -> bool:
         """Whether the layers have what a pass without gradients would read."""
-        if not (self._unchanged and self._current and self._standing is known) or torch.is_grad_enabled():
-            return False
-        return not capturing()  # a graph is for whatever comes later
+        return self._unchanged and self._current and self._standing is known and not torch.is_grad_enabled()
 
     def _keep(self, kind: Hashable, noted: "_Pass") -> None:
         self._known.pop(kind, None)
